@@ -1,0 +1,251 @@
+//! The service's variables, read and checked once per instance.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use futures::future::join_all;
+use spin_sdk::variables;
+
+use crate::error::Error;
+use crate::jwks::KeySet;
+use crate::secret::SecretsKey;
+use crate::webhook::EventType;
+
+/// The names of all variables, as in `spin.toml`.
+pub const VARIABLES: [&str; 9] = [
+    "jwks",
+    "jwt_issuer",
+    "jwt_audience",
+    "jwt_merchant_claim",
+    "secrets_key",
+    "event_types",
+    "max_webhooks_per_application",
+    "store_timeout_ms",
+    "allow_insecure_urls",
+];
+
+/// What the operator decided. Holds secrets, so it has no `Debug`.
+pub struct Config {
+    /// The keys that verify merchants' tokens: variable `jwks`.
+    pub keys: KeySet,
+    /// The `iss` that a token must have: variable `jwt_issuer`; `None`: not checked.
+    pub issuer: Option<String>,
+    /// The `aud` that a token must have: variable `jwt_audience`; `None`: not checked.
+    pub audience: Option<String>,
+    /// The claim that holds the merchant's id: variable `jwt_merchant_claim`.
+    pub merchant_claim: String,
+    /// Encrypts signing secrets at rest: variable `secrets_key`.
+    pub secrets_key: SecretsKey,
+    /// The events a webhook can subscribe to, in the operator's order: variable `event_types`.
+    pub event_types: Vec<EventType>,
+    /// Variable `max_webhooks_per_application`, 1 to 10,000.
+    pub max_webhooks: usize,
+    /// How long a request waits for the store in all: variable `store_timeout_ms`, 1 to 60,000.
+    pub store_timeout: Duration,
+    /// Whether http and private hosts are accepted too, for local development:
+    /// variable `allow_insecure_urls`.
+    pub allow_insecure_urls: bool,
+}
+
+/// A variable is missing or malformed. Names it, and never holds its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The variable's name.
+    pub variable: &'static str,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl std::fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "variable `{}` {}", self.variable, self.problem)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// This instance's configuration, read when its first request asks for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Internal`] when a variable is missing or malformed, [`Error::Dependency`] when
+    /// the variables' provider failed.
+    pub async fn load() -> Result<&'static Self, Error> {
+        static CONFIG: OnceLock<Config> = OnceLock::new();
+
+        if let Some(config) = CONFIG.get() {
+            return Ok(config);
+        }
+        let values = join_all(VARIABLES.map(variables::get)).await;
+        let mut set = Vec::new();
+        for (variable, value) in VARIABLES.into_iter().zip(values) {
+            match value {
+                Ok(value) => set.push((variable, value)),
+                Err(variables::Error::Undefined(_)) => {}
+                // The provider's text may hold what it should not: left out.
+                Err(_) => {
+                    return Err(Error::Dependency(format!(
+                        "variable `{variable}` could not be read"
+                    )));
+                }
+            }
+        }
+        let get = |name: &str| {
+            let found = set.iter().find(|(variable, _)| *variable == name);
+            found.map(|(_, value)| value.clone())
+        };
+        let config = Self::parse(&get).map_err(|error| Error::Internal(error.to_string()))?;
+        // Requests that came at the same moment each read the same.
+        Ok(CONFIG.get_or_init(|| config))
+    }
+
+    /// Checks the variables that `get` returns by name; `None` is a variable that is not set.
+    ///
+    /// # Errors
+    ///
+    /// The first variable that is missing or malformed.
+    pub fn parse(get: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let optional = |variable: &'static str| {
+            get(variable)
+                .map(|value| value.trim().to_owned())
+                .filter(|value| !value.is_empty())
+        };
+        let required = |variable| {
+            optional(variable).ok_or_else(|| problem(variable, "is required and not set"))
+        };
+        let number = |variable, default: u64, range: std::ops::RangeInclusive<u64>| {
+            let Some(text) = optional(variable) else {
+                return Ok(default);
+            };
+            text.parse()
+                .ok()
+                .filter(|number| range.contains(number))
+                .ok_or_else(|| {
+                    let (least, most) = range.clone().into_inner();
+                    problem(
+                        variable,
+                        format!("must be a whole number from {least} to {most}"),
+                    )
+                })
+        };
+
+        Ok(Self {
+            keys: KeySet::parse(&required("jwks")?).map_err(|error| problem("jwks", error))?,
+            issuer: optional("jwt_issuer"),
+            audience: optional("jwt_audience"),
+            merchant_claim: optional("jwt_merchant_claim").unwrap_or_else(|| "sub".to_owned()),
+            secrets_key: SecretsKey::parse(&required("secrets_key")?)
+                .map_err(|error| problem("secrets_key", error))?,
+            event_types: match optional("event_types") {
+                Some(list) => event_types(&list)?,
+                None => event_types("session.completed,session.expired")?,
+            },
+            max_webhooks: number("max_webhooks_per_application", 50, 1..=10_000)? as usize,
+            store_timeout: Duration::from_millis(number("store_timeout_ms", 2000, 1..=60_000)?),
+            allow_insecure_urls: match optional("allow_insecure_urls").as_deref() {
+                None | Some("false") => false,
+                Some("true") => true,
+                Some(_) => {
+                    return Err(problem("allow_insecure_urls", "must be `true` or `false`"));
+                }
+            },
+        })
+    }
+}
+
+fn problem(variable: &'static str, problem: impl ToString) -> ConfigError {
+    ConfigError {
+        variable,
+        problem: problem.to_string(),
+    }
+}
+
+fn event_types(list: &str) -> Result<Vec<EventType>, ConfigError> {
+    let mut types = Vec::new();
+    for name in list.split(',') {
+        let event_type = EventType::parse(name.trim()).ok_or_else(|| {
+            problem(
+                "event_types",
+                "must be names of 1 to 128 letters, digits, `.`, `_` or `-`, separated by commas",
+            )
+        })?;
+        if types.contains(&event_type) {
+            return Err(problem("event_types", "must not name an event type twice"));
+        }
+        types.push(event_type);
+    }
+    Ok(types)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const JWKS: &str =
+        r#"{"keys":[{"kty":"oct","k":"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE"}]}"#;
+    const SECRETS_KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+
+    fn parse_with(variable: &str, value: Option<&str>) -> Result<Config, ConfigError> {
+        Config::parse(&|name| {
+            if name == variable {
+                return value.map(str::to_owned);
+            }
+            match name {
+                "jwks" => Some(JWKS.to_owned()),
+                "secrets_key" => Some(SECRETS_KEY.to_owned()),
+                _ => None,
+            }
+        })
+    }
+
+    #[test]
+    fn defaults_are_the_documented_ones() {
+        let config = parse_with("", None).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(config.issuer, None);
+        assert_eq!(config.audience, None);
+        assert_eq!(config.merchant_claim, "sub");
+        assert_eq!(
+            config
+                .event_types
+                .iter()
+                .map(EventType::as_str)
+                .collect::<Vec<_>>(),
+            ["session.completed", "session.expired"]
+        );
+        assert_eq!(config.max_webhooks, 50);
+        assert_eq!(config.store_timeout, Duration::from_millis(2000));
+        assert!(!config.allow_insecure_urls);
+    }
+
+    #[test]
+    fn a_wrong_variable_is_named_and_its_value_is_not_shown() {
+        for (variable, value) in [
+            ("jwks", None),
+            ("jwks", Some("")),
+            ("jwks", Some("sesame")),
+            ("jwks", Some(r#"{"keys":[]}"#)),
+            ("jwks", Some(r#"{"keys":[{"kty":"oct","k":"c2VzYW1l"}]}"#)),
+            ("secrets_key", None),
+            ("secrets_key", Some("sesame")),
+            ("secrets_key", Some("c2VzYW1l")),
+            ("event_types", Some("a,,b")),
+            ("event_types", Some("a,a")),
+            ("event_types", Some("sesame!")),
+            ("max_webhooks_per_application", Some("0")),
+            ("max_webhooks_per_application", Some("sesame")),
+            ("store_timeout_ms", Some("0")),
+            ("store_timeout_ms", Some("-1")),
+            ("store_timeout_ms", Some("60001")),
+            ("allow_insecure_urls", Some("sesame")),
+        ] {
+            let Err(error) = parse_with(variable, value) else {
+                panic!("{variable} = {value:?} was accepted");
+            };
+            assert_eq!(error.variable, variable, "{value:?}");
+            let text = error.to_string();
+            assert!(text.contains(variable), "{text}");
+            assert!(!text.contains("sesame"), "{text}");
+        }
+    }
+}

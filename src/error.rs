@@ -1,0 +1,195 @@
+//! Every way in which a request can fail, and the documented body of each.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+
+/// Why a request failed. What the client is told follows from the variant alone; the text in
+/// some of them is for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// 401: no bearer token was sent.
+    NoToken,
+    /// 401: the token that was sent is refused, and why.
+    InvalidToken(&'static str),
+    /// 400: these fields are wrong.
+    Invalid(Vec<Detail>),
+    /// 403: the resource belongs to another merchant.
+    Forbidden,
+    /// 403: the application is disabled, and with it every change.
+    Disabled,
+    /// 404: no such resource, or no such route.
+    NotFound,
+    /// 405: the route has other methods.
+    MethodNotAllowed,
+    /// 409: the request cannot be joined with what is there; the text is for the client.
+    Conflict(&'static str),
+    /// 412: the resource is not what the client's `If-Match` expects.
+    PreconditionFailed,
+    /// 413: the body is too large.
+    BodyTooLarge,
+    /// 502: a dependency answered with an error, or with what cannot be understood.
+    Dependency(String),
+    /// 504: a dependency did not answer in time.
+    DependencyTimeout(String),
+    /// 500: our own fault, or the operator's.
+    Internal(String),
+}
+
+/// One wrong field of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Detail {
+    /// The field's name: of a member of the body, of a parameter, or `body` for the whole.
+    pub field: String,
+    /// What is wrong with it, in words.
+    pub message: String,
+}
+
+/// The body of every error response.
+#[derive(Debug, Serialize)]
+pub struct ErrorBody {
+    /// The status in words.
+    pub error: &'static str,
+    /// What happened, in words.
+    pub message: String,
+    /// The HTTP status.
+    pub code: u16,
+    /// The wrong fields; only with 400.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<Vec<Detail>>,
+}
+
+/// What the log is told about a failed request; rides on the response as an extension.
+#[derive(Clone)]
+pub struct Cause(pub String);
+
+impl Error {
+    /// 400 for one field.
+    pub fn invalid(field: &str, message: impl Into<String>) -> Self {
+        Self::Invalid(vec![Detail {
+            field: field.to_owned(),
+            message: message.into(),
+        }])
+    }
+
+    /// The response's status.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::NoToken | Self::InvalidToken(_) => StatusCode::UNAUTHORIZED,
+            Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::Forbidden | Self::Disabled => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Dependency(_) => StatusCode::BAD_GATEWAY,
+            Self::DependencyTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The two texts of the body.
+    fn texts(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::NoToken | Self::InvalidToken(_) => (
+                "Unauthorized",
+                "Authentication required. Please provide a valid API token",
+            ),
+            Self::Invalid(_) => (
+                "Bad Request",
+                "The request contains invalid parameters or malformed data",
+            ),
+            Self::Forbidden => (
+                "Forbidden",
+                "You don't have permission to access this resource",
+            ),
+            Self::Disabled => (
+                "Forbidden",
+                "The application is disabled. Enable it to make changes or send tests",
+            ),
+            Self::NotFound => ("Not Found", "The requested resource was not found"),
+            Self::MethodNotAllowed => (
+                "Method Not Allowed",
+                "The requested resource does not support this method",
+            ),
+            Self::Conflict(message) => ("Conflict", message),
+            Self::PreconditionFailed => (
+                "Precondition Failed",
+                "The resource has changed since it was read",
+            ),
+            Self::BodyTooLarge => (
+                "Content Too Large",
+                "The request body is larger than 16384 bytes",
+            ),
+            Self::Dependency(_) => (
+                "Error",
+                "A downstream dependency responded with an error or could not be reached.",
+            ),
+            Self::DependencyTimeout(_) => {
+                ("Error", "A downstream dependency did not respond in time.")
+            }
+            Self::Internal(_) => ("Internal Server Error", "An unexpected error occurred"),
+        }
+    }
+
+    /// What the log is told beside the status.
+    fn cause(&self) -> Option<String> {
+        match self {
+            Self::InvalidToken(why) => Some(format!("token refused: {why}")),
+            Self::Invalid(details) => {
+                // The names of unknown members are the client's text: only known ones are logged.
+                Some(format!("{} wrong fields", details.len()))
+            }
+            Self::Dependency(cause) | Self::DependencyTimeout(cause) | Self::Internal(cause) => {
+                Some(cause.clone())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let (error, message) = self.texts();
+        let status = self.status();
+        let cause = self.cause();
+        let challenge = match &self {
+            Self::NoToken => Some("Bearer"),
+            Self::InvalidToken(_) => Some(r#"Bearer error="invalid_token""#), // RFC 6750 §3.1
+            _ => None,
+        };
+        let mut response = json(
+            status,
+            &ErrorBody {
+                error,
+                message: message.to_owned(),
+                code: status.as_u16(),
+                details: match self {
+                    Self::Invalid(details) => Some(details),
+                    _ => None,
+                },
+            },
+        );
+        if let Some(challenge) = challenge {
+            let headers = response.headers_mut();
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if let Some(cause) = cause {
+            response.extensions_mut().insert(Cause(cause));
+        }
+        response
+    }
+}
+
+/// A response with a JSON body.
+pub fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    let body = serde_json::to_vec(body).expect("our bodies have string keys and finite numbers");
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,31 @@
+//! The webhook service of a payment platform, as one WebAssembly component for Spin.
+//!
+//! ARCHITECTURE.md tells how it is built and why.
+
+#![forbid(unsafe_op_in_unsafe_fn)]
+
+pub mod api;
+pub mod application;
+pub mod auth;
+pub mod clock;
+pub mod config;
+pub mod endpoint_url;
+pub mod error;
+pub mod jwks;
+pub mod log;
+pub mod random;
+pub mod secret;
+pub mod store;
+pub mod webhook;
+
+#[cfg(target_family = "wasm")]
+mod entry {
+    use spin_sdk::http::{IntoResponse, Request};
+    use spin_sdk::http_service;
+
+    /// The entry point: Spin calls it for every request.
+    #[http_service]
+    async fn handle(request: Request) -> impl IntoResponse {
+        crate::api::handle(request).await
+    }
+}

@@ -1,0 +1,89 @@
+//! The log: one JSON line on standard output per request, and per failure of work that goes on
+//! after a response. Never a token, a secret, a body or a path.
+
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use serde::Serialize;
+
+use crate::clock::Timestamp;
+use crate::error::Error;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Line<'a> {
+    time: Timestamp,
+    level: &'static str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+}
+
+/// Logs a request that was answered. `route` is the route's template; `None`: no route matched.
+pub fn request(
+    request_id: &str,
+    method: &Method,
+    route: Option<&str>,
+    status: StatusCode,
+    duration: Duration,
+    cause: Option<&str>,
+) {
+    // A method can be any text of the client's; ours are the only ones worth a name.
+    let method = match *method {
+        Method::GET
+        | Method::POST
+        | Method::PATCH
+        | Method::DELETE
+        | Method::HEAD
+        | Method::OPTIONS
+        | Method::PUT => method.as_str(),
+        _ => "OTHER",
+    };
+    print(&Line {
+        time: Timestamp::now(),
+        level: if status.is_server_error() {
+            "error"
+        } else {
+            "info"
+        },
+        request_id,
+        method: Some(method),
+        route,
+        status: Some(status.as_u16()),
+        duration_ms: Some((duration.as_micros() as f64) / 1000.0),
+        error: cause,
+    });
+}
+
+/// Logs that work after a response failed.
+pub fn background(request_id: &str, what: &str, error: &Error) {
+    let (Error::Dependency(cause) | Error::DependencyTimeout(cause) | Error::Internal(cause)) =
+        error
+    else {
+        return;
+    };
+    print(&Line {
+        time: Timestamp::now(),
+        level: "error",
+        request_id,
+        method: None,
+        route: None,
+        status: None,
+        duration_ms: None,
+        error: Some(&format!("{what}: {cause}")),
+    });
+}
+
+fn print(line: &Line<'_>) {
+    if let Ok(text) = serde_json::to_string(line) {
+        println!("{text}");
+    }
+}

@@ -1,0 +1,214 @@
+//! Where things are, and how other programs are run.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// What Spin runs: the target that the component is compiled for.
+pub const WASM_TARGET: &str = "wasm32-wasip2";
+
+/// The root of the repository.
+pub fn root() -> PathBuf {
+    let here = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    here.parent().map_or(here.clone(), Path::to_path_buf)
+}
+
+/// The state directory: as given, or `.spin` beside the manifest as for `spin up`.
+pub fn state_dir(given: Option<&Path>) -> Result<PathBuf> {
+    match given {
+        Some(path) => std::path::absolute(path)
+            .with_context(|| format!("--state-dir {} is not a path", path.display())),
+        None => Ok(root().join(".spin")),
+    }
+}
+
+/// The built component.
+pub fn component() -> PathBuf {
+    root().join("target/wasm32-wasip2/release/application_webhooks.wasm")
+}
+
+/// The built local runtime.
+pub fn local_runtime() -> PathBuf {
+    root().join("target/debug/local-runtime")
+}
+
+/// Cargo at the root. Its output goes where `spin.toml` expects it, whatever
+/// the user's settings are.
+pub fn cargo() -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .current_dir(root())
+        .env("CARGO_TARGET_DIR", root().join("target"))
+        .env_remove("CARGO_BUILD_TARGET");
+    command
+}
+
+/// Runs a command that reports by itself; `what` is said when it fails.
+pub fn run(command: &mut Command, what: &str) -> Result<()> {
+    let program = command.get_program().display().to_string();
+    let status = command
+        .status()
+        .with_context(|| format!("{what}: {program} does not start"))?;
+    if !status.success() {
+        bail!("{what} failed ({program}: {status}); its own message is above");
+    }
+    Ok(())
+}
+
+/// Runs a command and returns its standard output, if it ends well.
+pub fn output_of(command: &mut Command) -> Option<String> {
+    let output = command.stdin(Stdio::null()).output().ok()?;
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The program of that name on PATH.
+pub fn on_path(name: &str) -> Option<PathBuf> {
+    find_in(&std::env::var_os("PATH")?, name)
+}
+
+fn find_in(path: &OsStr, name: &str) -> Option<PathBuf> {
+    use std::os::unix::fs::PermissionsExt;
+
+    std::env::split_paths(path)
+        .map(|directory| directory.join(name))
+        .find(|file| {
+            file.metadata()
+                .is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+        })
+}
+
+/// Installs the component's target when it is missing.
+pub fn ensure_wasm_target() -> Result<()> {
+    let libraries = output_of(
+        Command::new("rustc")
+            .current_dir(root())
+            .args(["--print", "target-libdir", "--target", WASM_TARGET]),
+    );
+    if libraries.is_some_and(|directory| Path::new(directory.trim()).is_dir()) {
+        return Ok(());
+    }
+    if on_path("rustup").is_none() {
+        bail!(
+            "the Rust target {WASM_TARGET} is missing, and rustup, which could add it, is not on \
+             PATH: install Rust with https://rustup.rs, or add the target as your system does"
+        );
+    }
+    eprintln!("Adding the Rust target {WASM_TARGET}");
+    run(
+        Command::new("rustup")
+            .current_dir(root())
+            .args(["target", "add", WASM_TARGET]),
+        &format!("adding the Rust target {WASM_TARGET}"),
+    )
+}
+
+/// Builds the local runtime, with cargo's progress visible.
+pub fn build_local_runtime() -> Result<()> {
+    run(
+        cargo().args(["build", "--package", "local-runtime"]),
+        "building the local runtime",
+    )
+}
+
+/// Reads `spin.toml`, so that what is wrong with it shows before a long build.
+pub fn manifest() -> Result<toml::Table> {
+    let path = root().join("spin.toml");
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        anyhow::anyhow!(
+            "{} cannot be read ({error}): restore it with `git checkout spin.toml`",
+            path.display()
+        )
+    })?;
+    parse_manifest(&text)
+        .map_err(|problem| anyhow::anyhow!("{} {problem}: mend it there", path.display()))
+}
+
+fn parse_manifest(text: &str) -> Result<toml::Table, String> {
+    let manifest: toml::Table = toml::from_str(text).map_err(|error| {
+        let line = error.span().map_or(1, |span| {
+            text[..span.start.min(text.len())].matches('\n').count() + 1
+        });
+        let message = error.message().lines().collect::<Vec<_>>().join(", ");
+        format!("is not TOML (line {line}: {message})")
+    })?;
+    if manifest.get("spin_manifest_version").and_then(toml::Value::as_integer) != Some(2) {
+        return Err("is not a Spin manifest (spin_manifest_version is not 2)".to_owned());
+    }
+    if manifest
+        .get("component")
+        .and_then(|components| components.get("application-webhooks"))
+        .is_none()
+    {
+        return Err("has no [component.application-webhooks]".to_owned());
+    }
+    Ok(manifest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_malformed_manifest_says_where() {
+        for (text, expected) in [
+            ("a = 1\nb = = 2\n", "is not TOML (line 2"),
+            ("a = 1", "is not a Spin manifest"),
+            ("spin_manifest_version = 2", "has no [component.application-webhooks]"),
+        ] {
+            let problem = parse_manifest(text).expect_err(text);
+            assert!(problem.contains(expected), "{problem}");
+            assert!(!problem.contains('\n'), "{problem}");
+        }
+    }
+
+    #[test]
+    fn the_manifest_builds_and_serves_what_the_commands_build() {
+        let manifest = manifest().unwrap_or_else(|error| panic!("{error:#}"));
+        let component = &manifest["component"]["application-webhooks"];
+        assert_eq!(
+            root().join(component["source"].as_str().unwrap_or_default()),
+            super::component()
+        );
+        assert_eq!(
+            component["build"]["command"].as_str(),
+            Some(format!("cargo {}", crate::build::CARGO_ARGS.join(" ")).as_str())
+        );
+    }
+
+    #[test]
+    fn every_variable_reaches_the_component() {
+        let manifest = manifest().unwrap_or_else(|error| panic!("{error:#}"));
+        let table = |value: &toml::Value| value.as_table().cloned().unwrap_or_default();
+        let declared = table(&manifest["variables"]);
+        let passed = table(&manifest["component"]["application-webhooks"]["variables"]);
+        assert_eq!(
+            declared.keys().collect::<Vec<_>>(),
+            passed.keys().collect::<Vec<_>>()
+        );
+        for (name, value) in &passed {
+            assert_eq!(value.as_str(), Some(format!("{{{{ {name} }}}}").as_str()));
+        }
+    }
+
+    #[test]
+    fn only_executable_files_are_programs() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let directory = crate::keys::tests::scratch("on-path");
+        let file = directory.join("tool");
+        let path = directory.as_os_str();
+        assert_eq!(find_in(path, "tool"), None);
+        std::fs::write(&file, "").expect("write");
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).expect("chmod");
+        assert_eq!(find_in(path, "tool"), None);
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).expect("chmod");
+        assert_eq!(find_in(path, "tool"), Some(file));
+    }
+}
