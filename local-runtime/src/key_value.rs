@@ -1,0 +1,336 @@
+//! `spin:key-value@3.0.0` on SQLite: the file, the table and the limits of Spin's default store.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use anyhow::Context;
+use rusqlite::{Connection, OptionalExtension, params};
+use wasmtime::component::{Accessor, FutureReader, HasData, Resource, ResourceTable, StreamReader};
+
+use crate::bindings::spin::key_value::key_value::{Error, Host, HostStore, HostStoreWithStore};
+use crate::faults::{Faults, Struck, When};
+use crate::stats::Stats;
+
+/// The largest result that Spin buffers: its `MAX_HOST_BUFFERED_BYTES`.
+const MAX_RESULT_BYTES: usize = 128 << 20;
+
+/// How many stores an instance can have open: Spin's `DEFAULT_STORE_TABLE_CAPACITY`.
+const MAX_OPEN_STORES: usize = 256;
+
+/// A SQLite file with Spin's table.
+#[derive(Clone)]
+pub struct Database(Arc<Mutex<Connection>>);
+
+impl Database {
+    /// Opens the file, and makes it when it is not there.
+    ///
+    /// # Errors
+    ///
+    /// When SQLite cannot.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)
+                .with_context(|| format!("cannot make {}", directory.display()))?;
+        }
+        let connection =
+            Connection::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        // Another process (Spin, a backup) may hold the file for a moment.
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS spin_key_value (
+               store TEXT NOT NULL,
+               key   TEXT NOT NULL,
+               value BLOB NOT NULL,
+               PRIMARY KEY (store, key)
+             )",
+            [],
+        )?;
+        Ok(Self(Arc::new(Mutex::new(connection))))
+    }
+
+    /// Runs `work` where it blocks nobody.
+    async fn run<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<R> + Send + 'static,
+    ) -> Result<R, Error> {
+        let connection = self.0.clone();
+        tokio::task::spawn_blocking(move || {
+            work(&connection.lock().unwrap_or_else(|e| e.into_inner()))
+        })
+        .await
+        .map_err(|error| Error::Other(error.to_string()))?
+        .map_err(|error| Error::Other(error.to_string()))
+    }
+
+    /// Writes a value from outside of any guest.
+    ///
+    /// # Errors
+    ///
+    /// When SQLite cannot.
+    pub fn seed(&self, label: &str, key: &str, value: &[u8]) -> anyhow::Result<()> {
+        let connection = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        set(&connection, label, key, value)?;
+        Ok(())
+    }
+}
+
+fn set(connection: &Connection, label: &str, key: &str, value: &[u8]) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO spin_key_value (store, key, value) VALUES (?1, ?2, ?3)
+             ON CONFLICT (store, key) DO UPDATE SET value = ?3",
+        )?
+        .execute(params![label, key, value])
+        .map(drop)
+}
+
+/// Every store that the runtime knows, by label.
+pub type Stores = BTreeMap<String, Database>;
+
+/// What one instance has of the key-value interface.
+#[derive(Clone)]
+pub struct KeyValue {
+    /// The labels in the component's `key_value_stores`.
+    pub allowed: Arc<BTreeSet<String>>,
+    /// Every store that the runtime knows.
+    pub stores: Arc<Stores>,
+    /// The armed faults.
+    pub faults: Arc<Faults>,
+    /// The counters.
+    pub stats: Arc<Stats>,
+    /// How many stores the instance has open.
+    pub open: usize,
+}
+
+/// The guest's handle of an open store.
+#[derive(Clone)]
+pub struct OpenStore {
+    label: String,
+    database: Database,
+    context: KeyValue,
+}
+
+impl OpenStore {
+    async fn call<R: Send + 'static>(
+        &self,
+        op: &'static str,
+        key: &str,
+        work: impl FnOnce(&Connection, &str) -> rusqlite::Result<R> + Send + 'static,
+    ) -> wasmtime::Result<Result<R, Error>> {
+        let label = self.label.clone();
+        let database = self.database.clone();
+        self.context
+            .with_faults(op, key, async move {
+                database
+                    .run(move |connection| work(connection, &label))
+                    .await
+            })
+            .await
+    }
+}
+
+impl KeyValue {
+    /// Runs an operation, or what a fault makes of it.
+    async fn with_faults<R: Send + 'static>(
+        &self,
+        op: &'static str,
+        key: &str,
+        operation: impl Future<Output = Result<R, Error>> + Send + 'static,
+    ) -> wasmtime::Result<Result<R, Error>> {
+        self.stats.operation(op);
+        let Some(fault) = self.faults.strike(op, key) else {
+            return Ok(operation.await);
+        };
+        let detach = fault.detach;
+        let faulty = async move {
+            let injected = || Ok(Err(Error::Other("injected fault".to_owned())));
+            let trap = || Err(wasmtime::Error::msg("injected trap"));
+            match fault.act(When::Before).await {
+                Struck::GoOn => {}
+                Struck::Error => return injected(),
+                Struck::Trap => return trap(),
+            }
+            let result = operation.await;
+            match fault.act(When::After).await {
+                Struck::GoOn => Ok(result),
+                Struck::Error => injected(),
+                Struck::Trap => trap(),
+            }
+        };
+        if detach {
+            return tokio::spawn(faulty).await?;
+        }
+        faulty.await
+    }
+}
+
+/// The instance's part that the generated traits work on.
+pub struct KeyValueView<'a> {
+    /// The instance's stores.
+    pub context: &'a mut KeyValue,
+    /// The instance's resources.
+    pub table: &'a mut ResourceTable,
+}
+
+/// Names [`KeyValueView`] for the linker.
+pub struct HasKeyValue;
+
+impl HasData for HasKeyValue {
+    type Data<'a> = KeyValueView<'a>;
+}
+
+impl Host for KeyValueView<'_> {}
+
+impl HostStore for KeyValueView<'_> {
+    async fn drop(&mut self, store: Resource<OpenStore>) -> wasmtime::Result<()> {
+        self.table.delete(store)?;
+        self.context.open -= 1;
+        Ok(())
+    }
+}
+
+fn opened<T>(
+    accessor: &Accessor<T, HasKeyValue>,
+    store: &Resource<OpenStore>,
+) -> wasmtime::Result<OpenStore> {
+    accessor.with(|mut access| Ok(access.get().table.get(store)?.clone()))
+}
+
+impl<T: Send> HostStoreWithStore<T> for HasKeyValue {
+    async fn open(
+        accessor: &Accessor<T, Self>,
+        label: String,
+    ) -> wasmtime::Result<Result<Resource<OpenStore>, Error>> {
+        let context = accessor.with(|mut access| access.get().context.clone());
+        let found = context.stores.get(&label).cloned();
+        let allowed = context.allowed.contains(&label);
+        let result = context
+            .with_faults("open", &label, async move {
+                if !allowed {
+                    return Err(Error::AccessDenied);
+                }
+                found.ok_or(Error::NoSuchStore)
+            })
+            .await?;
+        let database = match result {
+            Ok(database) => database,
+            Err(error) => return Ok(Err(error)),
+        };
+        accessor.with(|mut access| {
+            let view = access.get();
+            if view.context.open >= MAX_OPEN_STORES {
+                return Ok(Err(Error::StoreTableFull));
+            }
+            let store = OpenStore {
+                label,
+                database,
+                context: view.context.clone(),
+            };
+            let store = view.table.push(store)?;
+            view.context.open += 1;
+            Ok(Ok(store))
+        })
+    }
+
+    async fn get(
+        accessor: &Accessor<T, Self>,
+        store: Resource<OpenStore>,
+        key: String,
+    ) -> wasmtime::Result<Result<Option<Vec<u8>>, Error>> {
+        let store = opened(accessor, &store)?;
+        let wanted = key.clone();
+        let got = store
+            .call("get", &key, move |connection, label| {
+                connection
+                    .prepare_cached("SELECT value FROM spin_key_value WHERE store=?1 AND key=?2")?
+                    .query_row([label, &wanted], |row| row.get::<_, Vec<u8>>(0))
+                    .optional()
+            })
+            .await?;
+        Ok(got.and_then(|value| {
+            if value
+                .as_ref()
+                .is_some_and(|value| value.len() > MAX_RESULT_BYTES)
+            {
+                return Err(Error::Other(format!(
+                    "query result exceeds limit of {MAX_RESULT_BYTES} bytes"
+                )));
+            }
+            Ok(value)
+        }))
+    }
+
+    async fn set(
+        accessor: &Accessor<T, Self>,
+        store: Resource<OpenStore>,
+        key: String,
+        value: Vec<u8>,
+    ) -> wasmtime::Result<Result<(), Error>> {
+        let store = opened(accessor, &store)?;
+        let wanted = key.clone();
+        store
+            .call("set", &key, move |connection, label| {
+                set(connection, label, &wanted, &value)
+            })
+            .await
+    }
+
+    async fn delete(
+        accessor: &Accessor<T, Self>,
+        store: Resource<OpenStore>,
+        key: String,
+    ) -> wasmtime::Result<Result<(), Error>> {
+        let store = opened(accessor, &store)?;
+        let wanted = key.clone();
+        store
+            .call("delete", &key, move |connection, label| {
+                connection
+                    .prepare_cached("DELETE FROM spin_key_value WHERE store=?1 AND key=?2")?
+                    .execute([label, &wanted])
+                    .map(drop)
+            })
+            .await
+    }
+
+    async fn exists(
+        accessor: &Accessor<T, Self>,
+        store: Resource<OpenStore>,
+        key: String,
+    ) -> wasmtime::Result<Result<bool, Error>> {
+        let store = opened(accessor, &store)?;
+        let wanted = key.clone();
+        store
+            .call("exists", &key, move |connection, label| {
+                connection
+                    .prepare_cached("SELECT 1 FROM spin_key_value WHERE store=?1 AND key=?2")?
+                    .exists([label, &wanted])
+            })
+            .await
+    }
+
+    async fn get_keys(
+        accessor: &Accessor<T, Self>,
+        store: Resource<OpenStore>,
+    ) -> wasmtime::Result<(StreamReader<String>, FutureReader<Result<(), Error>>)> {
+        let store = opened(accessor, &store)?;
+        let keys = store
+            .call("get-keys", "", |connection, label| {
+                connection
+                    .prepare_cached("SELECT key FROM spin_key_value WHERE store=?1")?
+                    .query_map([label], |row| row.get::<_, String>(0))?
+                    .collect::<rusqlite::Result<Vec<String>>>()
+            })
+            .await?;
+        let (keys, result) = match keys {
+            Ok(keys) => (keys, Ok(())),
+            Err(error) => (Vec::new(), Err(error)),
+        };
+        accessor.with(|mut access| {
+            let keys = StreamReader::new(&mut access, keys)?;
+            let result =
+                FutureReader::new(&mut access, async move { wasmtime::error::Ok(result) })?;
+            Ok((keys, result))
+        })
+    }
+}

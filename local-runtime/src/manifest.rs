@@ -1,0 +1,238 @@
+//! `spin.toml`: the part of Spin's manifest that the runtime needs.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+
+/// An application's manifest.
+#[derive(Debug, Deserialize)]
+pub struct Manifest {
+    spin_manifest_version: u8,
+    #[serde(default)]
+    variables: BTreeMap<String, Variable>,
+    trigger: Triggers,
+    component: BTreeMap<String, ComponentTable>,
+    #[serde(skip)]
+    directory: PathBuf,
+}
+
+#[derive(Debug, Deserialize)]
+struct Variable {
+    default: Option<String>,
+    #[serde(default)]
+    required: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct Triggers {
+    #[serde(default)]
+    http: Vec<HttpTrigger>,
+}
+
+#[derive(Debug, Deserialize)]
+struct HttpTrigger {
+    route: String,
+    component: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct ComponentTable {
+    source: PathBuf,
+    #[serde(default)]
+    key_value_stores: Vec<String>,
+    #[serde(default)]
+    allowed_outbound_hosts: Vec<String>,
+    #[serde(default)]
+    variables: BTreeMap<String, String>,
+}
+
+/// A component with its variables resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Component {
+    /// Its id.
+    pub id: String,
+    /// The path of its wasm.
+    pub source: PathBuf,
+    /// The labels of the stores that it may open.
+    pub key_value_stores: Vec<String>,
+    /// Where it may connect to.
+    pub allowed_outbound_hosts: Vec<String>,
+    /// Its variables.
+    pub variables: BTreeMap<String, String>,
+}
+
+impl Manifest {
+    /// Reads the file.
+    ///
+    /// # Errors
+    ///
+    /// One line that tells what is wrong and how to mend it.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| {
+            format!(
+                "cannot read the manifest {} (run in the project's folder, or name it with --manifest)",
+                path.display()
+            )
+        })?;
+        let mut manifest: Self = toml::from_str(&text).map_err(|error| {
+            anyhow::anyhow!(
+                "the manifest {} is malformed: {}",
+                path.display(),
+                error.message()
+            )
+        })?;
+        if manifest.spin_manifest_version != 2 {
+            bail!(
+                "the manifest {} must have spin_manifest_version = 2",
+                path.display()
+            );
+        }
+        manifest.directory = path.parent().unwrap_or(Path::new("")).to_owned();
+        Ok(manifest)
+    }
+
+    /// The routes, each with its component's id.
+    pub fn routes(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.trigger
+            .http
+            .iter()
+            .map(|trigger| (trigger.route.as_str(), trigger.component.as_str()))
+    }
+
+    /// The components that a route leads to, with `environment` over the manifest's defaults.
+    ///
+    /// # Errors
+    ///
+    /// A required variable that is not set, or a component or variable that is not there.
+    pub fn components(
+        &self,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> anyhow::Result<Vec<Component>> {
+        let mut application = BTreeMap::new();
+        for (name, variable) in &self.variables {
+            let variable_name = format!("SPIN_VARIABLE_{}", name.to_uppercase());
+            match environment(&variable_name).or_else(|| variable.default.clone()) {
+                Some(value) => {
+                    application.insert(name.as_str(), value);
+                }
+                None if variable.required => bail!(
+                    "variable `{name}` is required and not set: set {variable_name} in the environment"
+                ),
+                None => {}
+            }
+        }
+        let mut components = Vec::new();
+        let mut ids: Vec<_> = self.routes().map(|(_, id)| id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        for id in ids {
+            let table = self.component.get(id).with_context(|| {
+                format!("the manifest has a route to `{id}` and no such component")
+            })?;
+            let resolve = |template: &String| resolve(template, &application);
+            components.push(Component {
+                id: id.to_owned(),
+                source: self.directory.join(&table.source),
+                key_value_stores: table.key_value_stores.clone(),
+                allowed_outbound_hosts: table
+                    .allowed_outbound_hosts
+                    .iter()
+                    .map(resolve)
+                    .collect::<anyhow::Result<_>>()?,
+                variables: table
+                    .variables
+                    .iter()
+                    .map(|(name, template)| Ok((name.clone(), resolve(template)?)))
+                    .collect::<anyhow::Result<_>>()?,
+            });
+        }
+        Ok(components)
+    }
+}
+
+/// Fills the `{{ name }}` of a template.
+fn resolve(template: &str, variables: &BTreeMap<&str, String>) -> anyhow::Result<String> {
+    let mut resolved = String::new();
+    let mut rest = template;
+    while let Some((before, from)) = rest.split_once("{{") {
+        let (name, after) = from
+            .split_once("}}")
+            .with_context(|| format!("a template in the manifest lacks its `}}}}`: {template}"))?;
+        let name = name.trim();
+        let value = variables
+            .get(name)
+            .with_context(|| format!("the manifest uses variable `{name}`, which is not set"))?;
+        resolved.push_str(before);
+        resolved.push_str(value);
+        rest = after;
+    }
+    resolved.push_str(rest);
+    Ok(resolved)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MANIFEST: &str = r#"
+        spin_manifest_version = 2
+        [application]
+        name = "a"
+        [variables]
+        secret = { required = true, secret = true }
+        mode = { default = "plain" }
+        [[trigger.http]]
+        route = "/..."
+        component = "c"
+        [component.c]
+        source = "c.wasm"
+        key_value_stores = ["default"]
+        allowed_outbound_hosts = ["https://{{ mode }}.example.com"]
+        [component.c.variables]
+        all = "{{ mode }}:{{secret}}"
+        [component.c.build]
+        command = "make"
+    "#;
+
+    fn manifest() -> Manifest {
+        toml::from_str(MANIFEST).unwrap()
+    }
+
+    #[test]
+    fn the_environment_wins_over_defaults() {
+        let components = manifest()
+            .components(&|name| match name {
+                "SPIN_VARIABLE_SECRET" => Some("s".to_owned()),
+                "SPIN_VARIABLE_MODE" => Some("fancy".to_owned()),
+                _ => None,
+            })
+            .unwrap();
+        assert_eq!(components[0].variables["all"], "fancy:s");
+        assert_eq!(
+            components[0].allowed_outbound_hosts,
+            ["https://fancy.example.com"]
+        );
+    }
+
+    #[test]
+    fn a_required_variable_that_is_not_set_is_named() {
+        let error = manifest().components(&|_| None).unwrap_err().to_string();
+        assert!(error.contains("SPIN_VARIABLE_SECRET"), "{error}");
+    }
+
+    #[test]
+    fn an_unreadable_or_malformed_manifest_is_one_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("spin.toml");
+        for text in [None, Some("spin_manifest_version ="), Some("x = 1")] {
+            if let Some(text) = text {
+                std::fs::write(&path, text).unwrap();
+            }
+            let error = format!("{:#}", Manifest::read(&path).unwrap_err());
+            assert_eq!(error.lines().count(), 1, "{error}");
+            assert!(error.contains("manifest"), "{error}");
+        }
+    }
+}
