@@ -12,7 +12,11 @@ use url::{Host, Url};
 
 /// A URL that deliveries can go to. Keeps the merchant's spelling.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EndpointUrl(String);
+pub struct EndpointUrl {
+    spelling: String,
+    /// What the URL standard makes of it: what was judged is what is connected to.
+    normalized: String,
+}
 
 /// Why a URL is refused, in words for the merchant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,18 +70,26 @@ impl EndpointUrl {
         if !allow_insecure {
             check_public(&host)?;
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self {
+            spelling: text.to_owned(),
+            normalized: url.into(),
+        })
     }
 
     /// The URL as the merchant sent it.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.spelling
+    }
+
+    /// The URL as the URL standard writes it, for connecting.
+    pub fn normalized(&self) -> &str {
+        &self.normalized
     }
 }
 
 impl Serialize for EndpointUrl {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
+        serializer.serialize_str(&self.spelling)
     }
 }
 

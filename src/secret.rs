@@ -3,6 +3,7 @@
 use base64ct::{Base64, Encoding};
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
+use hkdf::Hkdf;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -25,6 +26,16 @@ impl SigningSecret {
     /// A new secret from the platform's randomness.
     pub fn generate() -> Self {
         Self(random::bytes())
+    }
+
+    /// The secret made of these bytes.
+    pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        Self(bytes)
+    }
+
+    /// The HMAC key's bytes, for signing.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 
     /// The text that the merchant is told once: `whsec_` and 48 characters of base64.
@@ -62,6 +73,7 @@ const HEADER_BYTES: usize = 1 + KEY_ID_BYTES + NONCE_BYTES;
 pub struct SecretsKey {
     id: [u8; KEY_ID_BYTES],
     cipher: XChaCha20Poly1305,
+    derivation: Hkdf<Sha256>,
 }
 
 /// A sealed secret could not be opened: it was made with another key or for another
@@ -86,7 +98,17 @@ impl SecretsKey {
         Ok(Self {
             id,
             cipher: XChaCha20Poly1305::new(&key.into()),
+            derivation: Hkdf::new(Some(b"application-webhooks idempotency v1"), &key),
         })
+    }
+
+    /// Bytes that only this key and `context` give (HKDF-SHA256, RFC 5869).
+    pub fn derive<const N: usize>(&self, context: &[u8]) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.derivation
+            .expand(context, &mut bytes)
+            .expect("HKDF-SHA256 gives up to 8,160 bytes");
+        bytes
     }
 
     /// Encrypts `plain` so that it opens only together with `context`, the webhook's id.

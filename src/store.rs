@@ -1,6 +1,5 @@
 //! The key-value store: its keys, the deadline of every call, and the index that heals.
 
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -13,7 +12,7 @@ use spin_sdk::key_value;
 use spin_sdk::time::sleep;
 use spin_sdk::wit_bindgen::spawn;
 
-use crate::application::ApplicationId;
+use crate::application::{ApplicationId, MerchantId};
 use crate::error::Error;
 use crate::log;
 use crate::random;
@@ -21,21 +20,73 @@ use crate::webhook::WebhookId;
 
 /// The spelling of every key.
 pub mod keys {
+    use sha2::{Digest, Sha256};
+
     use super::{ApplicationId, WebhookId};
+    use crate::application::{ApplicationName, MerchantId};
 
     /// JSON with at least `merchantId`: an application.
     pub fn application(application: &ApplicationId) -> String {
         format!("application/{application}")
     }
 
-    /// JSON: a webhook. It exists if and only if this key does.
+    /// JSON: what the merchant changed of an application.
+    pub fn application_settings(application: &ApplicationId) -> String {
+        format!("application-settings/{application}")
+    }
+
+    /// JSON: the ids of a merchant's applications, a hint that heals.
+    pub fn applications(merchant: &MerchantId) -> String {
+        format!("applications/{}", digest(&[merchant.as_str()]))
+    }
+
+    /// JSON: the id of the application that has this name, unless it was renamed or deleted.
+    pub fn application_name(merchant: &MerchantId, name: &ApplicationName) -> String {
+        let name = digest(&[name.as_str()]);
+        format!("application-name/{}/{name}", digest(&[merchant.as_str()]))
+    }
+
+    /// JSON: a webhook as it was created. It exists if and only if this key does.
     pub fn webhook(application: &ApplicationId, webhook: WebhookId) -> String {
         format!("webhook/{application}/{webhook}")
     }
 
+    /// JSON: what the merchant changed of a webhook.
+    pub fn webhook_settings(application: &ApplicationId, webhook: WebhookId) -> String {
+        format!("webhook-settings/{application}/{webhook}")
+    }
+
+    /// JSON: the rotations of a webhook's secret.
+    pub fn webhook_secrets(application: &ApplicationId, webhook: WebhookId) -> String {
+        format!("webhook-secrets/{application}/{webhook}")
+    }
+
+    /// JSON: the result of a webhook's last test.
+    pub fn webhook_test(application: &ApplicationId, webhook: WebhookId) -> String {
+        format!("webhook-test/{application}/{webhook}")
+    }
+
     /// JSON: the ids of an application's webhooks, a hint that heals.
-    pub fn index(application: &ApplicationId) -> String {
+    pub fn webhooks(application: &ApplicationId) -> String {
         format!("webhooks/{application}")
+    }
+
+    /// JSON: the first response to a request with an `Idempotency-Key`.
+    pub fn idempotency(scope: &str) -> String {
+        format!("idempotency/{}", digest(&[scope]))
+    }
+
+    /// Text of a client's as part of a key: 32 hexadecimal digits of its SHA-256.
+    fn digest(parts: &[&str]) -> String {
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update(part.as_bytes());
+        }
+        let hash = hash.finalize();
+        hash[..16]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 }
 
@@ -159,39 +210,75 @@ pub async fn set_document(key: &str, document: &impl Serialize) -> Result<(), Er
     set(key, &bytes).await
 }
 
-/// The index of an application's webhooks: a set of ids that only helps to find them.
+/// An index: the ids of an application's webhooks, or of a merchant's applications. A set that
+/// only helps to find them.
 ///
 /// The store has no transaction, so two writers may overwrite each other's entry. Whoever adds
-/// an id therefore makes sure that it stays ([`Self::keep`]). An id without a webhook is
+/// an id therefore makes sure that it stays ([`Self::keep`]). An id without its document is
 /// ignored.
 #[derive(Clone, Debug)]
-pub struct Index {
-    application: ApplicationId,
-    ids: Vec<WebhookId>,
+pub struct Index<Id> {
+    key: String,
+    /// The key of an id's document.
+    member: fn(&str, &Id) -> String,
+    scope: String,
+    ids: Vec<Id>,
 }
 
-impl Index {
-    /// What the store holds now.
-    pub async fn read(application: &ApplicationId) -> Result<Self, Error> {
-        let ids = get_document(&keys::index(application)).await?;
+/// What an index can hold.
+pub trait Member: Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static {}
+
+impl Member for WebhookId {}
+impl Member for ApplicationId {}
+
+/// Reads the index of an application's webhooks.
+///
+/// # Errors
+///
+/// The store's failure.
+pub async fn webhooks_of(application: &ApplicationId) -> Result<Index<WebhookId>, Error> {
+    let key = keys::webhooks(application);
+    let member = |application: &str, id: &WebhookId| format!("webhook/{application}/{id}");
+    Index::read(key, member, application.to_string()).await
+}
+
+/// Reads the index of a merchant's applications.
+///
+/// # Errors
+///
+/// The store's failure.
+pub async fn applications_of(merchant: &MerchantId) -> Result<Index<ApplicationId>, Error> {
+    let key = keys::applications(merchant);
+    Index::read(key, |_, id| keys::application(id), String::new()).await
+}
+
+impl<Id: Member> Index<Id> {
+    async fn read(
+        key: String,
+        member: fn(&str, &Id) -> String,
+        scope: String,
+    ) -> Result<Self, Error> {
+        let ids = get_document(&key).await?.unwrap_or_default();
         Ok(Self {
-            application: application.clone(),
-            ids: ids.unwrap_or_default(),
+            key,
+            member,
+            scope,
+            ids,
         })
     }
 
     /// The ids, oldest first as far as is known.
-    pub fn ids(&self) -> &[WebhookId] {
+    pub fn ids(&self) -> &[Id] {
         &self.ids
     }
 
-    /// Removes the ids that have no webhook. Asked for when the index looks full.
+    fn member(&self, id: &Id) -> String {
+        (self.member)(&self.scope, id)
+    }
+
+    /// Leaves out the ids that have no document. Asked for when the index looks full.
     pub async fn prune(&mut self) -> Result<(), Error> {
-        let keys: Vec<_> = self
-            .ids
-            .iter()
-            .map(|id| keys::webhook(&self.application, *id))
-            .collect();
+        let keys: Vec<_> = self.ids.iter().map(|id| self.member(id)).collect();
         let mut found = try_join_all(keys.iter().map(|key| exists(key)))
             .await?
             .into_iter();
@@ -199,51 +286,71 @@ impl Index {
         Ok(())
     }
 
-    /// Adds the ids and writes the index.
-    pub async fn add(&mut self, ids: &[WebhookId]) -> Result<(), Error> {
-        for id in ids {
-            if !self.ids.contains(id) {
-                self.ids.push(*id);
-            }
+    /// Adds an id and writes the index.
+    pub async fn add(&mut self, id: &Id) -> Result<(), Error> {
+        if !self.ids.contains(id) {
+            self.ids.push(id.clone());
         }
-        self.write().await
+        set_document(&self.key, &self.ids).await
     }
 
-    async fn write(&self) -> Result<(), Error> {
-        set_document(&keys::index(&self.application), &self.ids).await
+    /// Reads the index anew, and writes it without these ids if it has any.
+    pub async fn remove(&mut self, gone: &[Id]) -> Result<(), Error> {
+        self.ids = get_document(&self.key).await?.unwrap_or_default();
+        let before = self.ids.len();
+        self.ids.retain(|id| !gone.contains(id));
+        if self.ids.len() == before {
+            return Ok(());
+        }
+        if self.ids.is_empty() {
+            return delete(&self.key).await;
+        }
+        set_document(&self.key, &self.ids).await
+    }
+
+    /// Removes ids after the response; a failure only leaves ids that are ignored.
+    pub fn remove_later(mut self, gone: Vec<Id>, store: &Store) {
+        let store = store.renewed();
+        spawn(async move {
+            let _ = store.in_time("pruning an index", self.remove(&gone)).await;
+        });
     }
 
     /// Goes on, after the response, to check that `id` stays in the index, and writes it back
     /// as the union of all that was seen, until it has stayed for a while.
-    pub fn keep(self, id: WebhookId, store: Store, request_id: String) {
+    pub fn keep(mut self, id: Id, store: &Store, request_id: &str) {
+        let (store, request_id) = (store.clone(), request_id.to_owned());
         spawn(async move {
-            if let Err(error) = self.heal(id, &store).await {
+            if let Err(error) = self.heal(&id, &store).await {
                 log::background(&request_id, "index not confirmed", &error);
             }
         });
     }
 
-    async fn heal(mut self, id: WebhookId, store: &Store) -> Result<(), Error> {
+    async fn heal(&mut self, id: &Id, store: &Store) -> Result<(), Error> {
         /// How many checks in a row must find the id.
         const GOOD_CHECKS: u32 = 3;
         /// Lost this often, something else is wrong: `cargo xtask reindex` mends it.
-        const MOST_CHECKS: u32 = 40;
+        const MOST_CHECKS: u32 = 60;
+        /// The first pause; after each good check it doubles, up to the longest.
+        const PAUSE: Duration = Duration::from_millis(30);
+        const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
         let mut good = 0;
         let mut failures = 0;
-        let mut pause = Duration::from_millis(30);
+        let mut pause = PAUSE;
         for _ in 0..MOST_CHECKS {
             sleep(with_jitter(pause)).await;
             let checked = store
                 .renewed()
-                .in_time("checking the index", self.check(id))
+                .in_time("checking an index", self.check(id))
                 .await;
             match checked {
                 Ok(Check::Kept) => good += 1,
-                Ok(Check::WebhookGone) => return Ok(()),
+                Ok(Check::MemberGone) => return Ok(()),
                 Ok(Check::WrittenBack) => {
                     good = 0;
-                    pause = Duration::from_millis(30);
+                    pause = PAUSE;
                     continue;
                 }
                 Err(error) if failures == 5 => return Err(error),
@@ -252,36 +359,34 @@ impl Index {
             if good == GOOD_CHECKS {
                 return Ok(());
             }
-            pause = (pause * 2).min(Duration::from_millis(200));
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
         Ok(())
     }
 
-    async fn check(&mut self, id: WebhookId) -> Result<Check, Error> {
-        let now = Self::read(&self.application).await?;
-        if now.ids.contains(&id) {
+    async fn check(&mut self, id: &Id) -> Result<Check, Error> {
+        let now: Vec<Id> = get_document(&self.key).await?.unwrap_or_default();
+        if now.contains(id) {
             return Ok(Check::Kept);
         }
         // Deleted meanwhile: not to be brought back.
-        if !exists(&keys::webhook(&self.application, id)).await? {
-            return Ok(Check::WebhookGone);
+        if !exists(&self.member(id)).await? {
+            return Ok(Check::MemberGone);
         }
-        let seen: BTreeSet<_> = now.ids.iter().copied().collect();
-        let missing: Vec<_> = self
-            .ids
-            .iter()
-            .filter(|id| !seen.contains(id))
-            .copied()
-            .collect();
-        self.ids = now.ids;
-        self.add(&missing).await?;
+        let seen = std::mem::replace(&mut self.ids, now);
+        for id in seen {
+            if !self.ids.contains(&id) {
+                self.ids.push(id);
+            }
+        }
+        self.add(id).await?;
         Ok(Check::WrittenBack)
     }
 }
 
 enum Check {
     Kept,
-    WebhookGone,
+    MemberGone,
     WrittenBack,
 }
 
@@ -295,19 +400,18 @@ fn with_jitter(pause: Duration) -> Duration {
 /// was told the webhook's secret, so nobody could verify its deliveries.
 ///
 /// A write that was cut off can take effect after the first removal. So the key is removed
-/// again after a full `store_timeout_ms`, and until two removals have succeeded.
-pub fn retract(application: ApplicationId, id: WebhookId, store: Store, request_id: String) {
+/// again after a full `store_timeout_ms`, until three removals have succeeded.
+pub fn retract(key: String, store: &Store, request_id: &str) {
+    /// Some 90 seconds of tries; `cargo xtask doctor` finds what a longer fault leaves.
+    const MOST_TRIES: u32 = 12;
+
+    let (store, request_id) = (store.clone(), request_id.to_owned());
     spawn(async move {
-        let key = keys::webhook(&application, id);
         let mut removals = 0;
         let mut pause = Duration::from_millis(50);
         let mut last = None;
-        for _ in 0..12 {
-            match store
-                .renewed()
-                .in_time("retracting a webhook", delete(&key))
-                .await
-            {
+        for _ in 0..MOST_TRIES {
+            match store.renewed().in_time("retracting", delete(&key)).await {
                 Ok(()) => {
                     removals += 1;
                     pause = store.timeout().max(Duration::from_millis(500));

@@ -15,6 +15,8 @@ pub const MAX_BODY_BYTES: usize = 16 * 1024;
 #[derive(Debug, Default)]
 pub struct Object {
     members: Vec<(String, Value)>,
+    /// The body as it was sent.
+    raw: Vec<u8>,
     /// Whether there was an object at all. If not, that was noted, and missing members are not.
     sent: bool,
 }
@@ -26,6 +28,23 @@ impl Object {
     ///
     /// [`Error::BodyTooLarge`].
     pub async fn read(request: Request, details: &mut Details) -> Result<Self, Error> {
+        Self::read_body(request, false, details).await
+    }
+
+    /// As [`Self::read`], and takes no body at all for `{}`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BodyTooLarge`].
+    pub async fn read_optional(request: Request, details: &mut Details) -> Result<Self, Error> {
+        Self::read_body(request, true, details).await
+    }
+
+    async fn read_body(
+        request: Request,
+        optional: bool,
+        details: &mut Details,
+    ) -> Result<Self, Error> {
         let headers = request.headers();
         let declared = headers
             .get(CONTENT_LENGTH)
@@ -36,19 +55,35 @@ impl Object {
         let media_type = headers
             .get(CONTENT_TYPE)
             .and_then(|value| value.to_str().ok());
-        if !media_type.is_some_and(is_json) {
+        let typed = media_type.is_some_and(is_json);
+        let body = read_body(request.into_body(), MAX_BODY_BYTES).await;
+        let nothing = body.as_ref().is_ok_and(Vec::is_empty);
+        if optional && nothing {
+            return Ok(Self {
+                sent: true,
+                ..Self::default()
+            });
+        }
+        if !typed {
             details.add("Content-Type", "Must be application/json");
         }
-        let body = match read_body(request.into_body(), MAX_BODY_BYTES).await {
+        let body = match body {
             Err(Error::Invalid(wrong)) => {
                 details.0.extend(wrong);
                 return Ok(Self::default());
             }
             read => read?,
         };
-        Ok(details
+        let mut object = details
             .check("body", Self::parse(&body))
-            .unwrap_or_default())
+            .unwrap_or_default();
+        object.raw = body;
+        Ok(object)
+    }
+
+    /// Whether an object without members was sent.
+    pub fn is_empty(&self) -> bool {
+        self.sent && self.members.is_empty()
     }
 
     fn parse(body: &[u8]) -> Result<Self, &'static str> {
@@ -58,6 +93,7 @@ impl Object {
         match serde_json::from_slice(body) {
             Ok(Members(members)) => Ok(Self {
                 members,
+                raw: Vec::new(),
                 sent: true,
             }),
             // Another type than an object, but only if it is JSON to the end.
@@ -100,8 +136,8 @@ impl Object {
         self.optional(name, details, parse)
     }
 
-    /// Notes every member that was not taken.
-    pub fn finish(self, details: &mut Details) {
+    /// Notes every member that was not taken, and returns the body as it was sent.
+    pub fn finish(self, details: &mut Details) -> Vec<u8> {
         let mut noted: Vec<&str> = Vec::new();
         for (name, _) in &self.members {
             if !noted.contains(&name.as_str()) {
@@ -109,6 +145,7 @@ impl Object {
                 details.add(name, "Unknown field");
             }
         }
+        self.raw
     }
 }
 

@@ -1,6 +1,10 @@
 //! HTTP: the routes, and what holds for all of them. One file per resource.
 
+pub mod applications;
 pub mod body;
+pub mod etag;
+pub mod idempotency;
+pub mod page;
 pub mod webhooks;
 
 use std::convert::Infallible;
@@ -12,7 +16,7 @@ use axum::body::Body;
 use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
@@ -20,10 +24,10 @@ use http_body_util::BodyExt;
 use tower_service::Service;
 use uuid::Uuid;
 
-use crate::application::{Application, ApplicationId, MerchantId};
+use crate::application::ApplicationId;
 use crate::error::{Cause, Detail, Error};
 use crate::log;
-use crate::store::{self, keys};
+use crate::webhook::WebhookId;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -51,8 +55,32 @@ where
 fn router() -> Router {
     Router::new()
         .route(
+            "/api/v1/applications",
+            get(applications::list).post(applications::create),
+        )
+        .route(
+            "/api/v1/applications/{applicationId}",
+            get(applications::read)
+                .patch(applications::change)
+                .delete(applications::delete),
+        )
+        .route(
             "/api/v1/applications/{applicationId}/webhooks",
-            post(webhooks::create),
+            get(webhooks::list).post(webhooks::create),
+        )
+        .route(
+            "/api/v1/applications/{applicationId}/webhooks/{webhookId}",
+            get(webhooks::read)
+                .patch(webhooks::change)
+                .delete(webhooks::delete),
+        )
+        .route(
+            "/api/v1/applications/{applicationId}/webhooks/{webhookId}/rotate",
+            post(webhooks::rotate),
+        )
+        .route(
+            "/api/v1/applications/{applicationId}/webhooks/{webhookId}/test",
+            post(webhooks::test),
         )
         .fallback(async || Error::NotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
@@ -132,6 +160,16 @@ impl Details {
         }
         Err(Error::Invalid(self.0))
     }
+
+    /// What all checks together gave, or 400 if anything was wrong.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] with every note.
+    pub fn all<T>(self, checked: Option<T>) -> Result<T, Error> {
+        self.finish()?;
+        checked.ok_or_else(|| Error::Internal("a wrong field was not noted".to_owned()))
+    }
 }
 
 /// The path's parameters, decoded but not yet checked.
@@ -169,24 +207,12 @@ impl Path {
             id.ok_or("Must be 1 to 128 letters, digits, `-`, `_`, `.` or `~`"),
         )
     }
-}
 
-/// The application, if it is the merchant's.
-///
-/// # Errors
-///
-/// [`Error::NotFound`], [`Error::Forbidden`], or the store's failure.
-pub async fn owned_application(
-    id: &ApplicationId,
-    merchant: &MerchantId,
-) -> Result<Application, Error> {
-    let application: Application = store::get_document(&keys::application(id))
-        .await?
-        .ok_or(Error::NotFound)?;
-    if application.merchant_id != *merchant {
-        return Err(Error::Forbidden);
+    /// The path's `webhookId`.
+    pub fn webhook(&self, details: &mut Details) -> Option<WebhookId> {
+        let id = WebhookId::parse(self.get("webhookId"));
+        details.check("webhookId", id.ok_or("Must be a UUID"))
     }
-    Ok(application)
 }
 
 /// An empty response.

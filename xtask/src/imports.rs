@@ -17,9 +17,6 @@ const ALLOWED: [(&str, &[&str]); 9] = [
     ("wasi:sockets/", &["0.2", "0.3.0"]),
 ];
 
-/// The newest WASI 0.2 that Spin 4.1 provides; a host serves older ones too.
-const NEWEST_WASI_0_2: u32 = 6;
-
 /// The imports that are not allowed.
 pub fn foreign(imports: &[String]) -> Vec<&str> {
     imports
@@ -38,14 +35,14 @@ fn allowed(import: &str) -> bool {
         .filter(|(package, _)| interface.starts_with(package))
         .flat_map(|(_, versions)| *versions)
         .any(|allowed| {
-            if *allowed == "0.2" {
-                version
-                    .strip_prefix("0.2.")
-                    .and_then(|patch| patch.parse::<u32>().ok())
-                    .is_some_and(|patch| patch <= NEWEST_WASI_0_2)
-            } else {
-                version == *allowed
-            }
+            // Wasmtime takes any patch release of WASI 0.2 for any other.
+            version.strip_prefix(allowed).is_some_and(|rest| {
+                rest.is_empty()
+                    || *allowed == "0.2"
+                        && rest
+                            .strip_prefix('.')
+                            .is_some_and(|patch| patch.parse::<u32>().is_ok())
+            })
         })
 }
 
@@ -199,7 +196,8 @@ mod tests {
             "fermyon:spin/key-value@2.0.0",
             "spin:key-value/key-value@4.0.0",
             "wasi:http/types@0.3.0-rc-2026-03-15",
-            "wasi:io/streams@0.2.12",
+            "wasi:io/streams@0.2.0-rc-2023-11-10",
+            "wasi:io/streams@0.20.0",
             "wasi:http/types",
         ] {
             assert!(!allowed(name), "{name}");

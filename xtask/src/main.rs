@@ -62,23 +62,27 @@ fn main() -> ExitCode {
 /// Clap's message without its usage block: what is wrong and what may be meant,
 /// and where the flags are described.
 fn one_line(message: &str) -> String {
-    let (problem, help) = message
-        .split_once("\n\nUsage: ")
-        .map_or((message, "cargo xtask"), |(problem, usage)| {
-            let command = usage
-                .split_whitespace()
-                .take(3)
-                .take_while(|word| !word.starts_with(['-', '<', '[']))
-                .count();
-            let end = usage
-                .split_whitespace()
-                .take(command)
-                .map(|word| word.len() + 1)
-                .sum::<usize>();
-            (problem, usage[..end].trim_end())
-        });
+    let (problem, help) =
+        message
+            .split_once("\n\nUsage: ")
+            .map_or((message, "cargo xtask"), |(problem, usage)| {
+                let command = usage
+                    .split_whitespace()
+                    .take(3)
+                    .take_while(|word| !word.starts_with(['-', '<', '[']))
+                    .count();
+                let end = usage
+                    .split_whitespace()
+                    .take(command)
+                    .map(|word| word.len() + 1)
+                    .sum::<usize>();
+                (problem, usage[..end].trim_end())
+            });
     // A message without a usage block ends with a hint of its own; ours replaces it.
-    let problem = problem.split("\n\nFor more information").next().unwrap_or(problem);
+    let problem = problem
+        .split("\n\nFor more information")
+        .next()
+        .unwrap_or(problem);
     let problem = problem.split_whitespace().collect::<Vec<_>>().join(" ");
     format!("{problem} (see `{help} --help`)")
 }

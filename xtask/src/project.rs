@@ -86,11 +86,12 @@ fn find_in(path: &OsStr, name: &str) -> Option<PathBuf> {
 
 /// Installs the component's target when it is missing.
 pub fn ensure_wasm_target() -> Result<()> {
-    let libraries = output_of(
-        Command::new("rustc")
-            .current_dir(root())
-            .args(["--print", "target-libdir", "--target", WASM_TARGET]),
-    );
+    let libraries = output_of(Command::new("rustc").current_dir(root()).args([
+        "--print",
+        "target-libdir",
+        "--target",
+        WASM_TARGET,
+    ]));
     if libraries.is_some_and(|directory| Path::new(directory.trim()).is_dir()) {
         return Ok(());
     }
@@ -138,7 +139,11 @@ fn parse_manifest(text: &str) -> Result<toml::Table, String> {
         let message = error.message().lines().collect::<Vec<_>>().join(", ");
         format!("is not TOML (line {line}: {message})")
     })?;
-    if manifest.get("spin_manifest_version").and_then(toml::Value::as_integer) != Some(2) {
+    if manifest
+        .get("spin_manifest_version")
+        .and_then(toml::Value::as_integer)
+        != Some(2)
+    {
         return Err("is not a Spin manifest (spin_manifest_version is not 2)".to_owned());
     }
     if manifest
@@ -160,7 +165,10 @@ mod tests {
         for (text, expected) in [
             ("a = 1\nb = = 2\n", "is not TOML (line 2"),
             ("a = 1", "is not a Spin manifest"),
-            ("spin_manifest_version = 2", "has no [component.application-webhooks]"),
+            (
+                "spin_manifest_version = 2",
+                "has no [component.application-webhooks]",
+            ),
         ] {
             let problem = parse_manifest(text).expect_err(text);
             assert!(problem.contains(expected), "{problem}");

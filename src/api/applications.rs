@@ -1,0 +1,308 @@
+//! A merchant's applications.
+
+use axum::extract::{RawQuery, Request};
+use axum::response::Response;
+use futures::future::try_join;
+use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::body::Object;
+use super::idempotency::{IdempotencyKey, Kept, Looked, Use};
+use super::page::PageQuery;
+use super::{Details, Path, RequestId, etag, no_content};
+use crate::application::{
+    Application, ApplicationId, ApplicationName, Created, MerchantId, Settings,
+};
+use crate::auth::Merchant;
+use crate::clock::Timestamp;
+use crate::config::Config;
+use crate::error::{self, Error};
+use crate::records::{self, owned_application};
+use crate::store::{self, Store, keys};
+
+/// Longest description, in characters.
+const MAX_DESCRIPTION: usize = 250;
+
+const NAME_TAKEN: Error = Error::Conflict("Another application has this name");
+
+/// An application as responses show it. One that was written into the store by hand may lack a
+/// name and the time of its creation.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApplicationBody {
+    id: ApplicationId,
+    name: Option<ApplicationName>,
+    description: Option<String>,
+    is_enabled: bool,
+    created_at: Option<Timestamp>,
+}
+
+impl From<&Application> for ApplicationBody {
+    fn from(application: &Application) -> Self {
+        let settings = application.settings();
+        Self {
+            id: application.id.clone(),
+            name: settings.name,
+            description: settings.description,
+            is_enabled: settings.is_enabled,
+            created_at: application.created.created_at,
+        }
+    }
+}
+
+fn respond(application: &Application) -> Response {
+    let body = ApplicationBody::from(application);
+    etag::tagged(error::json(StatusCode::OK, &body), &etag::of(&body))
+}
+
+/// `POST /api/v1/applications`
+pub async fn create(
+    Merchant(merchant): Merchant,
+    RequestId(request_id): RequestId,
+    request: Request,
+) -> Result<Response, Error> {
+    let config = Config::load().await?;
+    let mut details = Details::default();
+    let key = IdempotencyKey::read(request.headers(), &mut details);
+    let mut body = Object::read(request, &mut details).await?;
+    let name = body.required("name", &mut details, name);
+    let description = body.optional("description", &mut details, description);
+    let raw = body.finish(&mut details);
+    let name = details.all(name)?;
+
+    let now = Timestamp::now();
+    let store = Store::with_timeout(config.store_timeout);
+    let scope = format!("create-application\n{}", merchant.as_str());
+    let look_up = async {
+        match &key {
+            Some(key) => Use::look_up(key, &scope, &raw, config, now).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let ((named, mut index), looked) = store
+        .in_time(
+            "reading applications",
+            try_join(
+                try_join(
+                    records::application_named(&merchant, &name),
+                    store::applications_of(&merchant),
+                ),
+                look_up,
+            ),
+        )
+        .await?;
+    let repeatable = match looked {
+        Some(Looked::Replay(response)) => return Ok(*response),
+        Some(Looked::New(used)) => Some(used),
+        None => None,
+    };
+    let id = match &repeatable {
+        Some(used) => ApplicationId::from(used.derive(config).0),
+        None => ApplicationId::generate(),
+    };
+    if named.is_some_and(|other| other != id) {
+        return Err(NAME_TAKEN);
+    }
+
+    let application = Application {
+        id: id.clone(),
+        created: Created {
+            merchant_id: merchant.clone(),
+            name: Some(name.clone()),
+            description: description.flatten(),
+            created_at: Some(now),
+        },
+        settings: None,
+    };
+    let body = ApplicationBody::from(&application);
+    let kept = Kept::new(
+        StatusCode::CREATED,
+        Some(format!("/api/v1/applications/{id}")),
+        etag::of(&body),
+        &body,
+    );
+    let document = keys::application(&id);
+    let written = store
+        .in_time("creating an application", async {
+            records::claim_name(&merchant, &name, &id).await?;
+            store::set_document(&document, &application.created).await?;
+            index.add(&id).await?;
+            // Who claimed the name at the same moment and was later has it.
+            if records::application_named(&merchant, &name).await? != Some(id.clone()) {
+                return Err(NAME_TAKEN);
+            }
+            match &repeatable {
+                Some(used) => used.keep(&kept, config, now).await,
+                None => Ok(()),
+            }
+        })
+        .await;
+    if let Err(error) = written {
+        // Else the name stays taken by an application that nobody was told of.
+        if repeatable.is_none() {
+            store::retract(document, &store, &request_id);
+        }
+        return Err(error);
+    }
+    index.keep(id, &store, &request_id);
+    Ok(kept.response())
+}
+
+/// `GET /api/v1/applications`
+pub async fn list(
+    Merchant(merchant): Merchant,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Error> {
+    let config = Config::load().await?;
+    let mut details = Details::default();
+    let page = PageQuery::parse(query.as_deref(), &mut details);
+    let page = details.all(page)?;
+    let store = Store::with_timeout(config.store_timeout);
+    let (index, mut applications) = store
+        .in_time("reading applications", async {
+            let index = store::applications_of(&merchant).await?;
+            let applications = records::applications(index.ids()).await?;
+            Ok((index, applications))
+        })
+        .await?;
+    let gone: Vec<ApplicationId> = index
+        .ids()
+        .iter()
+        .filter(|id| {
+            !applications
+                .iter()
+                .any(|application| application.id == **id)
+        })
+        .cloned()
+        .collect();
+    if !gone.is_empty() {
+        index.remove_later(gone, &store);
+    }
+    // The index is a hint: an application that was handed to another merchant is not shown.
+    applications.retain(|application| application.created.merchant_id == merchant);
+    applications.sort_by(|a, b| {
+        let order = |application: &Application| {
+            (
+                application.created.created_at,
+                application.id.as_str().to_owned(),
+            )
+        };
+        order(b).cmp(&order(a))
+    });
+    let items: Vec<ApplicationBody> = applications.iter().map(ApplicationBody::from).collect();
+    Ok(error::json(StatusCode::OK, &page.of(items)))
+}
+
+/// `GET /api/v1/applications/{applicationId}`
+pub async fn read(Merchant(merchant): Merchant, path: Path) -> Result<Response, Error> {
+    let (application, _) = owned(&merchant, &path).await?;
+    Ok(respond(&application))
+}
+
+/// `PATCH /api/v1/applications/{applicationId}`
+pub async fn change(
+    Merchant(merchant): Merchant,
+    path: Path,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Response, Error> {
+    let config = Config::load().await?;
+    let mut details = Details::default();
+    let id = path.application(&mut details);
+    let mut body = Object::read(request, &mut details).await?;
+    if body.is_empty() {
+        details.add(
+            "body",
+            "Must have at least one of name, description and isEnabled",
+        );
+    }
+    let name = body.optional("name", &mut details, name);
+    let description = body.optional("description", &mut details, description);
+    let is_enabled = body.optional("isEnabled", &mut details, |value| {
+        value.as_bool().ok_or("Must be true or false")
+    });
+    body.finish(&mut details);
+    let id = details.all(id)?;
+
+    let store = Store::with_timeout(config.store_timeout);
+    let mut application = store
+        .in_time("reading an application", owned_application(&id, &merchant))
+        .await?;
+    etag::check(&headers, &etag::of(&ApplicationBody::from(&application)))?;
+    let before = application.settings();
+    let settings = Settings {
+        name: name.or_else(|| before.name.clone()),
+        description: description.unwrap_or_else(|| before.description.clone()),
+        is_enabled: is_enabled.unwrap_or(before.is_enabled),
+    };
+    if settings != before {
+        let renamed = settings
+            .name
+            .as_ref()
+            .filter(|name| before.name.as_ref() != Some(name));
+        store
+            .in_time("changing an application", async {
+                if let Some(name) = renamed {
+                    let named = records::application_named(&merchant, name).await?;
+                    if named.is_some_and(|other| other != id) {
+                        return Err(NAME_TAKEN);
+                    }
+                    records::claim_name(&merchant, name, &id).await?;
+                }
+                store::set_document(&keys::application_settings(&id), &settings).await?;
+                match (&before.name, renamed) {
+                    (Some(old), Some(_)) => records::release_name(&merchant, old, &id).await,
+                    _ => Ok(()),
+                }
+            })
+            .await?;
+        application.settings = Some(settings);
+    }
+    Ok(respond(&application))
+}
+
+/// `DELETE /api/v1/applications/{applicationId}`
+pub async fn delete(
+    Merchant(merchant): Merchant,
+    path: Path,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    let (application, store) = owned(&merchant, &path).await?;
+    etag::check(&headers, &etag::of(&ApplicationBody::from(&application)))?;
+    store
+        .in_time("deleting an application", async {
+            records::delete_application(&application).await?;
+            let mut index = store::applications_of(&merchant).await?;
+            index.remove(std::slice::from_ref(&application.id)).await
+        })
+        .await?;
+    Ok(no_content())
+}
+
+async fn owned(merchant: &MerchantId, path: &Path) -> Result<(Application, Store), Error> {
+    let config = Config::load().await?;
+    let mut details = Details::default();
+    let id = path.application(&mut details);
+    let id = details.all(id)?;
+    let store = Store::with_timeout(config.store_timeout);
+    let application = store
+        .in_time("reading an application", owned_application(&id, merchant))
+        .await?;
+    Ok((application, store))
+}
+
+fn name(value: Value) -> Result<ApplicationName, &'static str> {
+    let text = value.as_str().ok_or("Must be a string")?;
+    ApplicationName::parse(text).ok_or("Must have 1 to 100 characters, and not only white space")
+}
+
+/// `null` is a description too: none.
+fn description(value: Value) -> Result<Option<String>, &'static str> {
+    match value {
+        Value::Null => Ok(None),
+        Value::String(text) if text.chars().count() <= MAX_DESCRIPTION => Ok(Some(text)),
+        Value::String(_) => Err("Must have at most 250 characters"),
+        _ => Err("Must be a string"),
+    }
+}

@@ -1,0 +1,115 @@
+//! Lists, a page at a time.
+
+use serde::Serialize;
+
+use super::Details;
+
+/// `?page=1&limit=10`: which part of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageQuery {
+    page: usize,
+    limit: usize,
+}
+
+/// One page of a list.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Page<T> {
+    items: Vec<T>,
+    page: usize,
+    limit: usize,
+    total_items: usize,
+    total_pages: usize,
+    has_previous_page: bool,
+    has_next_page: bool,
+}
+
+impl PageQuery {
+    /// Reads the query string: `page` from 1, `limit` from 1 to 100. What else is in it is
+    /// ignored.
+    pub fn parse(query: Option<&str>, details: &mut Details) -> Option<Self> {
+        let pairs: Vec<_> =
+            url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).collect();
+        let mut number = |name, default, most: usize, message: &str| {
+            let Some((_, text)) = pairs.iter().find(|(known, _)| known == name) else {
+                return Some(default);
+            };
+            let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+            let number = text
+                .parse()
+                .ok()
+                .filter(|number| digits && (1..=most).contains(number));
+            details.check(name, number.ok_or(message))
+        };
+        let page = number("page", 1, 1_000_000_000, "Must be a whole number from 1");
+        let limit = number("limit", 10, 100, "Must be a whole number from 1 to 100");
+        Some(Self {
+            page: page?,
+            limit: limit?,
+        })
+    }
+
+    /// The page of `items`.
+    pub fn of<T>(self, items: Vec<T>) -> Page<T> {
+        let total_items = items.len();
+        let total_pages = total_items.div_ceil(self.limit);
+        let skipped = (self.page - 1).saturating_mul(self.limit);
+        Page {
+            items: items.into_iter().skip(skipped).take(self.limit).collect(),
+            page: self.page,
+            limit: self.limit,
+            total_items,
+            total_pages,
+            has_previous_page: self.page > 1 && total_items > 0,
+            has_next_page: self.page < total_pages,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(query: &str) -> Option<PageQuery> {
+        PageQuery::parse(Some(query), &mut Details::default())
+    }
+
+    #[test]
+    fn page_and_limit_have_ranges_and_defaults() {
+        let first = PageQuery { page: 1, limit: 10 };
+        assert_eq!(parse(""), Some(first));
+        assert_eq!(parse("other=1"), Some(first));
+        assert_eq!(
+            parse("page=3&limit=100"),
+            Some(PageQuery {
+                page: 3,
+                limit: 100
+            })
+        );
+        for bad in [
+            "page=0",
+            "page=-1",
+            "page=x",
+            "page=",
+            "limit=0",
+            "limit=101",
+            "limit=%2B5",
+            "page=99999999999999999999",
+        ] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_last_page_has_the_rest() {
+        let page = PageQuery { page: 3, limit: 10 }.of((0..25).collect::<Vec<_>>());
+        assert_eq!(page.items, [20, 21, 22, 23, 24]);
+        assert_eq!((page.total_items, page.total_pages), (25, 3));
+        assert!(page.has_previous_page && !page.has_next_page);
+        let beyond = PageQuery { page: 4, limit: 10 }.of((0..25).collect::<Vec<_>>());
+        assert!(beyond.items.is_empty());
+        let none = PageQuery { page: 1, limit: 10 }.of(Vec::<u8>::new());
+        assert_eq!(none.total_pages, 0);
+        assert!(!none.has_previous_page && !none.has_next_page);
+    }
+}

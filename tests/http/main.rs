@@ -1,0 +1,32 @@
+//! The HTTP contract as tests: given a running service, when a request comes, then this answer.
+//!
+//! They talk to the built component over TCP and know nothing of its code. `cargo xtask test`
+//! builds what they need and runs them; these variables choose what they run against:
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `WEBHOOKS_RUNTIME` | `local` (default) or `spin`, which must then be on PATH |
+//! | `WEBHOOKS_LOCAL_RUNTIME` | the `local-runtime` command, when it is not beside the tests' target directory |
+//! | `WEBHOOKS_RUNTIME_CONFIG` | with `spin`: its `--runtime-config-file` |
+//! | `WEBHOOKS_PYTHON` | the interpreter for the Python example, one that has `requests` |
+//! | `WEBHOOKS_REQUIRE_CLIENTS` | `1`: a client whose language is missing is a failure |
+//!
+//! A test that a runtime cannot host says so at the end of the run, by name.
+
+mod support;
+
+mod bodies;
+mod clients;
+mod concurrency;
+mod configuration;
+mod create;
+mod durability;
+mod errors;
+mod faults;
+mod isolation;
+mod limit;
+mod logs;
+mod paths;
+mod secrets;
+mod tokens;
+mod urls;

@@ -1,0 +1,197 @@
+//! The application's id in the path, and paths that try to be something else.
+
+use serde_json::json;
+
+use crate::support::application::webhooks_path;
+use crate::support::contract::NOT_FOUND;
+use crate::support::{Server, Setup, standard};
+
+/// A server with these applications, all of one merchant.
+fn server_with(ids: &[&str]) -> Server {
+    ids.iter()
+        .fold(Setup::new(), |setup, id| {
+            let document = json!({ "merchantId": MERCHANT }).to_string();
+            setup.document(&format!("application/{id}"), &document)
+        })
+        .start()
+}
+
+const MERCHANT: &str = "merchant-of-odd-ids";
+
+fn token() -> String {
+    crate::support::tokens::Token::of_merchant(MERCHANT).sign(crate::support::tokens::hs256())
+}
+
+#[tokio::test]
+async fn an_application_id_is_1_to_128_unreserved_characters() {
+    let longest = "x".repeat(128);
+    let ids = ["a", "Aa0-_.~", "..a", "example_string", "-", "~", &longest];
+    let api = server_with(&ids);
+    for id in ids {
+        let created = api.create_at(&webhooks_path(id)).token(&token()).expect_created().await;
+        let location = format!("/api/v1/applications/{id}/webhooks/{}", created.webhook.id);
+        assert_eq!(created.response.header("location"), Some(location.as_str()));
+    }
+
+    // The same id, percent-encoded: RFC 3986 §6.2.2.2.
+    for spelling in ["%61", "%41%61%30%2D%5F%2E%7E", "%2e%2E%61", "example%5fstring"] {
+        let path = webhooks_path(spelling);
+        let created = api.create_at(&path).token(&token()).expect_created().await;
+        let location = created.response.header("location").expect("checked");
+        assert!(!location.contains('%'), "{location}");
+    }
+    // Case matters: this is another application, which nobody has.
+    api.create_at(&webhooks_path("A")).token(&token()).expect_error(NOT_FOUND).await;
+}
+
+#[tokio::test]
+async fn any_other_application_id_is_400_and_named() {
+    let api = standard();
+    let token = api.application().token();
+    let too_long = "x".repeat(129);
+    let far_too_long = "x".repeat(4000);
+    for id in [
+        too_long.as_str(),
+        far_too_long.as_str(),
+        ".",
+        "..",
+        "...",
+        "%2e",
+        "%2e%2e",
+        "%2E.",
+        "a%2Fb",
+        "a%2fwebhooks",
+        "..%2F..",
+        "%2F",
+        "a%5Cb",
+        "a%00",
+        "%00",
+        "a%20b",
+        "%20",
+        "a+b",
+        "a%0d%0ab",
+        "a%09",
+        "a:b",
+        "a;b=c",
+        "a@b",
+        "a,b",
+        "a*",
+        "a%2Ab",
+        "$a",
+        "%25",
+        "a%252Fb",
+        "%C3%A4",
+        "%E2%80%AE",
+        "%EF%BC%8E",
+        "a%F0%9F%92%A9",
+        // Not UTF-8.
+        "%FF",
+        "a%80b",
+        "%C0%AE%C0%AE",
+        "%ED%A0%80",
+        // Not percent-encoding.
+        "%",
+        "a%2",
+        "%zz",
+        "%u0041",
+    ] {
+        let response = api.create_at(&webhooks_path(id)).token(&token).send().await;
+        assert_eq!(response.status, 400, "{id}: {}", response.text);
+        let fields = crate::support::contract::fields(&response);
+        assert_eq!(fields, ["applicationId"], "{id}: {}", response.text);
+    }
+}
+
+#[tokio::test]
+async fn extra_missing_and_empty_segments_are_unknown_routes() {
+    let api = standard();
+    let application = api.application();
+    let id = &application.id;
+    for path in [
+        webhooks_path(""),
+        format!("/api/v1/applications/{id}/webhooks/"),
+        format!("/api/v1/applications/{id}/webhooks//"),
+        format!("/api/v1/applications/{id}//webhooks"),
+        format!("/api/v1/applications//{id}/webhooks"),
+        format!("/api/v1//applications/{id}/webhooks"),
+        format!("//api/v1/applications/{id}/webhooks"),
+        format!("/api/v1/applications/{id}/x/webhooks"),
+        format!("/api/v1/applications/{id}/webhooks/x/y/z"),
+        format!("/api/v1/applications/{id}/../{id}/webhooks"),
+        format!("/api/v1/./applications/{id}/webhooks"),
+        format!("/x/../api/v1/applications/{id}/webhooks"),
+        format!("/api/v1/applications/{id};x/webhooks;y"),
+        format!("/api/v1/applications/{id}%2Fwebhooks"),
+        format!("/api%2Fv1%2Fapplications%2F{id}%2Fwebhooks"),
+    ] {
+        let request = api.create_at(&path).token(&application.token());
+        let response = request.send().await;
+        assert_eq!(response.text, NOT_FOUND, "{path}");
+    }
+}
+
+/// RFC 3986 §3.4: the query is no part of the path.
+#[tokio::test]
+async fn a_query_does_not_change_the_route() {
+    let api = standard();
+    let application = api.application();
+    for query in ["?", "?a=b", "?url=http://127.0.0.1/", "?applicationId=other&%00=%FF"] {
+        let path = application.path() + query;
+        let created = api.create(&application).expect_created();
+        let with_query = api.create_at(&path).token(&application.token()).expect_created();
+        let location = |created: &crate::support::Created| {
+            let location = created.response.header("location").expect("checked");
+            location.replace(&created.webhook.id, "")
+        };
+        assert_eq!(location(&with_query.await), location(&created.await), "{query}");
+    }
+}
+
+/// RFC 9112 §3.2.2: a server must accept the absolute form.
+#[tokio::test]
+async fn the_absolute_form_of_the_target_is_accepted() {
+    let api = standard();
+    let application = api.application();
+    let body = json!({ "url": "https://example.com/" }).to_string();
+    let response = api.raw(format!(
+        "POST {}{} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        api.base(),
+        application.path(),
+        api.address(),
+        application.token(),
+        body.len()
+    ));
+    assert_eq!(response.status, 201, "{}", response.text);
+}
+
+/// A client that does not encode: the bytes as they are on the wire.
+#[tokio::test]
+async fn unencoded_paths_are_refused_and_harm_nobody() {
+    let api = standard();
+    let application = api.application();
+    let body = json!({ "url": "https://example.com/" }).to_string();
+    for id in ["..", "a\\b", "a\"b", "a<b>", "a|b", "a^b", "{applicationId}", "ä", "a\tb"] {
+        let request = format!(
+            "POST {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            webhooks_path(id),
+            application.token(),
+            body.len()
+        );
+        // Either the runtime finds it malformed, or the component does.
+        let response = crate::support::raw::exchange(api.address(), request.as_bytes());
+        assert_eq!(response.status, 400, "{id}: {}", response.text);
+    }
+    api.create(&application).expect(201).await;
+}
+
+/// Nothing that a path says reaches another key of the store.
+#[tokio::test]
+async fn an_id_cannot_reach_into_another_namespace() {
+    let api = server_with(&["victim", "victim/webhooks"]);
+    for id in ["victim%2Fwebhooks", "..%2Fwebhook%2Fvictim", "victim%00"] {
+        let request = api.create_at(&webhooks_path(id)).token(&token());
+        request.expect_bad_fields(&["applicationId"]).await;
+    }
+}

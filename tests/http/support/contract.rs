@@ -1,0 +1,115 @@
+//! The documented error bodies, to the character, and what every response has in common.
+
+use serde_json::{Value, json};
+
+use super::Response;
+
+pub const UNAUTHORIZED: &str = r#"{"error":"Unauthorized","message":"Authentication required. Please provide a valid API token","code":401}"#;
+pub const FORBIDDEN: &str = r#"{"error":"Forbidden","message":"You don't have permission to access this resource","code":403}"#;
+pub const NOT_FOUND: &str =
+    r#"{"error":"Not Found","message":"The requested resource was not found","code":404}"#;
+pub const METHOD_NOT_ALLOWED: &str = r#"{"error":"Method Not Allowed","message":"The requested resource does not support this method","code":405}"#;
+pub const CONTENT_TOO_LARGE: &str = r#"{"error":"Content Too Large","message":"The request body is larger than 16384 bytes","code":413}"#;
+pub const INTERNAL_SERVER_ERROR: &str =
+    r#"{"error":"Internal Server Error","message":"An unexpected error occurred","code":500}"#;
+pub const DEPENDENCY_FAILED: &str = r#"{"error":"Error","message":"A downstream dependency responded with an error or could not be reached.","code":502}"#;
+pub const DEPENDENCY_LATE: &str =
+    r#"{"error":"Error","message":"A downstream dependency did not respond in time.","code":504}"#;
+
+/// `WWW-Authenticate` when no bearer token came.
+pub const NO_TOKEN: &str = "Bearer";
+/// `WWW-Authenticate` when one came and was refused.
+pub const INVALID_TOKEN: &str = r#"Bearer error="invalid_token""#;
+
+/// The body of a 400 with these details.
+pub fn bad_request(details: &[(&str, &str)]) -> String {
+    let details: Vec<String> = details
+        .iter()
+        .map(|(field, message)| {
+            format!(
+                r#"{{"field":{},"message":{}}}"#,
+                json!(field),
+                json!(message)
+            )
+        })
+        .collect();
+    format!(
+        r#"{{"error":"Bad Request","message":"The request contains invalid parameters or malformed data","code":400,"details":[{}]}}"#,
+        details.join(",")
+    )
+}
+
+/// Holds for every answer of the API, so every request of every test checks it.
+pub fn check(response: &Response) {
+    let shown = || format!("{} {:?} {}", response.status, response.headers, response.text);
+    assert_eq!(response.header("content-type"), Some("application/json"), "{}", shown());
+    assert_eq!(response.header("cache-control"), Some("no-store"), "{}", shown());
+    let request_id = response.request_id();
+    assert!(uuid::Uuid::parse_str(request_id).is_ok(), "{}", shown());
+    let length: usize = response
+        .header("content-length")
+        .and_then(|length| length.parse().ok())
+        .unwrap_or_else(|| panic!("no content-length: {}", shown()));
+    assert_eq!(response.header("transfer-encoding"), None, "{}", shown());
+    if !response.is_to_head {
+        assert_eq!(length, response.text.len(), "{}", shown());
+    }
+    if response.status >= 400 && !response.is_to_head {
+        check_error(response);
+    }
+    assert_eq!(
+        response.header("www-authenticate").is_some(),
+        response.status == 401,
+        "{}",
+        shown()
+    );
+    assert_eq!(response.header("allow").is_some(), response.status == 405, "{}", shown());
+    assert_eq!(response.header("location").is_some(), response.status == 201, "{}", shown());
+}
+
+/// `{"error","message","code"[,"details"]}`, and nothing that is not the client's business.
+fn check_error(response: &Response) {
+    let body = response.json();
+    let text = &response.text;
+    let members: Vec<&str> = body
+        .as_object()
+        .unwrap_or_else(|| panic!("not an object: {text}"))
+        .keys()
+        .map(String::as_str)
+        .collect();
+    // serde_json sorts an object's keys.
+    match response.status {
+        400 => assert_eq!(members, ["code", "details", "error", "message"], "{text}"),
+        _ => assert_eq!(members, ["code", "error", "message"], "{text}"),
+    }
+    assert_eq!(body["code"], response.status, "{text}");
+    assert!(body["error"].is_string() && body["message"].is_string(), "{text}");
+    if response.status == 400 {
+        let details = body["details"].as_array().unwrap_or_else(|| panic!("{text}"));
+        assert!(!details.is_empty(), "{text}");
+        for detail in details {
+            assert!(
+                detail.as_object().is_some_and(|detail| detail.len() == 2)
+                    && detail["field"].is_string()
+                    && detail["message"].as_str().is_some_and(|message| !message.is_empty()),
+                "{text}"
+            );
+        }
+    }
+}
+
+/// The fields that a 400 names, in its order.
+pub fn fields(response: &Response) -> Vec<String> {
+    details(response).into_iter().map(|(field, _)| field).collect()
+}
+
+/// The details of a 400: field and message.
+pub fn details(response: &Response) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    response.json()["details"]
+        .as_array()
+        .unwrap_or_else(|| panic!("no details: {}", response.text))
+        .iter()
+        .map(|detail| (text(&detail["field"]), text(&detail["message"])))
+        .collect()
+}

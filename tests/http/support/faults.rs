@@ -1,0 +1,137 @@
+//! Faults of the store, through the local runtime's control interface.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::raw;
+use super::{Response, Server};
+
+/// A fault that is not injected yet: what is to happen, to which operations.
+#[derive(Clone, Debug)]
+pub struct Fault(Map<String, Value>);
+
+impl Fault {
+    fn new(action: &str, operation: &str) -> Self {
+        Self(Map::from_iter([
+            ("action".to_owned(), json!(action)),
+            ("op".to_owned(), json!(operation)),
+        ]))
+    }
+
+    /// The operation fails.
+    pub fn error(operation: &str) -> Self {
+        Self::new("error", operation)
+    }
+
+    /// The operation takes this much longer.
+    pub fn delay(operation: &str, delay: Duration) -> Self {
+        let mut fault = Self::new("delay", operation);
+        let millis = u64::try_from(delay.as_millis()).expect("a short delay");
+        fault.0.insert("delayMs".to_owned(), json!(millis));
+        fault
+    }
+
+    /// The operation never answers.
+    pub fn hang(operation: &str) -> Self {
+        Self::new("hang", operation)
+    }
+
+    /// The whole server dies.
+    pub fn crash(operation: &str) -> Self {
+        Self::new("crash", operation)
+    }
+
+    /// The component traps.
+    pub fn trap(operation: &str) -> Self {
+        Self::new("trap", operation)
+    }
+
+    fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.0.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Only on keys that contain this; for `open`, on the store of this label.
+    pub fn on(self, key: impl Into<String>) -> Self {
+        self.with("keyContains", key.into())
+    }
+
+    /// Only after the operation took effect.
+    pub fn after(self) -> Self {
+        self.with("when", "after")
+    }
+
+    /// Whoever stops waiting does not stop the operation.
+    pub fn detached(self) -> Self {
+        self.with("detach", true)
+    }
+
+    /// Only so many times.
+    pub fn times(self, times: u64) -> Self {
+        self.with("times", times)
+    }
+
+    /// The first so many operations pass.
+    pub fn skip(self, operations: u64) -> Self {
+        self.with("skip", operations)
+    }
+
+    /// From now on, until the result is dropped.
+    pub fn inject(self, server: &Server) -> Injected {
+        let control = server.control();
+        let response = call(control, "POST", "/faults", &Value::Object(self.0).to_string());
+        assert_eq!(response.status, 201, "{}", response.text);
+        Injected {
+            control,
+            id: response.json()["id"].clone(),
+        }
+    }
+}
+
+/// A fault that happens.
+#[must_use = "the fault ends when this is dropped"]
+pub struct Injected {
+    control: SocketAddr,
+    id: Value,
+}
+
+impl Injected {
+    /// How many operations it has hit.
+    pub fn hits(&self) -> u64 {
+        let faults = call(self.control, "GET", "/faults", "").json();
+        faults
+            .as_array()
+            .and_then(|faults| faults.iter().find(|fault| fault["id"] == self.id))
+            .and_then(|fault| fault["hits"].as_u64())
+            .unwrap_or_else(|| panic!("no fault {} in {faults}", self.id))
+    }
+
+    /// Ends it.
+    pub fn end(self) {}
+}
+
+impl Drop for Injected {
+    fn drop(&mut self) {
+        // A test that fails may have lost its server.
+        if !std::thread::panicking() {
+            let response = call(self.control, "DELETE", &format!("/faults/{}", self.id), "");
+            assert_eq!(response.status, 204, "{}", response.text);
+        }
+    }
+}
+
+/// Instances and operations of a server since it started.
+pub fn stats(server: &Server) -> Value {
+    call(server.control(), "GET", "/stats", "").json()
+}
+
+fn call(control: SocketAddr, method: &str, path: &str, body: &str) -> Response {
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: {control}\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    );
+    raw::exchange(control, request.as_bytes())
+}

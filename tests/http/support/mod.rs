@@ -1,0 +1,63 @@
+//! What the tests stand on: servers, requests, tokens, the store behind the service, faults.
+
+pub mod application;
+pub mod client;
+pub mod contract;
+pub mod faults;
+pub mod raw;
+pub mod report;
+pub mod server;
+pub mod store;
+pub mod tokens;
+
+use std::time::{Duration, Instant};
+
+pub use application::Application;
+pub use client::{Created, Response};
+pub use server::{Server, Setup, bulk, custom, hasty, standard};
+
+/// How long anything may take before a test gives up. Far more than it takes: a machine may be
+/// busy with other things, and a deadline of the contract is asserted where it matters.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks again and again until the answer is `Some`.
+///
+/// # Panics
+///
+/// When it is still `None` after `limit`.
+pub async fn poll<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+    let since = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(since.elapsed() < limit, "{what}: not within {limit:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Something that must not come true: looks until `until` and fails as soon as it has.
+pub async fn never(what: &str, until: Instant, mut ask: impl FnMut() -> bool) {
+    while Instant::now() < until {
+        assert!(!ask(), "{what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A text that occurs nowhere else.
+pub fn unique(prefix: &str) -> String {
+    format!("{prefix}-{}", uuid::Uuid::new_v4().simple())
+}
+
+/// Ends a test that needs the local runtime when the suite runs against Spin, and reports it.
+macro_rules! local_runtime_only {
+    () => {
+        if crate::support::server::on_spin() {
+            fn here() {}
+            let name = std::any::type_name_of_val(&here);
+            crate::support::report::not_applicable_on_spin(name);
+            return;
+        }
+    };
+}
+pub(crate) use local_runtime_only;

@@ -1,0 +1,57 @@
+//! What did not run, told loudly when everything else is over.
+//!
+//! libtest hides what passing tests print and has no hook for the end of a run, so this asks the
+//! C library to call it at exit.
+
+use std::io::Write;
+use std::sync::{Mutex, Once};
+
+static NOT_APPLICABLE: Mutex<Vec<String>> = Mutex::new(Vec::new());
+static NOT_RUN: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// A test that Spin cannot host; `function` is the path of something inside of it.
+pub fn not_applicable_on_spin(function: &str) {
+    let name = function
+        .trim_end_matches("::here")
+        .trim_end_matches("::{{closure}}")
+        .trim_start_matches("http::");
+    record(&NOT_APPLICABLE, name.to_owned());
+}
+
+/// A check whose means are missing on this machine.
+pub fn not_run(what: &str, why: &str) {
+    record(&NOT_RUN, format!("{what} ({why})"));
+}
+
+fn record(list: &Mutex<Vec<String>>, entry: String) {
+    static AT_EXIT: Once = Once::new();
+    AT_EXIT.call_once(|| {
+        // SAFETY: C11 7.22.4.2; `tell` may be called from any thread and does not unwind.
+        let refused = unsafe { atexit(tell) };
+        assert_eq!(refused, 0, "atexit");
+    });
+    list.lock().unwrap_or_else(|e| e.into_inner()).push(entry);
+}
+
+unsafe extern "C" {
+    fn atexit(function: extern "C" fn()) -> i32;
+}
+
+extern "C" fn tell() {
+    for (list, heading) in [
+        (&NOT_APPLICABLE, "NOT APPLICABLE on spin"),
+        (&NOT_RUN, "NOT RUN"),
+    ] {
+        let mut entries = list.lock().unwrap_or_else(|e| e.into_inner());
+        if entries.is_empty() {
+            continue;
+        }
+        entries.sort();
+        let line = match (heading, entries.len()) {
+            ("NOT RUN", _) => format!("NOT RUN: {}\n", entries.join(", ")),
+            (heading, count) => format!("{heading}: {count} tests: {}\n", entries.join(", ")),
+        };
+        // Nobody is left to tell about a failure.
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+}

@@ -1,0 +1,143 @@
+//! What serves the component: Spin, or the local runtime.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::{project, spin};
+
+/// As the user chooses.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Choice {
+    /// Spin when a new enough one is on PATH, else the local runtime
+    Auto,
+    /// Spin
+    Spin,
+    /// The local runtime of this repository
+    Local,
+}
+
+/// As it was found.
+pub enum Runtime {
+    /// The program `spin`.
+    Spin(PathBuf),
+    /// The program `local-runtime`, built before it starts.
+    Local,
+}
+
+impl Runtime {
+    /// The runtime of that choice, if it is there.
+    pub fn find(choice: Choice) -> Result<Self> {
+        match choice {
+            Choice::Local => Ok(Self::Local),
+            Choice::Spin => spin::find().map(Self::Spin),
+            Choice::Auto if project::on_path("spin").is_none() => Ok(Self::Local),
+            Choice::Auto => Ok(match spin::find() {
+                Ok(spin) => Self::Spin(spin),
+                Err(why) => {
+                    eprintln!("Using the local runtime: {why}");
+                    Self::Local
+                }
+            }),
+        }
+    }
+
+    /// What people call it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Spin(_) => "Spin",
+            Self::Local => "the local runtime",
+        }
+    }
+
+    /// The command that serves the component of `spin.toml`.
+    pub fn serve(&self, listen: SocketAddr, state_dir: &Path, pairs: &[String]) -> Command {
+        let mut command = match self {
+            Self::Spin(spin) => {
+                let mut command = Command::new(spin);
+                command.args(["up", "--from"]);
+                command
+            }
+            Self::Local => {
+                let mut command = Command::new(project::local_runtime());
+                // Its standard input ends with this process, however that ends.
+                command.args(["--stop-with-stdin", "--manifest"]);
+                command
+            }
+        };
+        command
+            .arg(project::root().join("spin.toml"))
+            .args(["--listen", &listen.to_string()])
+            .arg("--state-dir")
+            .arg(state_dir)
+            .current_dir(project::root());
+        for pair in pairs {
+            command.args(["--key-value", pair]);
+        }
+        command
+    }
+}
+
+/// Reads `127.0.0.1:3000` or `localhost:3000`.
+pub fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    const PROBLEM: &str = "must be an address and a port, such as 127.0.0.1:3000";
+
+    let mut addresses: Vec<_> = text.to_socket_addrs().map_err(|_| PROBLEM)?.collect();
+    // `localhost` is both; most clients try IPv4 first or only.
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    addresses.first().copied().ok_or(PROBLEM)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        for (text, expected) in [
+            ("127.0.0.1:3000", "127.0.0.1:3000"),
+            ("[::1]:80", "[::1]:80"),
+            ("localhost:0", "127.0.0.1:0"),
+        ] {
+            assert_eq!(
+                address(text).map(|a| a.to_string()),
+                Ok(expected.to_owned())
+            );
+        }
+        for text in ["", "3000", "127.0.0.1", "127.0.0.1:70000", ":::"] {
+            assert!(address(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn both_runtimes_take_the_same_flags() {
+        let arguments = |runtime: Runtime| {
+            runtime
+                .serve(
+                    SocketAddr::from(([127, 0, 0, 1], 1)),
+                    Path::new("/state"),
+                    &["a=b c".to_owned()],
+                )
+                .get_args()
+                .map(|argument| argument.to_string_lossy().into_owned())
+                .collect::<Vec<_>>()
+        };
+        let spin = arguments(Runtime::Spin("spin".into()));
+        let local = arguments(Runtime::Local);
+        assert_eq!(spin[..2], ["up", "--from"]);
+        assert_eq!(spin[2..], local[2..]);
+        assert_eq!(
+            spin[3..],
+            [
+                "--listen",
+                "127.0.0.1:1",
+                "--state-dir",
+                "/state",
+                "--key-value",
+                "a=b c"
+            ]
+        );
+    }
+}

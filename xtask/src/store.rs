@@ -1,0 +1,59 @@
+//! A look into the SQLite store of a state directory, before it is served.
+
+use std::path::Path;
+
+use anyhow::Result;
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+
+/// The file that Spin's default store uses.
+pub const FILE: &str = "sqlite_key_value.db";
+
+/// The value of a key in the store `default`; `None` also when there is no store yet.
+pub fn get(state_dir: &Path, key: &str) -> Result<Option<Vec<u8>>> {
+    let path = state_dir.join(FILE);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    let table: bool = connection.query_row(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'spin_key_value')",
+        [],
+        |row| row.get(0),
+    )?;
+    if !table {
+        return Ok(None);
+    }
+    Ok(connection
+        .query_row(
+            "SELECT value FROM spin_key_value WHERE store = 'default' AND key = ?1",
+            [key],
+            |row| row.get(0),
+        )
+        .optional()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_found_where_spin_puts_it() {
+        let state = crate::keys::tests::scratch("store");
+        assert_eq!(get(&state, "a").expect("no file"), None);
+
+        let connection = Connection::open(state.join(FILE)).expect("open");
+        assert_eq!(get(&state, "a").expect("no table"), None);
+        connection
+            .execute_batch(
+                "CREATE TABLE spin_key_value (store TEXT NOT NULL, key TEXT NOT NULL, \
+                 value BLOB NOT NULL, PRIMARY KEY (store, key));
+                 INSERT INTO spin_key_value VALUES ('default', 'a', x'01'), ('other', 'b', x'02')",
+            )
+            .expect("fill");
+        assert_eq!(get(&state, "a").expect("get"), Some(vec![1]));
+        assert_eq!(get(&state, "b").expect("get"), None);
+    }
+}

@@ -1,0 +1,262 @@
+//! `cargo xtask test`: every test, and one line that says how many ran.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::runtime::{Choice, Runtime};
+use crate::{build, project};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// What the HTTP tests run against
+    #[arg(long, value_enum, default_value = "local")]
+    runtime: Choice,
+    /// A runtime config for Spin, such as one that chooses another store
+    #[arg(long, value_name = "FILE")]
+    runtime_config: Option<PathBuf>,
+    /// For `cargo test`: a filter, `--test http`, `-- --nocapture`
+    #[arg(last = true, value_name = "ARGUMENTS")]
+    arguments: Vec<String>,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    project::manifest()?;
+    let runtime_config = args.runtime_config.as_deref().map(readable).transpose()?;
+    let runtime = Runtime::find(args.runtime)?;
+    if runtime_config.is_some() && matches!(runtime, Runtime::Local) {
+        bail!("--runtime-config is for Spin: add --runtime spin, or leave it out");
+    }
+
+    build::component()?;
+    build::check()?;
+    project::build_local_runtime()?;
+
+    let mut command = project::cargo();
+    command
+        .args(["test", "--workspace", "--no-fail-fast"])
+        .args(&args.arguments)
+        .env("WEBHOOKS_LOCAL_RUNTIME", project::local_runtime())
+        .env(
+            "WEBHOOKS_RUNTIME",
+            match runtime {
+                Runtime::Spin(_) => "spin",
+                Runtime::Local => "local",
+            },
+        )
+        .stdout(Stdio::piped());
+    if let Some(file) = runtime_config {
+        command.env("WEBHOOKS_RUNTIME_CONFIG", file);
+    }
+    if let Some(python) = clients() {
+        command.env("WEBHOOKS_PYTHON", python);
+    }
+    // A test that cannot run here says so in a line of this file.
+    let not_run = project::root().join("target/tools/not-run");
+    if let Some(directory) = not_run.parent() {
+        std::fs::create_dir_all(directory)
+            .and_then(|()| std::fs::write(&not_run, ""))
+            .with_context(|| format!("{} cannot be written", not_run.display()))?;
+    }
+    command.env("WEBHOOKS_NOT_RUN", &not_run);
+
+    let mut cargo = command.spawn().context("cargo does not start")?;
+    let mut sum = Sum::default();
+    let output = cargo.stdout.take().context("cargo has no output")?;
+    let mut out = std::io::stdout();
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line?;
+        sum.add(&String::from_utf8_lossy(&line));
+        out.write_all(&line)?;
+        out.write_all(b"\n")?;
+    }
+    let status = cargo.wait()?;
+    if !status.success() && sum.failed == 0 {
+        eprintln!("error: a test did not compile, or its process died; see above");
+        sum.failed += 1;
+    }
+    for line in std::fs::read_to_string(&not_run)
+        .unwrap_or_default()
+        .lines()
+    {
+        eprintln!("NOT RUN: {line}");
+        sum.skipped += 1;
+    }
+    if sum.passed == 0 && sum.failed == 0 {
+        eprintln!(
+            "error: no test ran: no name matches {}",
+            args.arguments.join(" ")
+        );
+        sum.failed += 1;
+    }
+    println!("{sum}");
+    Ok(if sum.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn readable(file: &Path) -> Result<PathBuf> {
+    std::fs::File::open(file)
+        .and_then(|_| file.canonicalize())
+        .with_context(|| format!("--runtime-config {} cannot be read", file.display()))
+}
+
+/// The results of all test programs together.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Sum {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+impl Sum {
+    /// Adds a line such as `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
+    fn add(&mut self, line: &str) {
+        let Some((_, counts)) = line
+            .strip_prefix("test result: ")
+            .and_then(|result| result.split_once(". "))
+        else {
+            return;
+        };
+        for count in counts.split(';') {
+            let Some((number, what)) = count.trim().split_once(' ') else {
+                continue;
+            };
+            let number = number.parse::<u64>().unwrap_or_default();
+            match what {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.skipped += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Sum {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} passed, {} failed", self.passed, self.failed)?;
+        if self.skipped > 0 {
+            write!(f, ", {} skipped", self.skipped)?;
+        }
+        Ok(())
+    }
+}
+
+/// Prepares the languages of the reference page's examples as far as this
+/// machine allows, and returns a Python that has `requests`. What stays missing
+/// is no failure here: the tests report what they could not run.
+fn clients() -> Option<PathBuf> {
+    let missing: Vec<_> = [
+        ("curl", "curl"),
+        ("node", "nodejs"),
+        ("go", "golang-go"),
+        ("ruby", "ruby"),
+        ("python3", "python3"),
+    ]
+    .into_iter()
+    .filter(|(program, _)| project::on_path(program).is_none())
+    .collect();
+    if !missing.is_empty() {
+        let programs: Vec<_> = missing.iter().map(|(program, _)| *program).collect();
+        let packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
+        if !install(&packages) {
+            eprintln!(
+                "MISSING: {} for the tests with real clients: install them (Debian: apt-get \
+                 install {}) to run these too",
+                programs.join(", "),
+                packages.join(" ")
+            );
+        }
+    }
+
+    let directory = project::root().join("target/tools/venv");
+    let python = directory.join("bin/python");
+    let has_requests =
+        || project::output_of(Command::new(&python).args(["-c", "import requests"])).is_some();
+    if !has_requests() && !virtual_environment(&directory) {
+        // Debian has the module for it in a package of its own.
+        install(&["python3-venv"]);
+        virtual_environment(&directory);
+    }
+    if has_requests() {
+        return Some(python);
+    }
+    eprintln!(
+        "MISSING: Python with `requests`, for the tests with real clients: `python3 -m venv {0}` \
+         and `{1} -m pip install requests` show why",
+        directory.display(),
+        python.display()
+    );
+    None
+}
+
+fn virtual_environment(directory: &Path) -> bool {
+    quietly(
+        Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(directory),
+    ) && quietly(Command::new(directory.join("bin/python")).args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "requests",
+    ]))
+}
+
+/// Installs Debian packages where nobody needs to be asked: as root, which on a
+/// build machine one is.
+fn install(packages: &[&str]) -> bool {
+    if project::on_path("apt-get").is_none() || !rustix::process::geteuid().is_root() {
+        return false;
+    }
+    eprintln!("Installing {} with apt-get", packages.join(", "));
+    let apt = |arguments: &[&str]| {
+        quietly(
+            Command::new("apt-get")
+                .env("DEBIAN_FRONTEND", "noninteractive")
+                .args(["-qq", "-o", "DPkg::Lock::Timeout=120"])
+                .args(arguments),
+        )
+    };
+    let mut arguments = vec!["install", "-y", "--no-install-recommends"];
+    arguments.extend(packages);
+    // The lists are fetched only when the ones at hand do not do.
+    apt(&arguments) || (apt(&["update"]) && apt(&arguments))
+}
+
+/// Whether it ended well; what it says goes to standard error.
+fn quietly(command: &mut Command) -> bool {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_summed() {
+        let mut sum = Sum::default();
+        for line in [
+            "running 3 tests",
+            "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 9 filtered out; finished in 0.1s",
+            "test a::b ... ok",
+            "test result: FAILED. 40 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out; finished in 1s",
+            "the log says test result: ok. 9 passed; 0 failed",
+        ] {
+            sum.add(line);
+        }
+        assert_eq!(sum.to_string(), "43 passed, 2 failed, 1 skipped");
+        assert_eq!(Sum::default().to_string(), "0 passed, 0 failed");
+    }
+}
