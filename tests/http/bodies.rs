@@ -86,23 +86,45 @@ async fn a_body_that_is_not_utf_8_is_400() {
 
 #[tokio::test]
 async fn a_body_that_is_not_an_object_is_400() {
-    for body in ["null", "true", "1", "-0.5e3", "\"url\"", "[]", r#"["url"]"#, r#"[{"url":1}]"#] {
+    for body in [
+        "null",
+        "true",
+        "1",
+        "-0.5e3",
+        "\"url\"",
+        "[]",
+        r#"["url"]"#,
+        r#"[{"url":1}]"#,
+    ] {
         with_body(body).expect_bad_request(&[NOT_AN_OBJECT]).await;
     }
 }
 
 #[tokio::test]
 async fn url_is_required() {
-    with_body("{}").expect_bad_request(&[("url", "Required")]).await;
+    with_body("{}")
+        .expect_bad_request(&[("url", "Required")])
+        .await;
     let only_events = r#"{"subscribedEvents":["session.expired"]}"#;
-    with_body(only_events).expect_bad_request(&[("url", "Required")]).await;
+    with_body(only_events)
+        .expect_bad_request(&[("url", "Required")])
+        .await;
 }
 
 #[tokio::test]
 async fn url_of_another_type_is_400() {
-    for value in ["null", "1", "true", "[]", r#"["https://example.com/"]"#, "{}"] {
+    for value in [
+        "null",
+        "1",
+        "true",
+        "[]",
+        r#"["https://example.com/"]"#,
+        "{}",
+    ] {
         let body = format!(r#"{{"url":{value}}}"#);
-        with_body(body).expect_bad_request(&[("url", "Must be a string")]).await;
+        with_body(body)
+            .expect_bad_request(&[("url", "Must be a string")])
+            .await;
     }
 }
 
@@ -121,7 +143,9 @@ async fn subscribed_events_of_another_type_are_400() {
     ] {
         let body = format!(r#"{{"url":"{URL}","subscribedEvents":{value}}}"#);
         let message = "Must be an array of strings";
-        with_body(body).expect_bad_request(&[("subscribedEvents", message)]).await;
+        with_body(body)
+            .expect_bad_request(&[("subscribedEvents", message)])
+            .await;
     }
 }
 
@@ -129,17 +153,28 @@ async fn subscribed_events_of_another_type_are_400() {
 async fn subscribed_events_are_some_known_ones_each_once() {
     for (events, message) in [
         ("[]", "Must not be empty"),
-        (r#"["session.expired","session.expired"]"#, "Must not contain duplicates"),
+        (
+            r#"["session.expired","session.expired"]"#,
+            "Must not contain duplicates",
+        ),
         (r#"["session.unknown"]"#, "Unknown event type"),
         (r#"[""]"#, "Unknown event type"),
         (r#"["Session.Completed"]"#, "Unknown event type"),
         (r#"["session.completed "]"#, "Unknown event type"),
         (r#"["session.*"]"#, "Unknown event type"),
-        (r#"["session.completed,session.expired"]"#, "Unknown event type"),
-        (r#"["session.completed","session.unknown"]"#, "Unknown event type"),
+        (
+            r#"["session.completed,session.expired"]"#,
+            "Unknown event type",
+        ),
+        (
+            r#"["session.completed","session.unknown"]"#,
+            "Unknown event type",
+        ),
     ] {
         let body = format!(r#"{{"url":"{URL}","subscribedEvents":{events}}}"#);
-        let response = with_body(body).expect_bad_fields(&["subscribedEvents"]).await;
+        let response = with_body(body)
+            .expect_bad_fields(&["subscribedEvents"])
+            .await;
         let (_, told) = &details(&response)[0];
         assert!(told.starts_with(message), "{events}: {told}");
     }
@@ -158,27 +193,41 @@ async fn unknown_members_are_400_and_named() {
         (r#""a b\n\u00e4\"":[[[[{"b":{}}]]]]"#, "a b\nä\""),
     ] {
         let body = format!(r#"{{"url":"{URL}",{member}}}"#);
-        with_body(body).expect_bad_request(&[(name, "Unknown field")]).await;
+        with_body(body)
+            .expect_bad_request(&[(name, "Unknown field")])
+            .await;
     }
 }
 
 #[tokio::test]
 async fn duplicate_members_are_400_and_named() {
     let twice = format!(r#"{{"url":"{URL}","url":"{URL}"}}"#);
-    with_body(twice).expect_bad_request(&[("url", "Duplicate field")]).await;
+    with_body(twice)
+        .expect_bad_request(&[("url", "Duplicate field")])
+        .await;
 
     let disguised = format!(r#"{{"url":"{URL}","\u0075rl":"{URL}"}}"#);
-    with_body(disguised).expect_bad_request(&[("url", "Duplicate field")]).await;
+    with_body(disguised)
+        .expect_bad_request(&[("url", "Duplicate field")])
+        .await;
 
     let events = r#""subscribedEvents":["session.expired"]"#;
     let twice = format!(r#"{{"url":"{URL}",{events},{events}}}"#);
-    with_body(twice).expect_bad_request(&[("subscribedEvents", "Duplicate field")]).await;
+    with_body(twice)
+        .expect_bad_request(&[("subscribedEvents", "Duplicate field")])
+        .await;
 
     // However often it comes and whatever else is wrong with it, a field is named once.
     for (body, names) in [
-        (format!(r#"{{"url":"{URL}","url":"{URL}","url":"{URL}"}}"#), vec!["url"]),
+        (
+            format!(r#"{{"url":"{URL}","url":"{URL}","url":"{URL}"}}"#),
+            vec!["url"],
+        ),
         (format!(r#"{{"url":"{URL}","a":1,"a":2,"a":3}}"#), vec!["a"]),
-        (r#"{"url":1,"url":"http://localhost"}"#.to_owned(), vec!["url"]),
+        (
+            r#"{"url":1,"url":"http://localhost"}"#.to_owned(),
+            vec!["url"],
+        ),
         (format!(r#"{{"url":1,"url":"{URL}"}}"#), vec!["url"]),
         (format!(r#"{{"url":"{URL}","url":null}}"#), vec!["url"]),
     ] {
@@ -204,8 +253,10 @@ async fn every_wrong_field_is_named_at_once_in_a_fixed_order() {
         .body(body);
     let response = everything_wrong.expect(400).await;
     let named = details(&response);
-    let named: Vec<(&str, &str)> =
-        named.iter().map(|(field, message)| (field.as_str(), message.as_str())).collect();
+    let named: Vec<(&str, &str)> = named
+        .iter()
+        .map(|(field, message)| (field.as_str(), message.as_str()))
+        .collect();
     assert_eq!(named[0].0, "applicationId");
     assert_eq!(
         named[1..],
@@ -219,15 +270,20 @@ async fn every_wrong_field_is_named_at_once_in_a_fixed_order() {
     );
 
     let two = with_body(r#"{"subscribedEvents":[]}"#);
-    two.expect_bad_request(&[("url", "Required"), ("subscribedEvents", "Must not be empty")])
-        .await;
+    two.expect_bad_request(&[
+        ("url", "Required"),
+        ("subscribedEvents", "Must not be empty"),
+    ])
+    .await;
 
     let no_body = api
         .create_at(&crate::support::application::webhooks_path("a%20b"))
         .token(&token)
         .without_header("content-type")
         .body("");
-    no_body.expect_bad_fields(&["applicationId", "Content-Type", "body"]).await;
+    no_body
+        .expect_bad_fields(&["applicationId", "Content-Type", "body"])
+        .await;
 }
 
 #[tokio::test]
@@ -240,14 +296,21 @@ async fn the_content_type_is_application_json() {
         "APPLICATION/JSON ; charset=\"utf-8\"",
     ] {
         let request = with_body(json!({ "url": URL }).to_string());
-        request.header("content-type", content_type).expect(201).await;
+        request
+            .header("content-type", content_type)
+            .expect(201)
+            .await;
     }
 }
 
 #[tokio::test]
 async fn another_content_type_is_400_and_named() {
     let request = with_body(json!({ "url": URL }).to_string());
-    request.clone().without_header("content-type").expect_bad_request(&[CONTENT_TYPE]).await;
+    request
+        .clone()
+        .without_header("content-type")
+        .expect_bad_request(&[CONTENT_TYPE])
+        .await;
     for content_type in [
         "",
         "text/plain",
@@ -266,7 +329,11 @@ async fn another_content_type_is_400_and_named() {
     ] {
         let request = request.clone().header("content-type", content_type);
         let response = request.send().await;
-        assert_eq!(response.text, bad_request(&[CONTENT_TYPE]), "{content_type}");
+        assert_eq!(
+            response.text,
+            bad_request(&[CONTENT_TYPE]),
+            "{content_type}"
+        );
     }
     let not_text = request.header("content-type", b"application/json\xff");
     not_text.expect_bad_request(&[CONTENT_TYPE]).await;
@@ -282,16 +349,28 @@ fn padded(length: usize) -> String {
 #[tokio::test]
 async fn a_body_of_16_kib_is_accepted_and_one_byte_more_is_413() {
     with_body(padded(16 * 1024)).expect(201).await;
-    with_body(padded(16 * 1024 + 1)).expect_error(CONTENT_TOO_LARGE).await;
-    with_body(padded(64 * 1024)).expect_error(CONTENT_TOO_LARGE).await;
-    with_body(padded(5 * 1024 * 1024)).expect_error(CONTENT_TOO_LARGE).await;
+    with_body(padded(16 * 1024 + 1))
+        .expect_error(CONTENT_TOO_LARGE)
+        .await;
+    with_body(padded(64 * 1024))
+        .expect_error(CONTENT_TOO_LARGE)
+        .await;
+    with_body(padded(5 * 1024 * 1024))
+        .expect_error(CONTENT_TOO_LARGE)
+        .await;
 }
 
 #[tokio::test]
 async fn too_large_is_413_whatever_is_in_it() {
-    with_body("x".repeat(16 * 1024 + 1)).expect_error(CONTENT_TOO_LARGE).await;
-    with_body(vec![0xff; 20_000]).expect_error(CONTENT_TOO_LARGE).await;
-    with_body("[".repeat(20_000)).expect_error(CONTENT_TOO_LARGE).await;
+    with_body("x".repeat(16 * 1024 + 1))
+        .expect_error(CONTENT_TOO_LARGE)
+        .await;
+    with_body(vec![0xff; 20_000])
+        .expect_error(CONTENT_TOO_LARGE)
+        .await;
+    with_body("[".repeat(20_000))
+        .expect_error(CONTENT_TOO_LARGE)
+        .await;
 }
 
 /// A create whose body goes out in chunks, without a length.
@@ -312,7 +391,10 @@ fn chunked(application: &Application, chunks: &[&str]) -> Response {
 #[tokio::test]
 async fn a_body_in_chunks_is_as_good_as_one_with_a_length() {
     let application = standard().application();
-    let response = chunked(&application, &["{\"ur", "l\":\"https://", "example.com/\"", "}"]);
+    let response = chunked(
+        &application,
+        &["{\"ur", "l\":\"https://", "example.com/\"", "}"],
+    );
     assert_eq!(response.status, 201, "{}", response.text);
 
     let response = chunked(&application, &[]);

@@ -29,12 +29,16 @@ async fn the_fifty_first_webhook_is_400_when_requests_follow_each_other() {
 async fn the_maximum_comes_from_the_configuration() {
     let api = custom();
     let application = api.application();
-    let create = api.create(&application).token(&token_for_custom(&application));
+    let create = api
+        .create(&application)
+        .token(&token_for_custom(&application));
     for _ in 0..3 {
         create.clone().expect(201).await;
     }
     let message = "The application already has the maximum of 3 webhooks";
-    create.expect_bad_request(&[("applicationId", message)]).await;
+    create
+        .expect_bad_request(&[("applicationId", message)])
+        .await;
 }
 
 /// Who is not allowed to know how many there are is not told that there are too many.
@@ -43,9 +47,15 @@ async fn another_merchant_is_403_at_the_maximum_too() {
     let api = custom();
     let (full, other) = (api.application(), api.application());
     for _ in 0..3 {
-        api.create(&full).token(&token_for_custom(&full)).expect(201).await;
+        api.create(&full)
+            .token(&token_for_custom(&full))
+            .expect(201)
+            .await;
     }
-    api.create(&full).token(&token_for_custom(&other)).expect(403).await;
+    api.create(&full)
+        .token(&token_for_custom(&other))
+        .expect(403)
+        .await;
 }
 
 /// "An id without a webhook is ignored and pruned."
@@ -60,8 +70,10 @@ async fn ids_without_a_webhook_do_not_count() {
 
     let webhook = api.create(&application).expect_created().await.webhook;
     assert!(api.store().index(&application).contains(&webhook.id));
-    crate::support::poll("ids without a webhook are pruned", crate::support::PATIENCE, || {
-        (api.store().index(&application) == [webhook.id.as_str()]).then_some(())
-    })
+    crate::support::poll(
+        "ids without a webhook are pruned",
+        crate::support::PATIENCE,
+        || (api.store().index(&application) == [webhook.id.as_str()]).then_some(()),
+    )
     .await;
 }

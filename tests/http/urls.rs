@@ -436,7 +436,13 @@ async fn public_https_urls_are_accepted_and_kept_as_they_are() {
             }
         }
     }
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), ACCEPTED.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        ACCEPTED.len(),
+        wrong.join("\n")
+    );
 }
 
 #[tokio::test]
@@ -450,7 +456,10 @@ async fn every_other_url_is_refused_in_every_spelling() {
             let refused = response.status == 400
                 && matches!(&details(&response)[..], [(field, _)] if field == "url");
             if !refused {
-                wrong.push(format!("{reason}: {url:?}: {} {}", response.status, response.text));
+                wrong.push(format!(
+                    "{reason}: {url:?}: {} {}",
+                    response.status, response.text
+                ));
             }
         }
     }
@@ -459,7 +468,10 @@ async fn every_other_url_is_refused_in_every_spelling() {
 
 #[tokio::test]
 async fn no_spelling_is_both() {
-    let refused: Vec<&str> = REFUSED.iter().flat_map(|(_, urls)| urls.iter().copied()).collect();
+    let refused: Vec<&str> = REFUSED
+        .iter()
+        .flat_map(|(_, urls)| urls.iter().copied())
+        .collect();
     assert!(ACCEPTED.len() + refused.len() >= 80);
     for url in ACCEPTED {
         assert!(!refused.contains(url), "{url}");
@@ -475,7 +487,10 @@ async fn a_url_has_at_most_2048_characters() {
         start.to_owned() + &filling.repeat(characters - start.len())
     };
     for filling in ["a", "\u{e4}", "\u{1f4a9}"] {
-        api.create(&application).url(&of_length(2048, filling)).expect_created().await;
+        api.create(&application)
+            .url(&of_length(2048, filling))
+            .expect_created()
+            .await;
         let longer = api.create(&application).url(&of_length(2049, filling));
         longer.expect_bad_fields(&["url"]).await;
     }
@@ -490,9 +505,15 @@ async fn a_name_has_at_most_253_characters_and_labels_of_63() {
     let label = "a".repeat(63);
     let longest = format!("https://{label}.{label}.{label}.{}.com/", "a".repeat(57));
     assert_eq!(longest.len(), "https://".len() + 253 + "/".len());
-    api.create(&application).url(&longest).expect_created().await;
+    api.create(&application)
+        .url(&longest)
+        .expect_created()
+        .await;
     let longer = longest.replace(".com/", "b.com/");
-    api.create(&application).url(&longer).expect_bad_fields(&["url"]).await;
+    api.create(&application)
+        .url(&longer)
+        .expect_bad_fields(&["url"])
+        .await;
 }
 
 /// The message is for the merchant: it says what to mend, and does not read the URL back.
@@ -500,8 +521,15 @@ async fn a_name_has_at_most_253_characters_and_labels_of_63() {
 async fn the_message_does_not_repeat_the_url() {
     let api = standard();
     let application = api.application();
-    for url in ["https://user:hunter2@example.com/", "http://hunter2.example.com/"] {
-        let response = api.create(&application).url(url).expect_bad_fields(&["url"]).await;
+    for url in [
+        "https://user:hunter2@example.com/",
+        "http://hunter2.example.com/",
+    ] {
+        let response = api
+            .create(&application)
+            .url(url)
+            .expect_bad_fields(&["url"])
+            .await;
         assert!(!response.text.contains("hunter2"), "{}", response.text);
     }
 }
@@ -516,7 +544,11 @@ async fn allow_insecure_urls_accepts_http_and_private_hosts_and_nothing_else() {
     ] {
         let application = api.application();
         let token = crate::configuration::token_for_custom(&application);
-        api.create(&application).token(&token).url(accepted).expect_created().await;
+        api.create(&application)
+            .token(&token)
+            .url(accepted)
+            .expect_created()
+            .await;
     }
     let application = api.application();
     let token = crate::configuration::token_for_custom(&application);
@@ -529,7 +561,10 @@ async fn allow_insecure_urls_accepts_http_and_private_hosts_and_nothing_else() {
         "localhost:8080",
         "",
     ] {
-        let request = api.create(&application).token(&token).json(&json!({ "url": refused }));
+        let request = api
+            .create(&application)
+            .token(&token)
+            .json(&json!({ "url": refused }));
         request.expect_bad_fields(&["url"]).await;
     }
 }

@@ -39,7 +39,8 @@ impl Server {
 
     /// "Create application webhook" as the reference page has it, by the application's merchant.
     pub fn create(&self, application: &Application) -> Request {
-        self.create_at(&application.path()).token(&application.token())
+        self.create_at(&application.path())
+            .token(&application.token())
     }
 
     /// The same at another path, without a token.
@@ -52,12 +53,14 @@ impl Request {
     /// Sets a header, in place of what it was.
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self = self.without_header(name);
-        self.headers.push((name.to_owned(), value.as_ref().to_owned()));
+        self.headers
+            .push((name.to_owned(), value.as_ref().to_owned()));
         self
     }
 
     pub fn without_header(mut self, name: &str) -> Self {
-        self.headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
+        self.headers
+            .retain(|(other, _)| !other.eq_ignore_ascii_case(name));
         self
     }
 
@@ -71,7 +74,8 @@ impl Request {
 
     /// A JSON body, with its content type.
     pub fn json(self, body: &Value) -> Self {
-        self.header("content-type", "application/json").body(body.to_string())
+        self.header("content-type", "application/json")
+            .body(body.to_string())
     }
 
     /// A body of any bytes; leaves the content type as it is.
@@ -125,7 +129,10 @@ impl Request {
 
     /// Sends it and checks what holds for every answer.
     pub async fn send(self) -> Response {
-        let response = self.send_unchecked().await.unwrap_or_else(|e| panic!("no answer: {e}"));
+        let response = self
+            .send_unchecked()
+            .await
+            .unwrap_or_else(|e| panic!("no answer: {e}"));
         contract::check(&response);
         response
     }

@@ -41,9 +41,24 @@ pub fn bad_request(details: &[(&str, &str)]) -> String {
 
 /// Holds for every answer of the API, so every request of every test checks it.
 pub fn check(response: &Response) {
-    let shown = || format!("{} {:?} {}", response.status, response.headers, response.text);
-    assert_eq!(response.header("content-type"), Some("application/json"), "{}", shown());
-    assert_eq!(response.header("cache-control"), Some("no-store"), "{}", shown());
+    let shown = || {
+        format!(
+            "{} {:?} {}",
+            response.status, response.headers, response.text
+        )
+    };
+    assert_eq!(
+        response.header("content-type"),
+        Some("application/json"),
+        "{}",
+        shown()
+    );
+    assert_eq!(
+        response.header("cache-control"),
+        Some("no-store"),
+        "{}",
+        shown()
+    );
     let request_id = response.request_id();
     assert!(uuid::Uuid::parse_str(request_id).is_ok(), "{}", shown());
     let length: usize = response
@@ -63,8 +78,18 @@ pub fn check(response: &Response) {
         "{}",
         shown()
     );
-    assert_eq!(response.header("allow").is_some(), response.status == 405, "{}", shown());
-    assert_eq!(response.header("location").is_some(), response.status == 201, "{}", shown());
+    assert_eq!(
+        response.header("allow").is_some(),
+        response.status == 405,
+        "{}",
+        shown()
+    );
+    assert_eq!(
+        response.header("location").is_some(),
+        response.status == 201,
+        "{}",
+        shown()
+    );
 }
 
 /// `{"error","message","code"[,"details"]}`, and nothing that is not the client's business.
@@ -83,15 +108,22 @@ fn check_error(response: &Response) {
         _ => assert_eq!(members, ["code", "error", "message"], "{text}"),
     }
     assert_eq!(body["code"], response.status, "{text}");
-    assert!(body["error"].is_string() && body["message"].is_string(), "{text}");
+    assert!(
+        body["error"].is_string() && body["message"].is_string(),
+        "{text}"
+    );
     if response.status == 400 {
-        let details = body["details"].as_array().unwrap_or_else(|| panic!("{text}"));
+        let details = body["details"]
+            .as_array()
+            .unwrap_or_else(|| panic!("{text}"));
         assert!(!details.is_empty(), "{text}");
         for detail in details {
             assert!(
                 detail.as_object().is_some_and(|detail| detail.len() == 2)
                     && detail["field"].is_string()
-                    && detail["message"].as_str().is_some_and(|message| !message.is_empty()),
+                    && detail["message"]
+                        .as_str()
+                        .is_some_and(|message| !message.is_empty()),
                 "{text}"
             );
         }
@@ -100,7 +132,10 @@ fn check_error(response: &Response) {
 
 /// The fields that a 400 names, in its order.
 pub fn fields(response: &Response) -> Vec<String> {
-    details(response).into_iter().map(|(field, _)| field).collect()
+    details(response)
+        .into_iter()
+        .map(|(field, _)| field)
+        .collect()
 }
 
 /// The details of a 400: field and message.

@@ -81,7 +81,12 @@ impl Fault {
     /// From now on, until the result is dropped.
     pub fn inject(self, server: &Server) -> Injected {
         let control = server.control();
-        let response = call(control, "POST", "/faults", &Value::Object(self.0).to_string());
+        let response = call(
+            control,
+            "POST",
+            "/faults",
+            &Value::Object(self.0).to_string(),
+        );
         assert_eq!(response.status, 201, "{}", response.text);
         Injected {
             control,

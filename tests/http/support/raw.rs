@@ -21,7 +21,9 @@ impl Server {
 /// Sends a request that asks for the connection to be closed and reads the answer.
 pub fn exchange(address: SocketAddr, request: &[u8]) -> Response {
     let mut stream = TcpStream::connect(address).expect("connect");
-    stream.set_read_timeout(Some(PATIENCE)).expect("set a time limit");
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .expect("set a time limit");
     // Who refuses a request early may close before it has read all of it.
     let _ = stream.write_all(request);
     let mut answer = Vec::new();

@@ -98,7 +98,10 @@ impl Setup {
         Self {
             variables: BTreeMap::from([
                 ("jwks".to_owned(), tokens::configured_key_set()),
-                ("secrets_key".to_owned(), Base64::encode_string(&SECRETS_KEY)),
+                (
+                    "secrets_key".to_owned(),
+                    Base64::encode_string(&SECRETS_KEY),
+                ),
             ]),
             documents: Vec::new(),
             manifest: Path::new(env!("CARGO_MANIFEST_DIR")).join("spin.toml"),
@@ -290,12 +293,15 @@ impl Server {
 
     /// The control interface of the local runtime.
     pub fn control(&self) -> SocketAddr {
-        self.control.expect("a test that needs the local runtime asks for it first")
+        self.control
+            .expect("a test that needs the local runtime asks for it first")
     }
 
     /// The store, from the outside.
     pub fn store(&self) -> &Store {
-        self.store.as_ref().expect("a test that needs the local runtime asks for it first")
+        self.store
+            .as_ref()
+            .expect("a test that needs the local runtime asks for it first")
     }
 
     /// An application that no other test uses.
@@ -395,9 +401,15 @@ impl Output {
 
     fn address_after(&self, prefix: &str) -> Option<SocketAddr> {
         let text = self.text();
-        let line = text.lines().find_map(|line| line.trim().strip_prefix(prefix))?;
+        let line = text
+            .lines()
+            .find_map(|line| line.trim().strip_prefix(prefix))?;
         let address = line.split(['/', ' ']).next()?;
-        Some(address.parse().unwrap_or_else(|e| panic!("{prefix}{line}: {e}")))
+        Some(
+            address
+                .parse()
+                .unwrap_or_else(|e| panic!("{prefix}{line}: {e}")),
+        )
     }
 }
 
@@ -419,7 +431,10 @@ fn run_dir() -> &'static Path {
 /// The directory of this profile's programs: this test is in its `deps`.
 fn target_dir() -> PathBuf {
     let test = std::env::current_exe().expect("the test's own path");
-    test.ancestors().nth(2).expect("target/debug/deps/test").to_owned()
+    test.ancestors()
+        .nth(2)
+        .expect("target/debug/deps/test")
+        .to_owned()
 }
 
 /// A port that was free a moment ago. Only Spin needs it: it does not tell which it took.

@@ -23,7 +23,9 @@ impl Store {
             rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE | rusqlite::OpenFlags::SQLITE_OPEN_URI,
         )
         .unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-        connection.busy_timeout(Duration::from_secs(30)).expect("set a time limit");
+        connection
+            .busy_timeout(Duration::from_secs(30))
+            .expect("set a time limit");
         Self {
             file,
             connection: Mutex::new(connection),
@@ -73,7 +75,10 @@ impl Store {
     /// The ids of the application's webhooks: those whose key exists.
     pub fn webhooks(&self, application: &Application) -> Vec<String> {
         let prefix = application.webhook_prefix();
-        self.keys(&prefix).iter().map(|key| key[prefix.len()..].to_owned()).collect()
+        self.keys(&prefix)
+            .iter()
+            .map(|key| key[prefix.len()..].to_owned())
+            .collect()
     }
 
     /// One webhook's document.
@@ -88,7 +93,11 @@ impl Store {
             return Vec::new();
         };
         serde_json::from_slice(&index).unwrap_or_else(|e| {
-            panic!("index of {}: {e}: {}", application.id, String::from_utf8_lossy(&index))
+            panic!(
+                "index of {}: {e}: {}",
+                application.id,
+                String::from_utf8_lossy(&index)
+            )
         })
     }
 

@@ -43,15 +43,21 @@ impl Signer {
                 SigningKey::Hs256(Hs256Key::new(AsRef::<[u8]>::as_ref(secret))),
             ),
             JsonWebKey::Rsa { .. } => {
-                let key = (&parsed).try_into().unwrap_or_else(|e| panic!("{name}: {e}"));
+                let key = (&parsed)
+                    .try_into()
+                    .unwrap_or_else(|e| panic!("{name}: {e}"));
                 ("RS256", SigningKey::Rs256(Box::new(key)))
             }
             JsonWebKey::EllipticCurve { .. } => {
-                let key = (&parsed).try_into().unwrap_or_else(|e| panic!("{name}: {e}"));
+                let key = (&parsed)
+                    .try_into()
+                    .unwrap_or_else(|e| panic!("{name}: {e}"));
                 ("ES256", SigningKey::Es256(key))
             }
             JsonWebKey::KeyPair { .. } => {
-                let key = (&parsed).try_into().unwrap_or_else(|e| panic!("{name}: {e}"));
+                let key = (&parsed)
+                    .try_into()
+                    .unwrap_or_else(|e| panic!("{name}: {e}"));
                 ("EdDSA", SigningKey::EdDsa(key))
             }
             _ => panic!("{name}: no key to sign with"),
@@ -174,7 +180,10 @@ impl Token {
             let padded = self.clone().header("pad", "x".repeat(header_pad));
             let missing = length.saturating_sub(padded.sign(signer).len()) * 3 / 4;
             for claim_pad in missing.saturating_sub(24)..=missing {
-                let token = padded.clone().claim("pad", "x".repeat(claim_pad)).sign(signer);
+                let token = padded
+                    .clone()
+                    .claim("pad", "x".repeat(claim_pad))
+                    .sign(signer);
                 if token.len() == length {
                     return token;
                 }
@@ -197,8 +206,13 @@ pub fn sign_parts(header: &str, claims: &str, signer: &Signer) -> String {
 
 /// Seconds since 1970.
 pub fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
-    since.as_secs().try_into().expect("a clock before the year 292 billion")
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("a clock after 1970");
+    since
+        .as_secs()
+        .try_into()
+        .expect("a clock before the year 292 billion")
 }
 
 fn private_jwk(name: &str) -> &'static Value {
@@ -242,7 +256,9 @@ pub fn configured_key_set() -> String {
 
 /// The public key as it is published, in PEM.
 pub fn public_pem(name: &str) -> &'static str {
-    FIXTURES["publicKeyPem"][name].as_str().unwrap_or_else(|| panic!("no PEM of {name}"))
+    FIXTURES["publicKeyPem"][name]
+        .as_str()
+        .unwrap_or_else(|| panic!("no PEM of {name}"))
 }
 
 /// A token that Python's `cryptography` signed with the configured key of this algorithm, for

@@ -1,0 +1,122 @@
+//! What was acknowledged survives `kill -9`.
+
+use std::collections::BTreeSet;
+
+use crate::support::faults::Fault;
+use crate::support::{PATIENCE, Setup, local_runtime_only, poll};
+
+#[tokio::test]
+async fn every_201_survives_kill_9() {
+    local_runtime_only!();
+    let api = Setup::new().variable("store_timeout_ms", "20000").start();
+    let applications: Vec<_> = (0..3).map(|_| api.application()).collect();
+    let mut created = BTreeSet::new();
+    for round in 0..12 {
+        let application = &applications[round % 3];
+        let webhook = api.create(application).expect_created().await.webhook;
+        created.insert((application.id.clone(), webhook.id, webhook.key_fingerprint));
+    }
+    // Right after the last answer, with whatever it still had in hand.
+    let api = api.kill().start();
+
+    for (application, id, fingerprint) in &created {
+        let application = applications
+            .iter()
+            .find(|it| it.id == *application)
+            .expect("one");
+        let document = api
+            .store()
+            .webhook(application, id)
+            .expect("it was acknowledged");
+        assert_eq!(
+            document["secret"]["fingerprint"],
+            serde_json::json!(fingerprint)
+        );
+    }
+    for application in &applications {
+        assert_eq!(api.store().webhooks(application).len(), 4);
+        assert_eq!(api.store().index(application).len(), 4);
+        // And life goes on.
+        let webhook = api.create(application).expect_created().await.webhook;
+        assert!(api.store().index(application).contains(&webhook.id));
+    }
+}
+
+#[tokio::test]
+async fn every_201_survives_kill_9_in_the_middle_of_a_burst() {
+    local_runtime_only!();
+    let api = Setup::new()
+        .variable("store_timeout_ms", "20000")
+        .variable("max_webhooks_per_application", "1000")
+        .start();
+    let application = api.application();
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let request = api.create(&application);
+            tokio::spawn(async move {
+                let mut told = Vec::new();
+                // Until the server is gone.
+                while let Ok(response) = request.clone().send_unchecked().await {
+                    assert_eq!(response.status, 201, "{}", response.text);
+                    told.push(
+                        response.json()["id"]
+                            .as_str()
+                            .unwrap_or_default()
+                            .to_owned(),
+                    );
+                }
+                told
+            })
+        })
+        .collect();
+    poll("some creates", PATIENCE, || {
+        (api.store().webhooks(&application).len() >= 30).then_some(())
+    })
+    .await;
+    let setup = api.kill();
+    let mut told = BTreeSet::new();
+    for client in clients {
+        told.extend(client.await.expect("a client"));
+    }
+    assert!(told.len() >= 20, "{} were told", told.len());
+
+    let api = setup.start();
+    let stored: BTreeSet<String> = api.store().webhooks(&application).into_iter().collect();
+    let lost: Vec<&String> = told.difference(&stored).collect();
+    assert!(lost.is_empty(), "lost: {lost:?}");
+    api.create(&application).expect(201).await;
+}
+
+/// Dying between two operations of a create is an error for its client and for nobody else.
+#[tokio::test]
+async fn a_crash_in_the_middle_of_a_create_leaves_the_application_in_order() {
+    local_runtime_only!();
+    let mut setup = Setup::new().variable("store_timeout_ms", "20000");
+    for when in ["before", "after"] {
+        let api = setup.start();
+        let application = api.application();
+        let first = api.create(&application).expect_created().await.webhook;
+
+        let fault = Fault::crash("set").on(application.webhook_prefix());
+        let fault = if when == "after" {
+            fault.after()
+        } else {
+            fault
+        };
+        let fault = fault.inject(&api);
+        let answer = api.create(&application).send_unchecked().await;
+        assert!(answer.is_err(), "{answer:?}");
+        // The server it was injected into is no more.
+        std::mem::forget(fault);
+        let api = api.wait().start();
+
+        assert!(api.store().webhook(&application, &first.id).is_some());
+        let second = api.create(&application).expect_created().await.webhook;
+        let index = api.store().index(&application);
+        assert!(
+            index.contains(&first.id) && index.contains(&second.id),
+            "{index:?}"
+        );
+        setup = api.kill();
+    }
+}

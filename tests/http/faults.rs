@@ -1,0 +1,552 @@
+//! 502 and 504: the store fails or is late, at every operation of a create.
+//!
+//! The rule behind all of it: either the client is told a webhook and it is there, or the client
+//! is told an error and no webhook stays whose secret nobody knows.
+
+use std::time::{Duration, Instant};
+
+use crate::support::contract::{DEPENDENCY_FAILED, DEPENDENCY_LATE};
+use crate::support::faults::Fault;
+use crate::support::server::HASTE;
+use crate::support::{
+    Application, Created, PATIENCE, Response, Server, Setup, hasty, local_runtime_only, never,
+    poll, standard,
+};
+
+/// Within this, a webhook that nobody was told is gone again.
+const CLEANED_UP: Duration = Duration::from_secs(10);
+
+/// How long it must then stay away.
+const STAYS_AWAY: Duration = Duration::from_secs(1);
+
+/// The operations that a create cannot do without, as (operation, key).
+fn operations(application: &Application) -> Vec<(&'static str, String)> {
+    vec![
+        ("get", application.key()),
+        ("get", application.index_key()),
+        ("set", application.webhook_prefix()),
+        ("set", application.index_key()),
+    ]
+}
+
+/// No webhook of the application is there, or comes back.
+async fn nothing_remains(api: &Server, application: &Application, what: &str) {
+    let webhooks = || api.store().webhooks(application);
+    poll(
+        &format!("{what}: the webhook is removed"),
+        CLEANED_UP,
+        || webhooks().is_empty().then_some(()),
+    )
+    .await;
+    never(
+        &format!("{what}: the webhook came back"),
+        Instant::now() + STAYS_AWAY,
+        || !webhooks().is_empty(),
+    )
+    .await;
+}
+
+/// The next create succeeds: at once where there is no hurry, soon where a busy machine may miss
+/// a short deadline.
+async fn recovers(api: &Server, application: &Application, what: &str) {
+    let since = Instant::now();
+    loop {
+        let response = api.create(application).send().await;
+        if response.status == 201 {
+            let created = Created::from(response);
+            stays(api, application, &created.webhook.id, what).await;
+            return;
+        }
+        let late = std::ptr::eq(api, hasty()) && response.status == 504;
+        assert!(
+            late && since.elapsed() < PATIENCE,
+            "{what}: {}",
+            response.text
+        );
+    }
+}
+
+/// The webhook is there by its key now and in the index within 2 s.
+async fn stays(api: &Server, application: &Application, id: &str, what: &str) {
+    assert!(
+        api.store().webhook(application, id).is_some(),
+        "{what}: a 201 without a webhook"
+    );
+    poll(
+        &format!("{what}: the index has the webhook"),
+        Duration::from_secs(2),
+        || {
+            api.store()
+                .index(application)
+                .contains(&id.to_owned())
+                .then_some(())
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_store_that_fails_is_502_and_leaves_nothing() {
+    local_runtime_only!();
+    let api = standard();
+    for index in 0..4 {
+        for effect in ["before", "after"] {
+            let application = api.application();
+            let (operation, key) = operations(&application).swap_remove(index);
+            let what = format!("{operation} {key} fails {effect} its effect");
+            let fault = Fault::error(operation).on(key);
+            let fault = if effect == "after" {
+                fault.after()
+            } else {
+                fault
+            };
+
+            let fault = fault.inject(api);
+            let response = api.create(&application).send().await;
+            assert_eq!(response.text, DEPENDENCY_FAILED, "{what}");
+            assert!(fault.hits() > 0, "{what}: a create does not need it");
+            nothing_remains(api, &application, &what).await;
+            fault.end();
+            recovers(api, &application, &what).await;
+            assert_eq!(api.store().webhooks(&application).len(), 1, "{what}");
+        }
+    }
+}
+
+/// Sends a create and takes the time until the answer.
+async fn timed(api: &Server, application: &Application) -> (Response, Duration) {
+    let since = Instant::now();
+    let response = api.create(application).send().await;
+    (response, since.elapsed())
+}
+
+#[tokio::test]
+async fn a_store_that_is_late_is_504_at_the_deadline_and_leaves_nothing() {
+    local_runtime_only!();
+    let api = hasty();
+    let late = HASTE * 5;
+    for index in 0..4 {
+        for kind in ["delay", "delay after", "late write", "hang"] {
+            let application = api.application();
+            let (operation, key) = operations(&application).swap_remove(index);
+            let what = format!("{operation} {key}: {kind}");
+            let fault = match kind {
+                "delay" => Fault::delay(operation, late),
+                "delay after" => Fault::delay(operation, late).after(),
+                // What was cut off happens all the same.
+                "late write" => Fault::delay(operation, late).detached(),
+                _ => Fault::hang(operation),
+            };
+
+            let fault = fault.on(key).times(1).inject(api);
+            let started = Instant::now();
+            let (response, took) = timed(api, &application).await;
+            assert_eq!(response.text, DEPENDENCY_LATE, "{what}");
+            assert!(took >= HASTE, "{what}: gave up after {took:?}");
+            assert!(took < PATIENCE / 4, "{what}: waited {took:?}");
+            assert_eq!(fault.hits(), 1, "{what}");
+            fault.end();
+            // Only from here on can what was late come.
+            tokio::time::sleep((started + late).saturating_duration_since(Instant::now())).await;
+            nothing_remains(api, &application, &what).await;
+            recovers(api, &application, &what).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_hangs_for_everything_is_504_until_it_answers_again() {
+    local_runtime_only!();
+    let api = hasty();
+    let application = api.application();
+    let fault = Fault::hang("*").on(application.id.as_str()).inject(api);
+    for _ in 0..3 {
+        let (response, took) = timed(api, &application).await;
+        assert_eq!(response.text, DEPENDENCY_LATE);
+        assert!(took >= HASTE && took < PATIENCE / 4, "{took:?}");
+    }
+    fault.end();
+    recovers(api, &application, "after a hang").await;
+}
+
+/// The write happened and its undoing fails too, for a while.
+#[tokio::test]
+async fn a_webhook_that_nobody_was_told_is_removed_even_if_removing_fails_at_first() {
+    local_runtime_only!();
+    let api = standard();
+    for (operation, what) in [
+        ("error", "the first deletes fail"),
+        ("after", "the first deletes seem to fail"),
+    ] {
+        let application = api.application();
+        let written = Fault::error("set")
+            .on(application.webhook_prefix())
+            .after()
+            .inject(api);
+        let delete = Fault::error("delete")
+            .on(application.webhook_prefix())
+            .times(2);
+        let delete = if operation == "after" {
+            delete.after()
+        } else {
+            delete
+        };
+        let delete = delete.inject(api);
+
+        api.create(&application)
+            .expect_error(DEPENDENCY_FAILED)
+            .await;
+        nothing_remains(api, &application, what).await;
+        drop((written, delete));
+        recovers(api, &application, what).await;
+    }
+}
+
+/// A blackout in the middle of a create: the webhook is written, then nothing works for longer
+/// than any deadline.
+#[tokio::test]
+async fn a_webhook_that_nobody_was_told_is_removed_after_a_blackout() {
+    local_runtime_only!();
+    let api = hasty();
+    let application = api.application();
+    let written = Fault::error("set")
+        .on(application.webhook_prefix())
+        .after()
+        .times(1)
+        .inject(api);
+    let blackout = Fault::hang("delete")
+        .on(application.id.as_str())
+        .inject(api);
+    let (response, _) = timed(api, &application).await;
+    assert!([502, 504].contains(&response.status), "{}", response.text);
+    tokio::time::sleep(HASTE * 4).await;
+    drop((written, blackout));
+    nothing_remains(api, &application, "after a blackout").await;
+    recovers(api, &application, "after a blackout").await;
+}
+
+/// Every operation, not only those that we know of: the first fails, then the second, and so on
+/// until there is none left, also those that go on after the response.
+#[tokio::test]
+async fn whichever_operation_fails_the_client_is_told_the_truth() {
+    local_runtime_only!();
+    let api = standard();
+    for (kind, effect) in [("error", "before"), ("error", "after")] {
+        let mut hit = 0;
+        for position in 0.. {
+            let application = api.application();
+            let what = format!("operation {position}: {kind} {effect} its effect");
+            let fault = Fault::error("*")
+                .on(application.id.as_str())
+                .skip(position)
+                .times(1);
+            let fault = if effect == "after" {
+                fault.after()
+            } else {
+                fault
+            };
+            let fault = fault.inject(api);
+            let response = api.create(&application).send().await;
+            truth(api, &application, response, &what).await;
+            let hits = fault.hits();
+            fault.end();
+            if hits == 0 {
+                break;
+            }
+            hit += 1;
+            assert!(position < 50, "a create has no end");
+        }
+        assert!(hit >= 4, "a create reads and writes more than {hit} times");
+    }
+}
+
+/// The same with operations that take longer than anybody waits.
+#[tokio::test]
+async fn whichever_operation_is_late_the_client_is_told_the_truth() {
+    local_runtime_only!();
+    let api = hasty();
+    for detached in [false, true] {
+        for position in 0..8 {
+            let application = api.application();
+            let what = format!("operation {position} is late, detached: {detached}");
+            let late = HASTE * 3;
+            let fault = Fault::delay("*", late)
+                .on(application.id.as_str())
+                .skip(position)
+                .times(1);
+            let fault = if detached { fault.detached() } else { fault };
+            let started = Instant::now();
+            let fault = fault.inject(api);
+            let response = api.create(&application).send().await;
+            if response.status != 201 {
+                tokio::time::sleep((started + late * 2).saturating_duration_since(Instant::now()))
+                    .await;
+            }
+            truth(api, &application, response, &what).await;
+            fault.end();
+        }
+    }
+}
+
+/// A 201 means that the webhook is there and stays; an error that there is none.
+async fn truth(api: &Server, application: &Application, response: Response, what: &str) {
+    match response.status {
+        201 => {
+            let created = Created::from(response);
+            let id = created.webhook.id.as_str();
+            assert!(
+                api.store().webhook(application, id).is_some(),
+                "{what}: not there"
+            );
+            poll(
+                &format!("{what}: the index has the webhook"),
+                CLEANED_UP,
+                || {
+                    api.store()
+                        .index(application)
+                        .contains(&id.to_owned())
+                        .then_some(())
+                },
+            )
+            .await;
+            assert_eq!(api.store().webhooks(application), [id], "{what}");
+        }
+        502 => {
+            assert_eq!(response.text, DEPENDENCY_FAILED, "{what}");
+            nothing_remains(api, application, what).await;
+        }
+        504 => {
+            assert_eq!(response.text, DEPENDENCY_LATE, "{what}");
+            nothing_remains(api, application, what).await;
+        }
+        _ => panic!("{what}: {}", response.text),
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_opened_is_502_until_it_can() {
+    local_runtime_only!();
+    let api = Setup::new().start();
+    let application = api.application();
+    let fault = Fault::error("open").on("default").inject(&api);
+    for _ in 0..3 {
+        api.create(&application)
+            .expect_error(DEPENDENCY_FAILED)
+            .await;
+    }
+    assert!(fault.hits() > 0);
+    fault.end();
+    api.create(&application).expect(201).await;
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_open_in_time_is_504_until_it_does() {
+    local_runtime_only!();
+    for fault in [Fault::hang("open"), Fault::delay("open", HASTE * 10)] {
+        let api = Setup::new().variable("store_timeout_ms", "300").start();
+        let application = api.application();
+        let fault = fault.inject(&api);
+        for _ in 0..2 {
+            let (response, took) = timed(&api, &application).await;
+            assert_eq!(response.text, DEPENDENCY_LATE);
+            assert!(took >= HASTE && took < PATIENCE / 4, "{took:?}");
+        }
+        fault.end();
+        poll_until_created(&api, &application).await;
+    }
+}
+
+async fn poll_until_created(api: &Server, application: &Application) {
+    let since = Instant::now();
+    while api.create(application).send().await.status != 201 {
+        assert!(since.elapsed() < PATIENCE, "does not recover");
+    }
+}
+
+#[tokio::test]
+async fn the_deadline_is_2_seconds_where_nothing_else_is_configured() {
+    local_runtime_only!();
+    let api = Setup::new().start();
+    let application = api.application();
+    poll_until_created(&api, &application).await;
+    let fault = Fault::hang("get").on(application.key()).inject(&api);
+    let (response, took) = timed(&api, &application).await;
+    assert_eq!(response.text, DEPENDENCY_LATE);
+    assert!(
+        took >= Duration::from_secs(2) && took < PATIENCE / 4,
+        "{took:?}"
+    );
+    fault.end();
+}
+
+/// "Requests of one instance must not wait for each other."
+#[tokio::test]
+async fn a_request_that_waits_for_the_store_holds_up_nobody() {
+    local_runtime_only!();
+    let api = standard();
+    let (slow, other) = (api.application(), api.application());
+    let fault = Fault::hang("get").on(slow.key()).times(1).inject(api);
+    let request = api.create(&slow);
+    let waiting = tokio::spawn(async move { request.send().await });
+    while fault.hits() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for _ in 0..20 {
+        api.create(&other).expect(201).await;
+    }
+    // 20 creates were faster than the deadline of the one that hangs.
+    assert!(!waiting.is_finished());
+    waiting.abort();
+    fault.end();
+}
+
+#[tokio::test]
+async fn an_application_document_that_is_not_ours_is_502() {
+    local_runtime_only!();
+    let api = standard();
+    for document in [
+        &b""[..],
+        b"not json",
+        b"null",
+        b"[]",
+        b"\"merchant\"",
+        b"{}",
+        br#"{"merchantId":null}"#,
+        br#"{"merchantId":1}"#,
+        br#"{"merchantId":""}"#,
+        br#"{"merchantId":["merchant"]}"#,
+        br#"{"merchant_id":"merchant"}"#,
+        b"{\"merchantId\":\"\xff\"}",
+        br#"{"merchantId":"merchant""#,
+    ] {
+        let application = api.application();
+        api.store().set(&application.key(), document);
+        let response = api.create(&application).send().await;
+        let shown = String::from_utf8_lossy(document);
+        assert_eq!(response.text, DEPENDENCY_FAILED, "{shown}");
+        assert_eq!(
+            api.store().webhooks(&application),
+            Vec::<String>::new(),
+            "{shown}"
+        );
+    }
+}
+
+/// Whoever owns the applications may write more than we ask for.
+#[tokio::test]
+async fn an_application_document_may_have_other_members() {
+    local_runtime_only!();
+    let api = standard();
+    let application = api.application();
+    let document = format!(
+        "{{ \"name\": \"Shop\", \"merchantId\":\"{}\", \"tags\": [1, {{}}], \"merchantid\": 1 }}\n",
+        application.merchant
+    );
+    api.store().set(&application.key(), document.as_bytes());
+    api.create(&application).expect(201).await;
+}
+
+/// The index is "a hint that heals": whatever is in it, no webhook is lost over it.
+#[tokio::test]
+async fn an_index_that_is_not_ours_is_never_a_fault_of_ours() {
+    local_runtime_only!();
+    let api = standard();
+    for index in [
+        &b""[..],
+        b"not json",
+        b"null",
+        b"{}",
+        b"[1,null,{}]",
+        b"[\"not a uuid\",\"../../x\",\"\"]",
+        b"\xff\xfe",
+    ] {
+        let application = api.application();
+        api.store().set(&application.index_key(), index);
+        let response = api.create(&application).send().await;
+        let shown = String::from_utf8_lossy(index);
+        match response.status {
+            201 => {
+                let id = Created::from(response).webhook.id;
+                stays(api, &application, &id, &shown).await;
+            }
+            502 => assert_eq!(response.text, DEPENDENCY_FAILED, "{shown}"),
+            _ => panic!("{shown}: {}", response.text),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_trap_is_500_and_the_service_goes_on() {
+    local_runtime_only!();
+    let api = standard();
+    let application = api.application();
+    for operation in [
+        ("get", application.key()),
+        ("set", application.webhook_prefix()),
+    ] {
+        let fault = Fault::trap(operation.0)
+            .on(operation.1)
+            .times(1)
+            .inject(api);
+        let response = api.create(&application).send_unchecked().await;
+        assert_eq!(
+            response.as_ref().map(|response| response.status),
+            Ok(500),
+            "{response:?}"
+        );
+        let text = response.map(|response| response.text).unwrap_or_default();
+        for hidden in ["trap", "wasm", "panic", "fault", ".rs", "at 0x"] {
+            assert!(!text.contains(hidden), "{text}");
+        }
+        assert_eq!(fault.hits(), 1);
+        fault.end();
+        for _ in 0..20 {
+            api.create(&api.application()).expect(201).await;
+        }
+    }
+}
+
+/// "A trapped or crashed request takes down nobody else's."
+#[tokio::test]
+async fn a_trap_takes_down_nobody_elses_request() {
+    local_runtime_only!();
+    let api = standard();
+    let others: Vec<Application> = (0..8).map(|_| api.application()).collect();
+    let slow: Vec<_> = others
+        .iter()
+        .map(|it| {
+            Fault::delay("get", Duration::from_millis(1500))
+                .on(it.key())
+                .inject(api)
+        })
+        .collect();
+    let requests: Vec<_> = others
+        .iter()
+        .map(|application| {
+            let request = api.create(application);
+            tokio::spawn(async move { request.send_unchecked().await })
+        })
+        .collect();
+    while slow.iter().any(|fault| fault.hits() == 0) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+
+    let victim = api.application();
+    let fault = Fault::trap("get").on(victim.key()).times(1).inject(api);
+    let response = api.create(&victim).send_unchecked().await;
+    assert_eq!(
+        response.as_ref().map(|response| response.status),
+        Ok(500),
+        "{response:?}"
+    );
+    fault.end();
+
+    for request in requests {
+        let response = request.await.expect("a request");
+        assert_eq!(
+            response.as_ref().map(|response| response.status),
+            Ok(201),
+            "{response:?}"
+        );
+    }
+}
