@@ -62,6 +62,11 @@ impl EndpointUrl {
         if authority.contains('%') {
             return Err(UrlError("The host must not be percent-encoded"));
         }
+        if !authority.is_ascii() {
+            return Err(UrlError(
+                "The host must be ASCII: write an international name in its xn-- form",
+            ));
+        }
         let url = Url::parse(text).map_err(|_| UrlError("Must be a valid absolute URL"))?;
         if url.port() == Some(0) {
             return Err(UrlError("The port must be from 1 to 65535"));
