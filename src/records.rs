@@ -52,7 +52,7 @@ pub async fn owned_application(
 ///
 /// The store's failure.
 pub async fn applications(ids: &[ApplicationId]) -> Result<Vec<Application>, Error> {
-    let reads: Vec<_> = ids.iter().map(|id| application(id)).collect();
+    let reads: Vec<_> = ids.iter().map(application).collect();
     let read: Vec<Option<Application>> = stream::iter(reads)
         .buffered(READ_AHEAD)
         .try_collect()

@@ -39,7 +39,8 @@ pub fn check() -> Result<u64> {
     let path = project::component();
     let wasm = std::fs::read(&path)
         .with_context(|| format!("{} cannot be read: build it first", path.display()))?;
-    let foreign = imports::foreign(&imports::of(&wasm)?);
+    let imports = imports::of(&wasm)?;
+    let foreign = imports::foreign(&imports);
     if !foreign.is_empty() {
         bail!(
             "the component imports what Spin 4.1 does not provide, or what may block it: {}; \

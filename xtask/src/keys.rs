@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use base64ct::{Base64, Base64UrlUnpadded, Encoding};
 use jwt_compact::Algorithm;
-use jwt_compact::alg::{Ed25519, SigningKey, VerifyingKey};
+use jwt_compact::alg::{Ed25519, SigningKey};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -46,7 +46,7 @@ impl Keys {
     fn generate() -> Result<Self> {
         let private = PrivateKey::from_slice(&random()?)?;
         let public = private.to_verifying_key();
-        let x = Base64UrlUnpadded::encode_string(&public.as_bytes());
+        let x = Base64UrlUnpadded::encode_string(public.as_bytes());
         Ok(Self {
             note: "For local development only. Whoever has this file can sign tokens and read \
                    the signing secrets of this state directory."

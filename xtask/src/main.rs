@@ -16,7 +16,7 @@ mod up;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 #[derive(Parser)]
 #[command(name = "xtask", bin_name = "cargo xtask", about, max_term_width = 100)]
@@ -41,7 +41,8 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
-            eprintln!("{}", one_line(&error.to_string()));
+            let command = std::env::args().nth(1);
+            eprintln!("{}", one_line(&error.to_string(), command.as_deref()));
             return ExitCode::from(2);
         }
         // Help is not an error.
@@ -59,32 +60,20 @@ fn main() -> ExitCode {
     })
 }
 
-/// Clap's message without its usage block: what is wrong and what may be meant,
-/// and where the flags are described.
-fn one_line(message: &str) -> String {
-    let (problem, help) =
-        message
-            .split_once("\n\nUsage: ")
-            .map_or((message, "cargo xtask"), |(problem, usage)| {
-                let command = usage
-                    .split_whitespace()
-                    .take(3)
-                    .take_while(|word| !word.starts_with(['-', '<', '[']))
-                    .count();
-                let end = usage
-                    .split_whitespace()
-                    .take(command)
-                    .map(|word| word.len() + 1)
-                    .sum::<usize>();
-                (problem, usage[..end].trim_end())
-            });
-    // A message without a usage block ends with a hint of its own; ours replaces it.
-    let problem = problem
-        .split("\n\nFor more information")
-        .next()
-        .unwrap_or(problem);
+/// Clap's message without its usage block: what is wrong, what may be meant, and
+/// where the flags are described.
+fn one_line(message: &str, command: Option<&str>) -> String {
+    let problem = ["\n\nUsage: ", "\n\nFor more information"]
+        .into_iter()
+        .filter_map(|block| message.find(block))
+        .min()
+        .map_or(message, |end| &message[..end])
+        .replace("\n\n  tip:", ";");
     let problem = problem.split_whitespace().collect::<Vec<_>>().join(" ");
-    format!("{problem} (see `{help} --help`)")
+    let command = command
+        .filter(|name| Cli::command().find_subcommand(name).is_some())
+        .map_or_else(String::new, |name| format!(" {name}"));
+    format!("{problem} (see `cargo xtask{command} --help`)")
 }
 
 #[cfg(test)]
@@ -92,16 +81,14 @@ mod tests {
     use super::*;
 
     fn refused(args: &[&str]) -> String {
-        let args = ["cargo xtask"].iter().chain(args);
-        match Cli::try_parse_from(args) {
+        match Cli::try_parse_from(["cargo xtask"].iter().chain(args)) {
             Ok(_) => panic!("was accepted"),
-            Err(error) => one_line(&error.to_string()),
+            Err(error) => one_line(&error.to_string(), args.first().copied()),
         }
     }
 
     #[test]
     fn the_flags_are_consistent() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 
@@ -110,7 +97,7 @@ mod tests {
         for (args, expected) in [
             (
                 &["up", "--listn", "1"][..],
-                "error: unexpected argument '--listn' found tip: a similar argument exists: \
+                "error: unexpected argument '--listn' found; a similar argument exists: \
                  '--listen' (see `cargo xtask up --help`)",
             ),
             (
@@ -120,7 +107,7 @@ mod tests {
             ),
             (
                 &["tokn"],
-                "error: unrecognized subcommand 'tokn' tip: a similar subcommand exists: 'token' \
+                "error: unrecognized subcommand 'tokn'; a similar subcommand exists: 'token' \
                  (see `cargo xtask --help`)",
             ),
             (
