@@ -51,8 +51,16 @@ impl std::fmt::Display for ApplicationId {
 
 /// A merchant's id as tokens name it: a non-empty string.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String")]
 pub struct MerchantId(String);
+
+impl TryFrom<String> for MerchantId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("a merchant's id must not be empty")
+    }
+}
 
 impl MerchantId {
     /// The id, if `text` is one.

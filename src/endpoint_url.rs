@@ -72,6 +72,15 @@ impl EndpointUrl {
             return Err(UrlError("The port must be from 1 to 65535"));
         }
         let host = url.host().ok_or(UrlError("Must have a host"))?;
+        // `0177.0.0.1`, `0x7f.1` and `2130706433` are one address to some parsers, and another or
+        // none to others.
+        if let Host::Ipv4(address) = host
+            && authority.split(':').next() != Some(&address.to_string())
+        {
+            return Err(UrlError(
+                "An IPv4 address must be written as four decimal numbers",
+            ));
+        }
         if !allow_insecure {
             check_public(&host)?;
         }

@@ -399,34 +399,22 @@ fn with_jitter(pause: Duration) -> Duration {
 /// Removes, after the response, what a failed create may have left or may still leave: nobody
 /// was told the webhook's secret, so nobody could verify its deliveries.
 ///
-/// A write that was cut off can take effect after the first removal. So the key is removed
-/// again after a full `store_timeout_ms`, until three removals have succeeded.
+/// A write that was cut off can take effect after the first removal, and nobody knows when. So
+/// the key is removed again and again, at growing distances, for about a minute.
 pub fn retract(key: String, store: &Store, request_id: &str) {
-    /// Some 90 seconds of tries; `cargo xtask doctor` finds what a longer fault leaves.
-    const MOST_TRIES: u32 = 12;
+    /// From 0.25 s, doubling: 64 s in all. `cargo xtask doctor` finds what a longer fault leaves.
+    const PAUSES: u32 = 8;
 
     let (store, request_id) = (store.clone(), request_id.to_owned());
     spawn(async move {
-        let mut removals = 0;
-        let mut pause = Duration::from_millis(50);
-        let mut last = None;
-        for _ in 0..MOST_TRIES {
-            match store.renewed().in_time("retracting", delete(&key)).await {
-                Ok(()) => {
-                    removals += 1;
-                    pause = store.timeout().max(Duration::from_millis(500));
-                }
-                Err(error) => {
-                    last = Some(error);
-                    pause = (pause * 2).min(Duration::from_secs(10));
-                }
-            }
-            if removals == 3 {
-                return;
-            }
+        let mut pause = Duration::from_millis(250);
+        for _ in 0..PAUSES {
+            // What fails now is tried again after the pause.
+            let _ = store.renewed().in_time("retracting", delete(&key)).await;
             sleep(pause).await;
+            pause *= 2;
         }
-        if let Some(error) = last {
+        if let Err(error) = store.renewed().in_time("retracting", delete(&key)).await {
             log::background(
                 &request_id,
                 "a failed create could not be retracted",

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::application::ApplicationId;
 use crate::clock::Timestamp;
 pub use crate::endpoint_url::{EndpointUrl, UrlError};
 use crate::random;
@@ -67,6 +68,8 @@ pub struct Created {
     pub v: u8,
     /// The webhook's id.
     pub id: WebhookId,
+    /// The application it belongs to.
+    pub application_id: ApplicationId,
     /// Where its deliveries go, as the merchant spelled it.
     pub url: String,
     /// Whether events are delivered.
@@ -315,6 +318,7 @@ mod tests {
         Webhook::new(Created {
             v: Created::VERSION,
             id: WebhookId::generate(),
+            application_id: ApplicationId::generate(),
             url: "https://example.com/".to_owned(),
             is_active: true,
             subscribed_events: Vec::new(),

@@ -105,10 +105,20 @@ async fn observe(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = Uuid::new_v4().to_string();
     let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().cloned();
+    // The router takes an empty segment for a parameter; there is no such resource.
+    let has_empty_segment = request.uri().path().contains("//");
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .filter(|_| !has_empty_segment)
+        .cloned();
     request.extensions_mut().insert(RequestId(id.clone()));
 
-    let mut response = next.run(request).await;
+    let mut response = if has_empty_segment {
+        Error::NotFound.into_response()
+    } else {
+        next.run(request).await
+    };
 
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&id) {

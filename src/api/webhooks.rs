@@ -137,6 +137,7 @@ pub async fn create(
     let webhook = Webhook::new(Created {
         v: Created::VERSION,
         id,
+        application_id: application.clone(),
         url: url.as_str().to_owned(),
         is_active: true,
         subscribed_events: events.unwrap_or_else(|| config.event_types.clone()),
