@@ -1,13 +1,15 @@
-//! `spin:key-value@3.0.0` over [`Database`], with Spin's access rules and limits.
+//! `spin:key-value@3.0.0` on SQLite: the file, the table and the limits of Spin's default store.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 
+use anyhow::Context;
+use rusqlite::{Connection, OptionalExtension, params};
 use wasmtime::component::{Accessor, FutureReader, HasData, Resource, ResourceTable, StreamReader};
 
 use crate::bindings::spin::key_value::key_value::{Error, Host, HostStore, HostStoreWithStore};
-use crate::faults::{Faults, Operation, Outcome};
-use crate::sqlite::Database;
+use crate::faults::{Faults, Struck, When};
 use crate::stats::Stats;
 
 /// The largest result that Spin buffers: its `MAX_HOST_BUFFERED_BYTES`.
@@ -16,70 +18,158 @@ const MAX_RESULT_BYTES: usize = 128 << 20;
 /// How many stores an instance can have open: Spin's `DEFAULT_STORE_TABLE_CAPACITY`.
 const MAX_OPEN_STORES: usize = 256;
 
+/// A SQLite file with Spin's table.
+#[derive(Clone)]
+pub struct Database(Arc<Mutex<Connection>>);
+
+impl Database {
+    /// Opens the file, and makes it when it is not there.
+    ///
+    /// # Errors
+    ///
+    /// When SQLite cannot.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)
+                .with_context(|| format!("cannot make {}", directory.display()))?;
+        }
+        let connection =
+            Connection::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        // Another process (Spin, a backup) may hold the file for a moment.
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS spin_key_value (
+               store TEXT NOT NULL,
+               key   TEXT NOT NULL,
+               value BLOB NOT NULL,
+               PRIMARY KEY (store, key)
+             )",
+            [],
+        )?;
+        Ok(Self(Arc::new(Mutex::new(connection))))
+    }
+
+    /// Runs `work` where it blocks nobody.
+    async fn run<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<R> + Send + 'static,
+    ) -> Result<R, Error> {
+        let connection = self.0.clone();
+        tokio::task::spawn_blocking(move || {
+            work(&connection.lock().unwrap_or_else(|e| e.into_inner()))
+        })
+        .await
+        .map_err(|error| Error::Other(error.to_string()))?
+        .map_err(|error| Error::Other(error.to_string()))
+    }
+
+    /// Writes a value from outside of any guest.
+    ///
+    /// # Errors
+    ///
+    /// When SQLite cannot.
+    pub fn seed(&self, label: &str, key: &str, value: &[u8]) -> anyhow::Result<()> {
+        let connection = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        set(&connection, label, key, value)?;
+        Ok(())
+    }
+}
+
+fn set(connection: &Connection, label: &str, key: &str, value: &[u8]) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO spin_key_value (store, key, value) VALUES (?1, ?2, ?3)
+             ON CONFLICT (store, key) DO UPDATE SET value = ?3",
+        )?
+        .execute(params![label, key, value])
+        .map(drop)
+}
+
 /// Every store that the runtime knows, by label.
 pub type Stores = BTreeMap<String, Database>;
 
-/// What the instances of one component have of the key-value interface.
+/// What one instance has of the key-value interface.
+#[derive(Clone)]
 pub struct KeyValue {
     /// The labels in the component's `key_value_stores`.
-    pub allowed: BTreeSet<String>,
+    pub allowed: Arc<BTreeSet<String>>,
     /// Every store that the runtime knows.
     pub stores: Arc<Stores>,
     /// The armed faults.
     pub faults: Arc<Faults>,
     /// The counters.
     pub stats: Arc<Stats>,
+    /// How many stores the instance has open.
+    pub open: usize,
 }
 
-impl KeyValue {
-    async fn perform<T: Send + 'static>(
-        &self,
-        operation: Operation,
-        key: &str,
-        effect: impl Future<Output = Result<T, Error>> + Send + 'static,
-    ) -> wasmtime::Result<Result<T, Error>> {
-        self.stats.operation(operation);
-        match self.faults.around(operation, key, effect).await {
-            Outcome::Done(result) => Ok(result),
-            Outcome::Failed => Ok(Err(Error::Other("injected fault".to_owned()))),
-            Outcome::Trapped => Err(wasmtime::Error::msg("injected trap")),
-        }
-    }
-}
-
-/// A store that a guest has opened.
+/// The guest's handle of an open store.
 #[derive(Clone)]
 pub struct OpenStore {
     label: String,
     database: Database,
-    component: Arc<KeyValue>,
+    context: KeyValue,
 }
 
 impl OpenStore {
-    /// Hands `effect` the database, the store's label and the key, around which faults may strike.
-    async fn perform<T, F>(
-        self,
-        operation: Operation,
-        key: String,
-        effect: impl FnOnce(Database, String, String) -> F,
-    ) -> wasmtime::Result<Result<T, Error>>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<T, String>> + Send + 'static,
-    {
-        let effect = effect(self.database, self.label, key.clone());
-        let effect = async move { effect.await.map_err(Error::Other) };
-        self.component.perform(operation, &key, effect).await
+    async fn call<R: Send + 'static>(
+        &self,
+        op: &'static str,
+        key: &str,
+        work: impl FnOnce(&Connection, &str) -> rusqlite::Result<R> + Send + 'static,
+    ) -> wasmtime::Result<Result<R, Error>> {
+        let label = self.label.clone();
+        let database = self.database.clone();
+        self.context
+            .with_faults(op, key, async move {
+                database
+                    .run(move |connection| work(connection, &label))
+                    .await
+            })
+            .await
     }
 }
 
-/// The part of an instance that the generated traits work on.
+impl KeyValue {
+    /// Runs an operation, or what a fault makes of it.
+    async fn with_faults<R: Send + 'static>(
+        &self,
+        op: &'static str,
+        key: &str,
+        operation: impl Future<Output = Result<R, Error>> + Send + 'static,
+    ) -> wasmtime::Result<Result<R, Error>> {
+        self.stats.operation(op);
+        let Some(fault) = self.faults.strike(op, key) else {
+            return Ok(operation.await);
+        };
+        let detach = fault.detach;
+        let faulty = async move {
+            let injected = || Ok(Err(Error::Other("injected fault".to_owned())));
+            let trap = || Err(wasmtime::Error::msg("injected trap"));
+            match fault.act(When::Before).await {
+                Struck::GoOn => {}
+                Struck::Error => return injected(),
+                Struck::Trap => return trap(),
+            }
+            let result = operation.await;
+            match fault.act(When::After).await {
+                Struck::GoOn => Ok(result),
+                Struck::Error => injected(),
+                Struck::Trap => trap(),
+            }
+        };
+        if detach {
+            return tokio::spawn(faulty).await?;
+        }
+        faulty.await
+    }
+}
+
+/// The instance's part that the generated traits work on.
 pub struct KeyValueView<'a> {
-    /// What its component has.
-    pub component: &'a Arc<KeyValue>,
-    /// How many stores it has open.
-    pub open: &'a mut usize,
-    /// Its resources.
+    /// The instance's stores.
+    pub context: &'a mut KeyValue,
+    /// The instance's resources.
     pub table: &'a mut ResourceTable,
 }
 
@@ -95,7 +185,7 @@ impl Host for KeyValueView<'_> {}
 impl HostStore for KeyValueView<'_> {
     async fn drop(&mut self, store: Resource<OpenStore>) -> wasmtime::Result<()> {
         self.table.delete(store)?;
-        *self.open -= 1;
+        self.context.open -= 1;
         Ok(())
     }
 }
@@ -112,27 +202,34 @@ impl<T: Send> HostStoreWithStore<T> for HasKeyValue {
         accessor: &Accessor<T, Self>,
         label: String,
     ) -> wasmtime::Result<Result<Resource<OpenStore>, Error>> {
-        let component = accessor.with(|mut access| access.get().component.clone());
-        if !component.allowed.contains(&label) {
-            return Ok(Err(Error::AccessDenied));
-        }
-        let found = component.stores.get(&label).cloned();
-        let found = async move { found.ok_or(Error::NoSuchStore) };
-        let database = match component.perform(Operation::Open, &label, found).await? {
+        let context = accessor.with(|mut access| access.get().context.clone());
+        let found = context.stores.get(&label).cloned();
+        let allowed = context.allowed.contains(&label);
+        let result = context
+            .with_faults("open", &label, async move {
+                if !allowed {
+                    return Err(Error::AccessDenied);
+                }
+                found.ok_or(Error::NoSuchStore)
+            })
+            .await?;
+        let database = match result {
             Ok(database) => database,
             Err(error) => return Ok(Err(error)),
         };
         accessor.with(|mut access| {
             let view = access.get();
-            if *view.open >= MAX_OPEN_STORES {
+            if view.context.open >= MAX_OPEN_STORES {
                 return Ok(Err(Error::StoreTableFull));
             }
-            *view.open += 1;
-            Ok(Ok(view.table.push(OpenStore {
+            let store = OpenStore {
                 label,
                 database,
-                component,
-            })?))
+                context: view.context.clone(),
+            };
+            let store = view.table.push(store)?;
+            view.context.open += 1;
+            Ok(Ok(store))
         })
     }
 
@@ -141,19 +238,27 @@ impl<T: Send> HostStoreWithStore<T> for HasKeyValue {
         store: Resource<OpenStore>,
         key: String,
     ) -> wasmtime::Result<Result<Option<Vec<u8>>, Error>> {
-        opened(accessor, &store)?
-            .perform(Operation::Get, key, |database, label, key| async move {
-                let value = database.get(label, key).await?;
-                let length = value.as_ref().map_or(0, Vec::len);
-                if size_of_val(&value) + length > MAX_RESULT_BYTES {
-                    // Spin's words.
-                    return Err(format!(
-                        "query result exceeds limit of {MAX_RESULT_BYTES} bytes"
-                    ));
-                }
-                Ok(value)
+        let store = opened(accessor, &store)?;
+        let wanted = key.clone();
+        let got = store
+            .call("get", &key, move |connection, label| {
+                connection
+                    .prepare_cached("SELECT value FROM spin_key_value WHERE store=?1 AND key=?2")?
+                    .query_row([label, &wanted], |row| row.get::<_, Vec<u8>>(0))
+                    .optional()
             })
-            .await
+            .await?;
+        Ok(got.and_then(|value| {
+            if value
+                .as_ref()
+                .is_some_and(|value| value.len() > MAX_RESULT_BYTES)
+            {
+                return Err(Error::Other(format!(
+                    "query result exceeds limit of {MAX_RESULT_BYTES} bytes"
+                )));
+            }
+            Ok(value)
+        }))
     }
 
     async fn set(
@@ -162,9 +267,11 @@ impl<T: Send> HostStoreWithStore<T> for HasKeyValue {
         key: String,
         value: Vec<u8>,
     ) -> wasmtime::Result<Result<(), Error>> {
-        opened(accessor, &store)?
-            .perform(Operation::Set, key, |database, label, key| async move {
-                database.set(label, key, value).await
+        let store = opened(accessor, &store)?;
+        let wanted = key.clone();
+        store
+            .call("set", &key, move |connection, label| {
+                set(connection, label, &wanted, &value)
             })
             .await
     }
@@ -174,9 +281,14 @@ impl<T: Send> HostStoreWithStore<T> for HasKeyValue {
         store: Resource<OpenStore>,
         key: String,
     ) -> wasmtime::Result<Result<(), Error>> {
-        opened(accessor, &store)?
-            .perform(Operation::Delete, key, |database, label, key| async move {
-                database.delete(label, key).await
+        let store = opened(accessor, &store)?;
+        let wanted = key.clone();
+        store
+            .call("delete", &key, move |connection, label| {
+                connection
+                    .prepare_cached("DELETE FROM spin_key_value WHERE store=?1 AND key=?2")?
+                    .execute([label, &wanted])
+                    .map(drop)
             })
             .await
     }
@@ -186,9 +298,13 @@ impl<T: Send> HostStoreWithStore<T> for HasKeyValue {
         store: Resource<OpenStore>,
         key: String,
     ) -> wasmtime::Result<Result<bool, Error>> {
-        opened(accessor, &store)?
-            .perform(Operation::Exists, key, |database, label, key| async move {
-                database.exists(label, key).await
+        let store = opened(accessor, &store)?;
+        let wanted = key.clone();
+        store
+            .call("exists", &key, move |connection, label| {
+                connection
+                    .prepare_cached("SELECT 1 FROM spin_key_value WHERE store=?1 AND key=?2")?
+                    .exists([label, &wanted])
             })
             .await
     }
@@ -197,12 +313,14 @@ impl<T: Send> HostStoreWithStore<T> for HasKeyValue {
         accessor: &Accessor<T, Self>,
         store: Resource<OpenStore>,
     ) -> wasmtime::Result<(StreamReader<String>, FutureReader<Result<(), Error>>)> {
-        let keys = opened(accessor, &store)?
-            .perform(
-                Operation::GetKeys,
-                String::new(),
-                |database, label, _| async move { database.keys(label).await },
-            )
+        let store = opened(accessor, &store)?;
+        let keys = store
+            .call("get-keys", "", |connection, label| {
+                connection
+                    .prepare_cached("SELECT key FROM spin_key_value WHERE store=?1")?
+                    .query_map([label], |row| row.get::<_, String>(0))?
+                    .collect::<rusqlite::Result<Vec<String>>>()
+            })
             .await?;
         let (keys, result) = match keys {
             Ok(keys) => (keys, Ok(())),

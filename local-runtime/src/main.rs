@@ -55,7 +55,8 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> ExitCode {
     match run(Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
+        // A read of standard input may still be pending, and would hold an orderly return up.
+        Ok(()) => std::process::exit(0),
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::from(2)

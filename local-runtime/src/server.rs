@@ -175,9 +175,7 @@ pub fn engine() -> anyhow::Result<Engine> {
         .total_component_instances(1000)
         .total_stacks(1000)
         .total_tables(2000)
-        .table_elements(100_000)
-        .max_memory_size(1 << 30);
-    config.memory_reservation(1 << 30);
+        .table_elements(100_000);
     config.allocation_strategy(wasmtime::InstanceAllocationStrategy::Pooling(pool));
     Ok(Engine::new(&config)?)
 }
