@@ -10,6 +10,7 @@
 //! | `WEBHOOKS_RUNTIME_CONFIG` | with `spin`: its `--runtime-config-file` |
 //! | `WEBHOOKS_PYTHON` | the interpreter for the Python example, one that has `requests` |
 //! | `WEBHOOKS_REQUIRE_CLIENTS` | `1`: a client whose language is missing is a failure |
+//! | `WEBHOOKS_NOT_RUN` | a file that gets a line for each test that could not run |
 //!
 //! A test that a runtime cannot host says so at the end of the run, by name.
 
