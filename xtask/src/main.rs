@@ -16,6 +16,7 @@ mod up;
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 #[derive(Parser)]
@@ -40,7 +41,10 @@ enum Command {
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) if error.use_stderr() => {
+        Err(error)
+            if error.use_stderr()
+                && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand =>
+        {
             let command = std::env::args().nth(1);
             eprintln!("{}", one_line(&error.to_string(), command.as_deref()));
             return ExitCode::from(2);
