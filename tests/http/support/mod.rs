@@ -36,14 +36,6 @@ pub async fn poll<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Optio
     }
 }
 
-/// Something that must not come true: looks until `until` and fails as soon as it has.
-pub async fn never(what: &str, until: Instant, mut ask: impl FnMut() -> bool) {
-    while Instant::now() < until {
-        assert!(!ask(), "{what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 /// A text that occurs nowhere else.
 pub fn unique(prefix: &str) -> String {
     format!("{prefix}-{}", uuid::Uuid::new_v4().simple())
