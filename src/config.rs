@@ -12,12 +12,13 @@ use crate::secret::SecretsKey;
 use crate::webhook::EventType;
 
 /// The names of all variables, as in `spin.toml`.
-pub const VARIABLES: [&str; 9] = [
+pub const VARIABLES: [&str; 10] = [
     "jwks",
     "jwt_issuer",
     "jwt_audience",
     "jwt_merchant_claim",
     "secrets_key",
+    "secrets_key_previous",
     "event_types",
     "max_webhooks_per_application",
     "store_timeout_ms",
@@ -34,7 +35,7 @@ pub struct Config {
     pub audience: Option<String>,
     /// The claim that holds the merchant's id: variable `jwt_merchant_claim`.
     pub merchant_claim: String,
-    /// Encrypts signing secrets at rest: variable `secrets_key`.
+    /// Encrypts signing secrets at rest: variables `secrets_key` and `secrets_key_previous`.
     pub secrets_key: SecretsKey,
     /// The events a webhook can subscribe to, in the operator's order: variable `event_types`.
     pub event_types: Vec<EventType>,
@@ -135,8 +136,11 @@ impl Config {
             issuer: optional("jwt_issuer"),
             audience: optional("jwt_audience"),
             merchant_claim: optional("jwt_merchant_claim").unwrap_or_else(|| "sub".to_owned()),
-            secrets_key: SecretsKey::parse(&required("secrets_key")?)
-                .map_err(|error| problem("secrets_key", error))?,
+            secrets_key: secrets_key("secrets_key", &required("secrets_key")?)?.with_previous(
+                optional("secrets_key_previous")
+                    .map(|text| secrets_key("secrets_key_previous", &text))
+                    .transpose()?,
+            ),
             event_types: match optional("event_types") {
                 Some(list) => event_types(&list)?,
                 None => event_types("session.completed,session.expired")?,
@@ -159,6 +163,10 @@ fn problem(variable: &'static str, problem: impl ToString) -> ConfigError {
         variable,
         problem: problem.to_string(),
     }
+}
+
+fn secrets_key(variable: &'static str, text: &str) -> Result<SecretsKey, ConfigError> {
+    SecretsKey::parse(text).map_err(|error| problem(variable, error))
 }
 
 fn event_types(list: &str) -> Result<Vec<EventType>, ConfigError> {
@@ -229,6 +237,7 @@ mod tests {
             ("secrets_key", None),
             ("secrets_key", Some("sesame")),
             ("secrets_key", Some("c2VzYW1l")),
+            ("secrets_key_previous", Some("sesame")),
             ("event_types", Some("a,,b")),
             ("event_types", Some("a,a")),
             ("event_types", Some("sesame!")),

@@ -36,6 +36,8 @@ pub enum Error {
     DependencyTimeout(String),
     /// 500: our own fault, or the operator's.
     Internal(String),
+    /// 503: a probe's answer while requests would fail.
+    NotReady(String),
 }
 
 /// One wrong field of a request.
@@ -88,6 +90,7 @@ impl Error {
             Self::Dependency(_) => StatusCode::BAD_GATEWAY,
             Self::DependencyTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -132,6 +135,7 @@ impl Error {
                 ("Error", "A downstream dependency did not respond in time.")
             }
             Self::Internal(_) => ("Internal Server Error", "An unexpected error occurred"),
+            Self::NotReady(_) => ("Service Unavailable", "The service is not ready"),
         }
     }
 
@@ -143,9 +147,10 @@ impl Error {
                 // The names of unknown members are the client's text: only known ones are logged.
                 Some(format!("{} wrong fields", details.len()))
             }
-            Self::Dependency(cause) | Self::DependencyTimeout(cause) | Self::Internal(cause) => {
-                Some(cause.clone())
-            }
+            Self::Dependency(cause)
+            | Self::DependencyTimeout(cause)
+            | Self::Internal(cause)
+            | Self::NotReady(cause) => Some(cause.clone()),
             _ => None,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! ARCHITECTURE.md tells how it is built and why.
 
-#![forbid(unsafe_op_in_unsafe_fn)]
+#![deny(unsafe_code)]
 
 pub mod api;
 pub mod application;
@@ -21,6 +21,7 @@ pub mod store;
 pub mod webhook;
 
 #[cfg(target_family = "wasm")]
+#[allow(unsafe_code, reason = "what the macro exports to the host is")]
 mod entry {
     use spin_sdk::http::{IntoResponse, Request};
     use spin_sdk::http_service;

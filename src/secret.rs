@@ -74,6 +74,7 @@ pub struct SecretsKey {
     id: [u8; KEY_ID_BYTES],
     cipher: XChaCha20Poly1305,
     derivation: Hkdf<Sha256>,
+    previous: Option<Box<SecretsKey>>,
 }
 
 /// A sealed secret could not be opened: it was made with another key or for another
@@ -99,7 +100,15 @@ impl SecretsKey {
             id,
             cipher: XChaCha20Poly1305::new(&key.into()),
             derivation: Hkdf::new(Some(b"application-webhooks idempotency v1"), &key),
+            previous: None,
         })
+    }
+
+    /// This key, and one that decrypts what was encrypted before the key was changed: variable
+    /// `secrets_key_previous`. Everything is encrypted with this one.
+    pub fn with_previous(mut self, previous: Option<Self>) -> Self {
+        self.previous = previous.map(Box::new);
+        self
     }
 
     /// Bytes that only this key and `context` give (HKDF-SHA256, RFC 5869).
@@ -144,8 +153,12 @@ impl SecretsKey {
         let bytes = Base64::decode_vec(&sealed.0).map_err(|_| CannotOpen)?;
         let (header, ciphertext) = bytes.split_at_checked(HEADER_BYTES).ok_or(CannotOpen)?;
         let (version_and_key, nonce) = header.split_at(1 + KEY_ID_BYTES);
-        if version_and_key[0] != VERSION || version_and_key[1..] != self.id {
+        if version_and_key[0] != VERSION {
             return Err(CannotOpen);
+        }
+        if version_and_key[1..] != self.id {
+            let previous = self.previous.as_ref().ok_or(CannotOpen)?;
+            return previous.open(context, sealed);
         }
         let payload = Payload {
             msg: ciphertext,
@@ -216,6 +229,21 @@ mod tests {
         for text in ["", "!", "AQ=="] {
             assert_eq!(key(1).open("", &Sealed(text.to_owned())), Err(CannotOpen));
         }
+    }
+
+    #[test]
+    fn the_previous_key_opens_and_never_seals() {
+        let secret = SigningSecret::generate();
+        let old = key(1).seal_secret("w", &secret);
+        let rotated = key(2).with_previous(Some(key(1)));
+        assert_eq!(rotated.open_secret("w", &old), Ok(secret.clone()));
+        let new = rotated.seal_secret("w", &secret);
+        assert_eq!(key(2).open_secret("w", &new), Ok(secret));
+        assert_eq!(key(1).open_secret("w", &new), Err(CannotOpen));
+        assert_eq!(
+            key(3).with_previous(Some(key(2))).open("w", &old),
+            Err(CannotOpen)
+        );
     }
 
     #[test]

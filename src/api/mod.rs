@@ -3,6 +3,7 @@
 pub mod applications;
 pub mod body;
 pub mod etag;
+pub mod health;
 pub mod idempotency;
 pub mod page;
 pub mod webhooks;
@@ -54,6 +55,8 @@ where
 
 fn router() -> Router {
     Router::new()
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready))
         .route(
             "/api/v1/applications",
             get(applications::list).post(applications::create),

@@ -27,6 +27,7 @@ mod faults;
 mod isolation;
 mod limit;
 mod logs;
+mod operations;
 mod paths;
 mod secrets;
 mod tokens;

@@ -1,0 +1,70 @@
+//! What an operator needs: probes, and a change of `secrets_key`.
+
+use base64ct::{Base64, Encoding};
+use serde_json::json;
+
+use crate::support::{Setup, faults::Fault, hasty, local_runtime_only, standard};
+
+const NOT_READY: &str =
+    r#"{"error":"Service Unavailable","message":"The service is not ready","code":503}"#;
+
+#[tokio::test]
+async fn probes_answer_without_a_token() {
+    let api = standard();
+    let live = api.request("GET", "/healthz").expect(200).await;
+    assert_eq!(live.text, r#"{"status":"ok"}"#);
+    let ready = api.request("GET", "/readyz").expect(200).await;
+    assert_eq!(ready.text, r#"{"status":"ready"}"#);
+}
+
+#[tokio::test]
+async fn readyz_is_503_while_the_store_fails_or_hangs_and_healthz_is_not() {
+    local_runtime_only!();
+    let api = hasty();
+    for fault in [Fault::error("exists"), Fault::hang("exists")] {
+        let fault = fault.on("readyz").inject(api);
+        api.request("GET", "/readyz").expect_error(NOT_READY).await;
+        api.request("GET", "/healthz").expect(200).await;
+        fault.end();
+        api.request("GET", "/readyz").expect(200).await;
+    }
+}
+
+/// The restarted service has another `secrets_key`, and the old one as `secrets_key_previous`.
+#[tokio::test]
+async fn secrets_written_under_the_previous_key_are_still_read() {
+    local_runtime_only!();
+    let old = Base64::encode_string(&[1; 32]);
+    let new = Base64::encode_string(&[2; 32]);
+    let setup = Setup::new()
+        .variable("store_timeout_ms", "20000")
+        .variable("secrets_key", &old);
+    let api = setup.start();
+    let application = api.application();
+    let create = |api: &crate::support::Server| {
+        api.create(&application)
+            .header("idempotency-key", "before-the-change")
+    };
+    let first = create(&api).expect_created().await;
+
+    let setup = api.kill();
+    let without = setup.clone().variable("secrets_key", &new).start();
+    let refused = create(&without).send().await;
+    assert_eq!(refused.status, 502, "{}", refused.text);
+    without.kill();
+
+    let api = setup
+        .variable("secrets_key", &new)
+        .variable("secrets_key_previous", &old)
+        .start();
+    let replayed = create(&api).expect_created().await;
+    assert_eq!(replayed.response.text, first.response.text);
+    let path = format!("{}/{}", application.path(), first.webhook.id);
+    let test = api
+        .request("POST", &format!("{path}/test"))
+        .token(&application.token())
+        .expect(200)
+        .await;
+    // Nobody listens there; what counts is that the secret could be decrypted for the signature.
+    assert_eq!(test.json()["success"], json!(false));
+}
