@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::client::{Request, URL};
 use crate::support::contract::{CONTENT_TOO_LARGE, bad_request, details, fields};
-use crate::support::{Application, Response, raw, standard};
+use crate::support::{Application, Response, local_runtime_only, raw, standard};
 
 const EMPTY: (&str, &str) = ("body", "The body must not be empty");
 const NOT_JSON: (&str, &str) = ("body", "The body must be valid JSON");
@@ -335,6 +335,14 @@ async fn another_content_type_is_400_and_named() {
             "{content_type}"
         );
     }
+}
+
+/// Spin answers such a header itself, with a bare 500.
+#[tokio::test]
+async fn a_content_type_that_is_not_text_is_400() {
+    local_runtime_only!();
+    let api = standard();
+    let request = api.create(&api.application());
     let not_text = request.header("content-type", b"application/json\xff");
     not_text.expect_bad_request(&[CONTENT_TYPE]).await;
 }

@@ -10,7 +10,7 @@ use crate::support::tokens::{
     MERCHANT_OF_THE_FIXTURES, Signer, Token, hs256, now, of_another_implementation, public_jwk,
     public_pem, sign_parts,
 };
-use crate::support::{Application, Server, Setup, custom, poll, standard};
+use crate::support::{Application, Server, Setup, custom, local_runtime_only, poll, standard};
 
 /// The names of the configured keys that verify tokens.
 const KEYS: [&str; 5] = ["hs256", "hs256_second", "rs256", "es256", "eddsa"];
@@ -593,6 +593,14 @@ async fn garbage_is_refused() {
     ] {
         refused(&application, garbage, garbage).await;
     }
+}
+
+/// Spin answers such a header itself, with a bare 500.
+#[tokio::test]
+async fn a_token_that_is_not_text_is_401() {
+    local_runtime_only!();
+    let application = standard().application();
+    let token = application.token();
     let bytes = [b"Bearer ".as_slice(), b"\xff\xfe\x80", token.as_bytes()].concat();
     let request = standard()
         .create(&application)

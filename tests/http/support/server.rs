@@ -323,9 +323,15 @@ impl Server {
         format!("{}{}", self.stdout.text(), self.stderr.text())
     }
 
-    /// The lines on stdout so far.
+    /// The lines that the component has written to its stdout so far, with the runtime's own.
     pub fn stdout_lines(&self) -> Vec<String> {
-        self.stdout.text().lines().map(str::to_owned).collect()
+        // Spin passes a component's stdout on to its own stderr.
+        let output = if on_spin() {
+            &self.stderr
+        } else {
+            &self.stdout
+        };
+        output.text().lines().map(str::to_owned).collect()
     }
 
     /// Kills it as `kill -9` does, and hands back what it was started with: the same store.
