@@ -16,7 +16,9 @@ use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::endpoint_url::EndpointUrl;
-use crate::secret::SigningSecret;
+use crate::error::Error;
+use crate::secret::{SecretsKey, SigningSecret};
+use crate::webhook::Webhook;
 
 /// How long an attempt takes at most, from the connection to the answer's last byte.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -29,6 +31,8 @@ const SENDER: &str = concat!("application-webhooks/", env!("CARGO_PKG_VERSION"))
 
 /// A signed event, ready to be sent.
 pub struct Delivery {
+    /// Where it goes, as the merchant spelled it.
+    pub url: String,
     /// `webhook-id`: the same for every attempt of one event.
     pub id: String,
     /// `webhook-timestamp`, in seconds since the Unix epoch.
@@ -47,13 +51,30 @@ struct Payload<'a, T> {
 }
 
 impl Delivery {
-    /// An event of type `event`, signed with each of `secrets`.
-    pub fn new(
+    /// An event of type `event` for a webhook, signed with each of its secrets that are valid at
+    /// `now`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Dependency`] when `key` does not open a secret.
+    pub fn to(
+        webhook: &Webhook,
         event: &str,
         data: &impl Serialize,
-        secrets: &[SigningSecret],
+        key: &SecretsKey,
         now: Timestamp,
-    ) -> Self {
+    ) -> Result<Self, Error> {
+        let webhook_id = webhook.created.id.to_string();
+        let secrets: Vec<SigningSecret> = webhook
+            .live_secrets(now)
+            .into_iter()
+            .map(|secret| key.open_secret(&webhook_id, &secret.sealed))
+            .collect::<Result<_, _>>()
+            .map_err(|_| {
+                Error::Dependency(format!(
+                    "store: a secret of webhook {webhook_id} cannot be decrypted"
+                ))
+            })?;
         let payload = Payload {
             r#type: event,
             timestamp: now,
@@ -61,31 +82,29 @@ impl Delivery {
         };
         let body = serde_json::to_vec(&payload).expect("our payloads have string keys");
         let id = format!("msg_{}", Uuid::new_v4().simple());
-        Self::sign(id, now.as_secs(), body, secrets)
-    }
-
-    fn sign(id: String, timestamp: i64, body: Vec<u8>, secrets: &[SigningSecret]) -> Self {
+        let timestamp = now.as_secs();
         let signatures: Vec<String> = secrets
             .iter()
-            .map(|secret| {
-                let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes())
-                    .expect("HMAC takes keys of any length");
-                mac.update(format!("{id}.{timestamp}.").as_bytes());
-                mac.update(&body);
-                format!("v1,{}", Base64::encode_string(&mac.finalize().into_bytes()))
-            })
+            .map(|secret| signature(&id, timestamp, &body, secret.as_bytes()))
             .collect();
-        Self {
+        Ok(Self {
+            url: webhook.settings().url,
+            signature: signatures.join(" "),
             id,
             timestamp,
-            signature: signatures.join(" "),
             body,
-        }
+        })
     }
 
     /// Sends the delivery once. Follows no redirect and sends no cookie: there is nobody here who
     /// would.
-    pub async fn send(&self, url: &EndpointUrl) -> Attempt {
+    ///
+    /// The URL is judged again, since the rules may be stricter now than when it was accepted:
+    /// one that breaks them is not connected to.
+    pub async fn send(&self, allow_insecure: bool) -> Attempt {
+        let Ok(url) = EndpointUrl::parse(&self.url, allow_insecure) else {
+            return Attempt::refused();
+        };
         let started = Instant::now();
         let mut status = None;
         let attempt = async {
@@ -126,6 +145,14 @@ impl Delivery {
     }
 }
 
+/// One element of `webhook-signature`: base64 of HMAC-SHA256 over `id.timestamp.body`.
+fn signature(id: &str, timestamp: i64, body: &[u8], key: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.update(format!("{id}.{timestamp}.").as_bytes());
+    mac.update(body);
+    format!("v1,{}", Base64::encode_string(&mac.finalize().into_bytes()))
+}
+
 /// What came of sending a delivery once.
 pub struct Attempt {
     /// The status that the endpoint answered with, if it answered.
@@ -138,7 +165,7 @@ pub struct Attempt {
 
 impl Attempt {
     /// An attempt that was not made, because the URL is not allowed any more.
-    pub fn refused() -> Self {
+    fn refused() -> Self {
         Self {
             status: None,
             answer: None,
@@ -159,22 +186,18 @@ impl Attempt {
 mod tests {
     use super::*;
 
+    /// The example that Standard Webhooks' own libraries are tested with.
     #[test]
     fn the_signature_is_the_one_of_the_specification() {
-        // Made with the `standardwebhooks` library's own scheme: HMAC-SHA256 over `id.timestamp.body`.
-        let secret = SigningSecret::from_bytes([7; 36]);
-        let delivery = Delivery::sign(
-            "msg_1".to_owned(),
-            1_700_000_000,
-            b"{}".to_vec(),
-            &[secret.clone(), SigningSecret::from_bytes([8; 36])],
+        let key = Base64::decode_vec("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        assert_eq!(
+            signature(
+                "msg_p5jXN8AQM9LWM0D4loKWxJek",
+                1_614_265_330,
+                br#"{"test": 2432232314}"#,
+                &key
+            ),
+            "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
         );
-        let mut parts = delivery.signature.split(' ');
-        let mut mac = Hmac::<Sha256>::new_from_slice(&[7; 36]).unwrap();
-        mac.update(b"msg_1.1700000000.{}");
-        let expected = format!("v1,{}", Base64::encode_string(&mac.finalize().into_bytes()));
-        assert_eq!(parts.next(), Some(expected.as_str()));
-        assert!(parts.next().is_some_and(|second| second.starts_with("v1,")));
-        assert_eq!(parts.next(), None);
     }
 }

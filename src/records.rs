@@ -1,16 +1,18 @@
 //! Applications and webhooks as the store holds them: each is several documents, because what
 //! different actors write about one thing lives under different keys.
 
-use futures::future::{join_all, try_join, try_join_all};
+use std::future::Future;
+
+use futures::future::{join_all, try_join, try_join3};
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::application::{self, Application, ApplicationId, MerchantId};
 use crate::error::Error;
 use crate::store::{self, keys};
-use crate::webhook::{Webhook, WebhookId};
+use crate::webhook::{self, LastTest, Rotations, Webhook, WebhookId};
 
-/// How many records are read side by side for a list.
-const READ_AHEAD: usize = 32;
+/// How many records are read or removed at a time, when there are many.
+const SIDE_BY_SIDE: usize = 32;
 
 /// The application.
 ///
@@ -19,7 +21,7 @@ const READ_AHEAD: usize = 32;
 /// The store's failure.
 pub async fn application(id: &ApplicationId) -> Result<Option<Application>, Error> {
     let (created, settings) = try_join(
-        store::get_document::<application::Created>(&keys::application(id)),
+        store::get_document(&keys::application(id)),
         store::get_document(&keys::application_settings(id)),
     )
     .await?;
@@ -46,18 +48,55 @@ pub async fn owned_application(
     Ok(application)
 }
 
-/// The applications of these ids that are there, in the order of the ids.
+/// The application, if it is the merchant's, and what `beside` reads meanwhile. Whose application
+/// it is comes first: until that is known, nothing that `beside` finds is told.
+///
+/// # Errors
+///
+/// As [`owned_application`], then those of `beside`.
+pub async fn owned_application_and<T>(
+    id: &ApplicationId,
+    merchant: &MerchantId,
+    beside: impl Future<Output = Result<T, Error>>,
+) -> Result<(Application, T), Error> {
+    let beside = async { Ok(beside.await) };
+    let (application, beside) = try_join(owned_application(id, merchant), beside).await?;
+    Ok((application, beside?))
+}
+
+/// Those of these applications that are there, as they were created, in the order of the ids.
 ///
 /// # Errors
 ///
 /// The store's failure.
-pub async fn applications(ids: &[ApplicationId]) -> Result<Vec<Application>, Error> {
-    let reads: Vec<_> = ids.iter().map(application).collect();
-    let read: Vec<Option<Application>> = stream::iter(reads)
-        .buffered(READ_AHEAD)
-        .try_collect()
-        .await?;
-    Ok(read.into_iter().flatten().collect())
+pub async fn applications_created(
+    ids: &[ApplicationId],
+) -> Result<Vec<(ApplicationId, application::Created)>, Error> {
+    let read = async |id: &ApplicationId| {
+        let created = store::get_document(&keys::application(id)).await?;
+        Ok(created.map(|created| (id.clone(), created)))
+    };
+    let reads: Vec<_> = ids.iter().map(read).collect();
+    all_that_are_there(reads).await
+}
+
+/// The applications that were created so, with what changed since.
+///
+/// # Errors
+///
+/// The store's failure.
+pub async fn applications_since(
+    created: impl Iterator<Item = (ApplicationId, application::Created)>,
+) -> Result<Vec<Application>, Error> {
+    let reads = created.map(|(id, created)| async {
+        let settings = store::get_document(&keys::application_settings(&id)).await?;
+        Ok(Some(Application {
+            id,
+            created,
+            settings,
+        }))
+    });
+    all_that_are_there(reads).await
 }
 
 /// The webhook.
@@ -66,48 +105,91 @@ pub async fn applications(ids: &[ApplicationId]) -> Result<Vec<Application>, Err
 ///
 /// The store's failure.
 pub async fn webhook(application: &ApplicationId, id: WebhookId) -> Result<Option<Webhook>, Error> {
-    let (created_key, settings_key) = (
-        keys::webhook(application, id),
-        keys::webhook_settings(application, id),
-    );
-    let (secrets_key, test_key) = (
-        keys::webhook_secrets(application, id),
-        keys::webhook_test(application, id),
-    );
-    let ((created, settings), (rotations, last_test)) = try_join(
-        try_join(
-            store::get_document(&created_key),
-            store::get_document(&settings_key),
-        ),
-        try_join(
-            store::get_document::<crate::webhook::Rotations>(&secrets_key),
-            store::get_document(&test_key),
-        ),
+    let (created, changes) = try_join(
+        store::get_document(&keys::webhook(application, id)),
+        changes(application, id),
     )
     .await?;
-    Ok(created.map(|created| Webhook {
-        created,
-        settings,
-        rotations: rotations.unwrap_or_default(),
-        last_test,
-    }))
+    Ok(created.map(|created| changes.of(created)))
 }
 
-/// The webhooks of these ids that are there, in the order of the ids.
+/// Those of these webhooks that are there, as they were created, in the order of the ids.
 ///
 /// # Errors
 ///
 /// The store's failure.
-pub async fn webhooks(
+pub async fn webhooks_created(
     application: &ApplicationId,
     ids: &[WebhookId],
+) -> Result<Vec<webhook::Created>, Error> {
+    let reads = ids.iter().copied().map(|id| async move {
+        let key = keys::webhook(application, id);
+        store::get_document(&key).await
+    });
+    all_that_are_there(reads).await
+}
+
+/// The webhooks that were created so, with what changed since.
+///
+/// # Errors
+///
+/// The store's failure.
+pub async fn webhooks_since(
+    application: &ApplicationId,
+    created: impl Iterator<Item = webhook::Created>,
 ) -> Result<Vec<Webhook>, Error> {
-    let reads: Vec<_> = ids.iter().map(|id| webhook(application, *id)).collect();
-    let read: Vec<Option<Webhook>> = stream::iter(reads)
-        .buffered(READ_AHEAD)
+    let reads = created.map(|created| async {
+        let changes = changes(application, created.id).await?;
+        Ok(Some(changes.of(created)))
+    });
+    all_that_are_there(reads).await
+}
+
+async fn all_that_are_there<T>(
+    reads: impl IntoIterator<Item = impl Future<Output = Result<Option<T>, Error>>>,
+) -> Result<Vec<T>, Error> {
+    let read: Vec<Option<T>> = stream::iter(reads)
+        .buffered(SIDE_BY_SIDE)
         .try_collect()
         .await?;
     Ok(read.into_iter().flatten().collect())
+}
+
+/// What changed of a webhook since it was created.
+struct Changes {
+    settings: Option<webhook::Settings>,
+    rotations: Option<Rotations>,
+    last_test: Option<LastTest>,
+}
+
+impl Changes {
+    fn of(self, created: webhook::Created) -> Webhook {
+        Webhook {
+            created,
+            settings: self.settings,
+            rotations: self.rotations.unwrap_or_default(),
+            last_test: self.last_test,
+        }
+    }
+}
+
+async fn changes(application: &ApplicationId, id: WebhookId) -> Result<Changes, Error> {
+    let keys = (
+        keys::webhook_settings(application, id),
+        keys::webhook_secrets(application, id),
+        keys::webhook_test(application, id),
+    );
+    let (settings, rotations, last_test) = try_join3(
+        store::get_document(&keys.0),
+        store::get_document(&keys.1),
+        store::get_document(&keys.2),
+    )
+    .await?;
+    Ok(Changes {
+        settings,
+        rotations,
+        last_test,
+    })
 }
 
 /// Removes a webhook: first the document that makes it exist, then the rest.
@@ -136,12 +218,15 @@ pub async fn delete_webhook(application: &ApplicationId, id: WebhookId) -> Resul
 pub async fn delete_application(application: &Application) -> Result<(), Error> {
     let id = &application.id;
     let webhooks = store::webhooks_of(id).await?;
-    let removals: Vec<_> = webhooks
+    let removals = webhooks
         .ids()
         .iter()
-        .map(|webhook| delete_webhook(id, *webhook))
-        .collect();
-    try_join_all(removals).await?;
+        .copied()
+        .map(|webhook| delete_webhook(id, webhook));
+    stream::iter(removals)
+        .buffer_unordered(SIDE_BY_SIDE)
+        .try_collect::<()>()
+        .await?;
     let (index, settings) = (keys::webhooks(id), keys::application_settings(id));
     try_join(store::delete(&index), store::delete(&settings)).await?;
     if let Some(name) = &application.settings().name {
@@ -171,17 +256,22 @@ pub async fn application_named(
     Ok(named.map(|_| id))
 }
 
-/// Notes that the application has this name.
+/// Gives the application a name: claims it, runs `write`, and tells whether the application has the
+/// name then. Of two that take one name at the same moment, that is who claimed it last.
 ///
 /// # Errors
 ///
 /// The store's failure.
-pub async fn claim_name(
+pub async fn take_name(
     merchant: &MerchantId,
     name: &application::ApplicationName,
     id: &ApplicationId,
-) -> Result<(), Error> {
-    store::set_document(&keys::application_name(merchant, name), id).await
+    write: impl Future<Output = Result<(), Error>>,
+) -> Result<bool, Error> {
+    store::set_document(&keys::application_name(merchant, name), id).await?;
+    write.await?;
+    let named = application_named(merchant, name).await?;
+    Ok(named.as_ref() == Some(id))
 }
 
 /// Frees a name, if it is this application that has it.

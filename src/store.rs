@@ -248,8 +248,19 @@ pub async fn webhooks_of(application: &ApplicationId) -> Result<Index<WebhookId>
 ///
 /// The store's failure.
 pub async fn applications_of(merchant: &MerchantId) -> Result<Index<ApplicationId>, Error> {
-    let key = keys::applications(merchant);
-    Index::read(key, |_, id| keys::application(id), String::new()).await
+    let mut index = applications_unread(merchant);
+    index.ids = get_document(&index.key).await?.unwrap_or_default();
+    Ok(index)
+}
+
+/// The index of a merchant's applications before it is read: as if it were empty.
+pub fn applications_unread(merchant: &MerchantId) -> Index<ApplicationId> {
+    Index {
+        key: keys::applications(merchant),
+        member: |_, id| keys::application(id),
+        scope: String::new(),
+        ids: Vec::new(),
+    }
 }
 
 impl<Id: Member> Index<Id> {
@@ -308,8 +319,14 @@ impl<Id: Member> Index<Id> {
         set_document(&self.key, &self.ids).await
     }
 
-    /// Removes ids after the response; a failure only leaves ids that are ignored.
-    pub fn remove_later(mut self, gone: Vec<Id>, store: &Store) {
+    /// Removes, after the response, the ids that are not `there`; a failure only leaves ids that
+    /// are ignored.
+    pub fn prune_later(mut self, there: &[Id], store: &Store) {
+        let mut gone = self.ids.clone();
+        gone.retain(|id| !there.contains(id));
+        if gone.is_empty() {
+            return;
+        }
         let store = store.renewed();
         spawn(async move {
             let _ = store.in_time("pruning an index", self.remove(&gone)).await;

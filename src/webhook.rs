@@ -68,8 +68,9 @@ pub struct Created {
     pub v: u8,
     /// The webhook's id.
     pub id: WebhookId,
-    /// The application it belongs to.
-    pub application_id: ApplicationId,
+    /// The application it belongs to. The first documents did not say: their key does.
+    #[serde(default)]
+    pub application_id: Option<ApplicationId>,
     /// Where its deliveries go, as the merchant spelled it.
     pub url: String,
     /// Whether events are delivered.
@@ -110,6 +111,17 @@ pub enum TestStatus {
     Succeeded,
     /// It answered otherwise, or not at all.
     Failed,
+}
+
+impl TestStatus {
+    /// The status of a test that succeeded or failed.
+    pub fn of(success: bool) -> Self {
+        if success {
+            Self::Succeeded
+        } else {
+            Self::Failed
+        }
+    }
 }
 
 /// The document under `webhook-test/{applicationId}/{webhookId}`: the last test delivery.
@@ -318,7 +330,7 @@ mod tests {
         Webhook::new(Created {
             v: Created::VERSION,
             id: WebhookId::generate(),
-            application_id: ApplicationId::generate(),
+            application_id: None,
             url: "https://example.com/".to_owned(),
             is_active: true,
             subscribed_events: Vec::new(),

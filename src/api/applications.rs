@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::body::Object;
-use super::idempotency::{IdempotencyKey, Kept, Looked, Use};
+use super::idempotency::{self, IdempotencyKey, Kept, Looked};
 use super::page::PageQuery;
 use super::{Details, Path, RequestId, etag, no_content};
 use crate::application::{
@@ -74,12 +74,6 @@ pub async fn create(
     let now = Timestamp::now();
     let store = Store::with_timeout(config.store_timeout);
     let scope = format!("create-application\n{}", merchant.as_str());
-    let look_up = async {
-        match &key {
-            Some(key) => Use::look_up(key, &scope, &raw, config, now).await.map(Some),
-            None => Ok(None),
-        }
-    };
     let ((named, mut index), looked) = store
         .in_time(
             "reading applications",
@@ -88,19 +82,15 @@ pub async fn create(
                     records::application_named(&merchant, &name),
                     store::applications_of(&merchant),
                 ),
-                look_up,
+                idempotency::look_up(key.as_ref(), &scope, &raw, config, now),
             ),
         )
         .await?;
-    let repeatable = match looked {
-        Some(Looked::Replay(response)) => return Ok(*response),
-        Some(Looked::New(used)) => Some(used),
-        None => None,
+    let used = match looked {
+        Looked::Replay(response) => return Ok(*response),
+        Looked::New(used) => used,
     };
-    let id = match &repeatable {
-        Some(used) => ApplicationId::from(used.derive(config).0),
-        None => ApplicationId::generate(),
-    };
+    let id = ApplicationId::from(used.id_and_secret(config).0);
     if named.is_some_and(|other| other != id) {
         return Err(NAME_TAKEN);
     }
@@ -125,25 +115,28 @@ pub async fn create(
     let document = keys::application(&id);
     let written = store
         .in_time("creating an application", async {
-            records::claim_name(&merchant, &name, &id).await?;
-            store::set_document(&document, &application.created).await?;
-            index.add(&id).await?;
-            // Who claimed the name at the same moment and was later has it.
-            if records::application_named(&merchant, &name).await? != Some(id.clone()) {
-                return Err(NAME_TAKEN);
+            let write = async {
+                store::set_document(&document, &application.created).await?;
+                index.add(&id).await
+            };
+            if !records::take_name(&merchant, &name, &id, write).await? {
+                store::delete(&document).await?;
+                return Ok(false);
             }
-            match &repeatable {
-                Some(used) => used.keep(&kept, config, now).await,
-                None => Ok(()),
-            }
+            used.keep(&kept, config, now).await?;
+            Ok(true)
         })
         .await;
-    if let Err(error) = written {
-        // Else the name stays taken by an application that nobody was told of.
-        if repeatable.is_none() {
-            store::retract(document, &store, &request_id);
+    match written {
+        Ok(true) => {}
+        Ok(false) => return Err(NAME_TAKEN),
+        Err(error) => {
+            // Else the name stays taken by an application that nobody was told of.
+            if !used.is_repeatable() {
+                store::retract(document, &store, &request_id);
+            }
+            return Err(error);
         }
-        return Err(error);
     }
     index.keep(id, &store, &request_id);
     Ok(kept.response())
@@ -159,44 +152,42 @@ pub async fn list(
     let page = PageQuery::parse(query.as_deref(), &mut details);
     let page = details.all(page)?;
     let store = Store::with_timeout(config.store_timeout);
-    let (index, mut applications) = store
+    let (index, there, total, shown) = store
         .in_time("reading applications", async {
             let index = store::applications_of(&merchant).await?;
-            let applications = records::applications(index.ids()).await?;
-            Ok((index, applications))
+            let mut found = records::applications_created(index.ids()).await?;
+            let there: Vec<ApplicationId> = found.iter().map(|(id, _)| id.clone()).collect();
+            // The index is a hint: an application that was handed to another merchant is not shown.
+            found.retain(|(_, created)| created.merchant_id == merchant);
+            found.sort_by(|(id, created), (other_id, other)| {
+                let newest_first = other.created_at.cmp(&created.created_at);
+                newest_first.then_with(|| other_id.as_str().cmp(id.as_str()))
+            });
+            let total = found.len();
+            let shown = found.drain(page.range(total));
+            let shown = records::applications_since(shown).await?;
+            Ok((index, there, total, shown))
         })
         .await?;
-    let gone: Vec<ApplicationId> = index
-        .ids()
-        .iter()
-        .filter(|id| {
-            !applications
-                .iter()
-                .any(|application| application.id == **id)
-        })
-        .cloned()
-        .collect();
-    if !gone.is_empty() {
-        index.remove_later(gone, &store);
-    }
-    // The index is a hint: an application that was handed to another merchant is not shown.
-    applications.retain(|application| application.created.merchant_id == merchant);
-    applications.sort_by(|a, b| {
-        let order = |application: &Application| {
-            (
-                application.created.created_at,
-                application.id.as_str().to_owned(),
-            )
-        };
-        order(b).cmp(&order(a))
-    });
-    let items: Vec<ApplicationBody> = applications.iter().map(ApplicationBody::from).collect();
-    Ok(error::json(StatusCode::OK, &page.of(items)))
+    index.prune_later(&there, &store);
+    let items = shown.iter().map(ApplicationBody::from).collect();
+    Ok(error::json(
+        StatusCode::OK,
+        &page.of::<ApplicationBody>(items, total),
+    ))
 }
 
 /// `GET /api/v1/applications/{applicationId}`
-pub async fn read(Merchant(merchant): Merchant, path: Path) -> Result<Response, Error> {
-    let (application, _) = owned(&merchant, &path).await?;
+pub async fn read(
+    Merchant(merchant): Merchant,
+    RequestId(request_id): RequestId,
+    path: Path,
+) -> Result<Response, Error> {
+    let (application, store) = owned(&merchant, &path).await?;
+    if application.created.created_at.is_none() {
+        // Written into the store by hand, and so perhaps in no list yet.
+        store::applications_unread(&merchant).keep(application.id.clone(), &store, &request_id);
+    }
     Ok(respond(&application))
 }
 
@@ -241,22 +232,31 @@ pub async fn change(
             .name
             .as_ref()
             .filter(|name| before.name.as_ref() != Some(name));
-        store
+        let key = keys::application_settings(&id);
+        let write = store::set_document(&key, &settings);
+        let written = store
             .in_time("changing an application", async {
-                if let Some(name) = renamed {
-                    let named = records::application_named(&merchant, name).await?;
-                    if named.is_some_and(|other| other != id) {
-                        return Err(NAME_TAKEN);
-                    }
-                    records::claim_name(&merchant, name, &id).await?;
+                let Some(name) = renamed else {
+                    write.await?;
+                    return Ok(true);
+                };
+                let named = records::application_named(&merchant, name).await?;
+                if named.is_some_and(|other| other != id) {
+                    return Ok(false);
                 }
-                store::set_document(&keys::application_settings(&id), &settings).await?;
-                match (&before.name, renamed) {
-                    (Some(old), Some(_)) => records::release_name(&merchant, old, &id).await,
-                    _ => Ok(()),
+                if !records::take_name(&merchant, name, &id, write).await? {
+                    store::set_document(&key, &before).await?;
+                    return Ok(false);
                 }
+                if let Some(old) = &before.name {
+                    records::release_name(&merchant, old, &id).await?;
+                }
+                Ok(true)
             })
             .await?;
+        if !written {
+            return Err(NAME_TAKEN);
+        }
         application.settings = Some(settings);
     }
     Ok(respond(&application))
@@ -294,7 +294,8 @@ async fn owned(merchant: &MerchantId, path: &Path) -> Result<(Application, Store
 
 fn name(value: Value) -> Result<ApplicationName, &'static str> {
     let text = value.as_str().ok_or("Must be a string")?;
-    ApplicationName::parse(text).ok_or("Must have 1 to 100 characters, and not only white space")
+    ApplicationName::parse(text)
+        .ok_or("Must have 1 to 100 characters, no control characters, and not only white space")
 }
 
 /// `null` is a description too: none.

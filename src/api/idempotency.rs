@@ -68,76 +68,89 @@ pub struct Kept {
     body: String,
 }
 
-/// One use of a key: a key in its scope, with a body.
-pub struct Use {
-    scope: String,
-    request: String,
-    generation: u64,
-}
-
-/// What a key turned out to be.
+/// What a request's key turned out to be.
 pub enum Looked {
-    /// Not used within 24 hours: go on.
+    /// Not used within 24 hours, or there is no key: go on.
     New(Use),
     /// Used with the same body: this is the response.
     Replay(Box<Response>),
 }
 
-impl Use {
-    /// Looks up what `key` was used for in `scope`: the operation and the resource that it is
-    /// about.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Conflict`] when it was used with another body, or the store's failure.
-    pub async fn look_up(
-        key: &IdempotencyKey,
-        scope: &str,
-        body: &[u8],
-        config: &Config,
-        now: Timestamp,
-    ) -> Result<Looked, Error> {
-        let scope = format!("{scope}\n{}", key.0);
-        let digest = Sha256::digest(body);
-        let request: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        let store_key = keys::idempotency(&scope);
-        let record: Option<Record> = store::get_document(&store_key).await?;
-        let generation = match record {
-            None => 0,
-            // The id and the secret of the first time must not come again.
-            Some(old) if old.at.plus_secs(KEPT_SECS) <= now => old.generation + 1,
-            Some(record) if record.request != request => {
-                return Err(Error::Conflict(
-                    "The Idempotency-Key was used with another body",
-                ));
-            }
-            Some(record) => {
-                let kept = config
-                    .secrets_key
-                    .open(&store_key, &record.response)
-                    .ok()
-                    .and_then(|json| serde_json::from_slice::<Kept>(&json).ok())
-                    .ok_or_else(|| {
-                        Error::Dependency(format!(
-                            "store: the response under `{store_key}` cannot be read"
-                        ))
-                    })?;
-                return Ok(Looked::Replay(Box::new(kept.replay())));
-            }
-        };
-        Ok(Looked::New(Self {
-            scope,
-            request,
-            generation,
-        }))
-    }
+/// Looks up what `key` was used for in `scope`: the operation and the resource that it is about.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] when it was used with another body, or the store's failure.
+pub async fn look_up(
+    key: Option<&IdempotencyKey>,
+    scope: &str,
+    body: &[u8],
+    config: &Config,
+    now: Timestamp,
+) -> Result<Looked, Error> {
+    let Some(key) = key else {
+        return Ok(Looked::New(Use::Once));
+    };
+    let scope = format!("{scope}\n{}", key.0);
+    let digest = Sha256::digest(body);
+    let request: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let store_key = keys::idempotency(&scope);
+    let record: Option<Record> = store::get_document(&store_key).await?;
+    let generation = match record {
+        None => 0,
+        // The id and the secret of the first time must not come again.
+        Some(old) if old.at.plus_secs(KEPT_SECS) <= now => old.generation + 1,
+        Some(record) if record.request != request => {
+            return Err(Error::Conflict(
+                "The Idempotency-Key was used with another body",
+            ));
+        }
+        Some(record) => {
+            let kept = config
+                .secrets_key
+                .open(&store_key, &record.response)
+                .ok()
+                .and_then(|json| serde_json::from_slice::<Kept>(&json).ok())
+                .ok_or_else(|| {
+                    Error::Dependency(format!(
+                        "store: the response under `{store_key}` cannot be read"
+                    ))
+                })?;
+            return Ok(Looked::Replay(Box::new(kept.replay())));
+        }
+    };
+    Ok(Looked::New(Use::Repeatable(Repeatable {
+        scope,
+        request,
+        generation,
+    })))
+}
 
-    /// The id and the secret that every repeat of this request makes.
-    pub fn derive(&self, config: &Config) -> (WebhookId, SigningSecret) {
+/// How a request that makes something may be sent again.
+pub enum Use {
+    /// It has no key: every time makes another.
+    Once,
+    /// It has a key: every time makes the same.
+    Repeatable(Repeatable),
+}
+
+/// One use of a key: a key in its scope, with a body.
+pub struct Repeatable {
+    scope: String,
+    request: String,
+    generation: u64,
+}
+
+impl Use {
+    /// The id and the secret of what the request makes: the same for every repeat, or random.
+    pub fn id_and_secret(&self, config: &Config) -> (WebhookId, SigningSecret) {
+        let Self::Repeatable(used) = self else {
+            return (WebhookId::generate(), SigningSecret::generate());
+        };
         let context = |what: &str| {
             format!(
                 "{what}\n{}\n{}\n{}",
-                self.generation, self.request, self.scope
+                used.generation, used.request, used.scope
             )
         };
         let id = config.secrets_key.derive(context("id").as_bytes());
@@ -148,19 +161,27 @@ impl Use {
         )
     }
 
-    /// Keeps the response for repeats.
+    /// Whether a client whose request failed can send it again and be told what it made.
+    pub fn is_repeatable(&self) -> bool {
+        matches!(self, Self::Repeatable(_))
+    }
+
+    /// Keeps the response for repeats, if there can be any.
     ///
     /// # Errors
     ///
     /// The store's failure.
     pub async fn keep(&self, kept: &Kept, config: &Config, now: Timestamp) -> Result<(), Error> {
-        let store_key = keys::idempotency(&self.scope);
+        let Self::Repeatable(used) = self else {
+            return Ok(());
+        };
+        let store_key = keys::idempotency(&used.scope);
         let json = serde_json::to_vec(kept)
             .map_err(|error| Error::Internal(format!("a response cannot be written: {error}")))?;
         let record = Record {
             v: 1,
-            request: self.request.clone(),
-            generation: self.generation,
+            request: used.request.clone(),
+            generation: used.generation,
             at: now,
             response: config.secrets_key.seal(&store_key, &json),
         };

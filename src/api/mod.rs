@@ -6,6 +6,8 @@ pub mod etag;
 pub mod health;
 pub mod idempotency;
 pub mod page;
+pub mod rotation;
+pub mod test_delivery;
 pub mod webhooks;
 
 use std::convert::Infallible;
@@ -43,12 +45,10 @@ where
     let mut router = ROUTER.get_or_init(router).clone();
     let answered: Result<Response, Infallible> = router.call(request).await;
     let mut response = answered.unwrap_or_else(|never| match never {});
-    // A response without a length goes out chunked, which costs Spin a third of its throughput.
-    if !response.headers().contains_key(CONTENT_LENGTH)
-        && let Some(length) = http_body::Body::size_hint(response.body()).exact()
-        && response.status() != http::StatusCode::NO_CONTENT
-    {
-        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    // A response without a length goes out chunked, which costs Spin a third of its throughput:
+    // the router gives every response its length. RFC 9110 §8.6: 204 has none.
+    if response.status() == http::StatusCode::NO_CONTENT {
+        response.headers_mut().remove(CONTENT_LENGTH);
     }
     response
 }
@@ -79,11 +79,11 @@ fn router() -> Router {
         )
         .route(
             "/api/v1/applications/{applicationId}/webhooks/{webhookId}/rotate",
-            post(webhooks::rotate),
+            post(rotation::rotate),
         )
         .route(
             "/api/v1/applications/{applicationId}/webhooks/{webhookId}/test",
-            post(webhooks::test),
+            post(test_delivery::send),
         )
         .fallback(async || Error::NotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)

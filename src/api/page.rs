@@ -1,5 +1,7 @@
 //! Lists, a page at a time.
 
+use std::ops::Range;
+
 use serde::Serialize;
 
 use super::Details;
@@ -25,8 +27,8 @@ pub struct Page<T> {
 }
 
 impl PageQuery {
-    /// Reads the query string: `page` from 1, `limit` from 1 to 100. What else is in it is
-    /// ignored.
+    /// Reads the query string: `page` from 1 to 1,000,000,000, `limit` from 1 to 100. What else is
+    /// in it is ignored.
     pub fn parse(query: Option<&str>, details: &mut Details) -> Option<Self> {
         let pairs: Vec<_> =
             url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).collect();
@@ -41,7 +43,12 @@ impl PageQuery {
                 .filter(|number| digits && (1..=most).contains(number));
             details.check(name, number.ok_or(message))
         };
-        let page = number("page", 1, 1_000_000_000, "Must be a whole number from 1");
+        let page = number(
+            "page",
+            1,
+            1_000_000_000,
+            "Must be a whole number from 1 to 1000000000",
+        );
         let limit = number("limit", 10, 100, "Must be a whole number from 1 to 100");
         Some(Self {
             page: page?,
@@ -49,18 +56,22 @@ impl PageQuery {
         })
     }
 
-    /// The page of `items`.
-    pub fn of<T>(self, items: Vec<T>) -> Page<T> {
-        let total_items = items.len();
-        let total_pages = total_items.div_ceil(self.limit);
-        let skipped = (self.page - 1).saturating_mul(self.limit);
+    /// Which of a list's `total` items are on the page.
+    pub fn range(self, total: usize) -> Range<usize> {
+        let start = (self.page - 1).saturating_mul(self.limit).min(total);
+        start..start.saturating_add(self.limit).min(total)
+    }
+
+    /// The page, of the items in its [range](Self::range) of a list of `total` items.
+    pub fn of<T>(self, items: Vec<T>, total: usize) -> Page<T> {
+        let total_pages = total.div_ceil(self.limit);
         Page {
-            items: items.into_iter().skip(skipped).take(self.limit).collect(),
+            items,
             page: self.page,
             limit: self.limit,
-            total_items,
+            total_items: total,
             total_pages,
-            has_previous_page: self.page > 1 && total_items > 0,
+            has_previous_page: self.page > 1 && total > 0,
             has_next_page: self.page < total_pages,
         }
     }
@@ -102,13 +113,14 @@ mod tests {
 
     #[test]
     fn the_last_page_has_the_rest() {
-        let page = PageQuery { page: 3, limit: 10 }.of((0..25).collect::<Vec<_>>());
-        assert_eq!(page.items, [20, 21, 22, 23, 24]);
-        assert_eq!((page.total_items, page.total_pages), (25, 3));
-        assert!(page.has_previous_page && !page.has_next_page);
-        let beyond = PageQuery { page: 4, limit: 10 }.of((0..25).collect::<Vec<_>>());
-        assert!(beyond.items.is_empty());
-        let none = PageQuery { page: 1, limit: 10 }.of(Vec::<u8>::new());
+        let page = |page| PageQuery { page, limit: 10 };
+        assert_eq!(page(3).range(25), 20..25);
+        assert_eq!(page(4).range(25), 25..25);
+        assert_eq!(page(1_000_000_000).range(25), 25..25);
+        let last = page(3).of(vec![20, 21, 22, 23, 24], 25);
+        assert_eq!((last.total_items, last.total_pages), (25, 3));
+        assert!(last.has_previous_page && !last.has_next_page);
+        let none = page(1).of(Vec::<u8>::new(), 0);
         assert_eq!(none.total_pages, 0);
         assert!(!none.has_previous_page && !none.has_next_page);
     }

@@ -1,31 +1,28 @@
 //! The webhooks of an application.
 
+use std::cmp::Reverse;
+
 use axum::extract::{RawQuery, Request};
 use axum::response::Response;
-use futures::future::{try_join, try_join3};
+use futures::future::try_join;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
-use serde_json::{Value, json};
-use spin_sdk::time::sleep;
-use spin_sdk::wit_bindgen::spawn;
+use serde_json::Value;
 
 use super::body::Object;
-use super::idempotency::{IdempotencyKey, Kept, Looked, Use};
+use super::idempotency::{self, IdempotencyKey, Kept, Looked};
 use super::page::PageQuery;
 use super::{Details, Path, RequestId, etag, no_content};
-use crate::application::{Application, ApplicationId};
+use crate::application::{Application, ApplicationId, MerchantId};
 use crate::auth::Merchant;
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::delivery::{Attempt, Delivery};
 use crate::error::{self, Error};
-use crate::log;
-use crate::records::{self, owned_application};
+use crate::records::{self, owned_application_and};
 use crate::secret::SigningSecret;
 use crate::store::{self, Store, keys};
 use crate::webhook::{
-    Created, EndpointUrl, EventType, LastTest, Rotation, Rotations, StoredSecret, TestStatus,
-    Webhook, WebhookId,
+    Created, EndpointUrl, EventType, StoredSecret, TestStatus, Webhook, WebhookId,
 };
 
 /// A webhook as responses show it. `signingSecret` is there once: when it was made.
@@ -65,7 +62,7 @@ impl From<&Webhook> for WebhookBody {
 
 impl WebhookBody {
     /// With the secret, for the one response that tells it.
-    fn telling(self, secret: &SigningSecret) -> Self {
+    pub(super) fn telling(self, secret: &SigningSecret) -> Self {
         Self {
             signing_secret: Some(secret.reveal()),
             ..self
@@ -100,26 +97,22 @@ pub async fn create(
     let now = Timestamp::now();
     let store = Store::with_timeout(config.store_timeout);
     let scope = format!("create-webhook\n{application}");
-    let (owned, mut index, looked) = store
+    let beside = try_join(
+        store::webhooks_of(&application),
+        idempotency::look_up(key.as_ref(), &scope, &raw, config, now),
+    );
+    let (owned, (mut index, looked)) = store
         .in_time(
-            "reading",
-            try_join3(
-                owned_application(&application, &merchant),
-                store::webhooks_of(&application),
-                look_up(key.as_ref(), &scope, &raw, config, now),
-            ),
+            "reading webhooks",
+            owned_application_and(&application, &merchant, beside),
         )
         .await?;
-    let repeatable = match looked {
-        Some(Looked::Replay(response)) => return Ok(*response),
-        Some(Looked::New(used)) => Some(used),
-        None => None,
+    let used = match looked {
+        Looked::Replay(response) => return Ok(*response),
+        Looked::New(used) => used,
     };
     check_enabled(&owned)?;
-    let (id, secret) = match &repeatable {
-        Some(used) => used.derive(config),
-        None => (WebhookId::generate(), SigningSecret::generate()),
-    };
+    let (id, secret) = used.id_and_secret(config);
     let full = |ids: &[WebhookId]| ids.len() >= config.max_webhooks && !ids.contains(&id);
     if full(index.ids()) {
         store.in_time("counting webhooks", index.prune()).await?;
@@ -137,7 +130,7 @@ pub async fn create(
     let webhook = Webhook::new(Created {
         v: Created::VERSION,
         id,
-        application_id: application.clone(),
+        application_id: Some(application.clone()),
         url: url.as_str().to_owned(),
         is_active: true,
         subscribed_events: events.unwrap_or_else(|| config.event_types.clone()),
@@ -159,17 +152,13 @@ pub async fn create(
         .in_time("creating a webhook", async {
             // The webhook before the index: an id in the index always had a webhook.
             store::set_document(&document, &webhook.created).await?;
-            try_join(
-                index.add(&id),
-                keep(repeatable.as_ref(), &kept, config, now),
-            )
-            .await
+            try_join(index.add(&id), used.keep(&kept, config, now)).await
         })
         .await;
     if let Err(error) = written {
         // A create with a key can be repeated and then tells the secret. Taking its webhook back
         // could take it from under the repeat.
-        if repeatable.is_none() {
+        if !used.is_repeatable() {
             store::retract(document, &store, &request_id);
         }
         return Err(error);
@@ -191,33 +180,25 @@ pub async fn list(
     let (application, page) = details.all(application.zip(page))?;
 
     let store = Store::with_timeout(config.store_timeout);
-    let (index, mut webhooks) = store
+    let (index, there, total, shown) = store
         .in_time("reading webhooks", async {
-            let (_, index) = try_join(
-                owned_application(&application, &merchant),
-                store::webhooks_of(&application),
-            )
-            .await?;
-            let webhooks = records::webhooks(&application, index.ids()).await?;
-            Ok((index, webhooks))
+            let index = store::webhooks_of(&application);
+            let (_, index) = owned_application_and(&application, &merchant, index).await?;
+            let mut found = records::webhooks_created(&application, index.ids()).await?;
+            let there: Vec<WebhookId> = found.iter().map(|created| created.id).collect();
+            found.sort_by_key(|created| Reverse((created.created_at, created.id)));
+            let total = found.len();
+            let shown = found.drain(page.range(total));
+            let shown = records::webhooks_since(&application, shown).await?;
+            Ok((index, there, total, shown))
         })
         .await?;
-    webhooks.sort_by(|a, b| {
-        let order = |webhook: &Webhook| (webhook.created.created_at, webhook.created.id);
-        order(b).cmp(&order(a))
-    });
-    let there: Vec<WebhookId> = webhooks.iter().map(|webhook| webhook.created.id).collect();
-    let gone: Vec<WebhookId> = index
-        .ids()
-        .iter()
-        .filter(|id| !there.contains(id))
-        .copied()
-        .collect();
-    if !gone.is_empty() {
-        index.remove_later(gone, &store);
-    }
-    let items: Vec<WebhookBody> = webhooks.iter().map(WebhookBody::from).collect();
-    Ok(error::json(StatusCode::OK, &page.of(items)))
+    index.prune_later(&there, &store);
+    let items = shown.iter().map(WebhookBody::from).collect();
+    Ok(error::json(
+        StatusCode::OK,
+        &page.of::<WebhookBody>(items, total),
+    ))
 }
 
 /// `GET /api/v1/applications/{applicationId}/webhooks/{webhookId}`
@@ -227,16 +208,8 @@ pub async fn read(Merchant(merchant): Merchant, path: Path) -> Result<Response, 
     let ids = ids(&path, &mut details);
     let (application, id) = details.all(ids)?;
     let store = Store::with_timeout(config.store_timeout);
-    let (_, webhook) = store
-        .in_time(
-            "reading a webhook",
-            try_join(
-                owned_application(&application, &merchant),
-                records::webhook(&application, id),
-            ),
-        )
-        .await?;
-    Ok(respond(&webhook.ok_or(Error::NotFound)?))
+    let (_, webhook) = find(&store, &merchant, &application, id).await?;
+    Ok(respond(&webhook))
 }
 
 /// `PATCH /api/v1/applications/{applicationId}/webhooks/{webhookId}`
@@ -267,17 +240,8 @@ pub async fn change(
     let (application, id) = details.all(ids)?;
 
     let store = Store::with_timeout(config.store_timeout);
-    let (owned, webhook) = store
-        .in_time(
-            "reading a webhook",
-            try_join(
-                owned_application(&application, &merchant),
-                records::webhook(&application, id),
-            ),
-        )
-        .await?;
+    let (owned, mut webhook) = find(&store, &merchant, &application, id).await?;
     check_enabled(&owned)?;
-    let mut webhook = webhook.ok_or(Error::NotFound)?;
     etag::check(&headers, &etag::of(&WebhookBody::from(&webhook)))?;
     let before = webhook.settings();
     let mut settings = before.clone();
@@ -312,17 +276,8 @@ pub async fn delete(
     let ids = ids(&path, &mut details);
     let (application, id) = details.all(ids)?;
     let store = Store::with_timeout(config.store_timeout);
-    let (owned, webhook) = store
-        .in_time(
-            "reading a webhook",
-            try_join(
-                owned_application(&application, &merchant),
-                records::webhook(&application, id),
-            ),
-        )
-        .await?;
+    let (owned, webhook) = find(&store, &merchant, &application, id).await?;
     check_enabled(&owned)?;
-    let webhook = webhook.ok_or(Error::NotFound)?;
     etag::check(&headers, &etag::of(&WebhookBody::from(&webhook)))?;
     store
         .in_time("deleting a webhook", async {
@@ -333,255 +288,42 @@ pub async fn delete(
     Ok(no_content())
 }
 
-/// `POST /api/v1/applications/{applicationId}/webhooks/{webhookId}/rotate`
-pub async fn rotate(
-    Merchant(merchant): Merchant,
-    RequestId(request_id): RequestId,
-    path: Path,
-    headers: HeaderMap,
-    request: Request,
-) -> Result<Response, Error> {
-    /// How long the old secret stays valid when the merchant does not say: a day.
-    const DEFAULT_GRACE_SECS: u32 = 86_400;
-    /// A week.
-    const MAX_GRACE_SECS: u32 = 604_800;
-
-    let config = Config::load().await?;
-    let mut details = Details::default();
-    let ids = ids(&path, &mut details);
-    let key = IdempotencyKey::read(&headers, &mut details);
-    let mut body = Object::read_optional(request, &mut details).await?;
-    let grace = body.optional("gracePeriodSeconds", &mut details, |value| {
-        value
-            .as_u64()
-            .and_then(|seconds| u32::try_from(seconds).ok())
-            .filter(|seconds| *seconds <= MAX_GRACE_SECS)
-            .ok_or("Must be a whole number from 0 to 604800")
-    });
-    let raw = body.finish(&mut details);
-    let (application, id) = details.all(ids)?;
-
-    let now = Timestamp::now();
-    let store = Store::with_timeout(config.store_timeout);
-    let scope = format!("rotate\n{application}\n{id}");
-    let (owned, webhook, looked) = store
-        .in_time(
-            "reading a webhook",
-            try_join3(
-                owned_application(&application, &merchant),
-                records::webhook(&application, id),
-                look_up(key.as_ref(), &scope, &raw, config, now),
-            ),
-        )
-        .await?;
-    let mut webhook = webhook.ok_or(Error::NotFound)?;
-    let repeatable = match looked {
-        Some(Looked::Replay(response)) => return Ok(*response),
-        Some(Looked::New(used)) => Some(used),
-        None => None,
-    };
-    check_enabled(&owned)?;
-    etag::check(&headers, &etag::of(&WebhookBody::from(&webhook)))?;
-    let (rotation_id, secret) = match &repeatable {
-        Some(used) => used.derive(config),
-        None => (WebhookId::generate(), SigningSecret::generate()),
-    };
-    webhook.rotations.prune(now);
-    webhook.rotations.add(Rotation {
-        id: rotation_id,
-        secret: StoredSecret::seal(&config.secrets_key, id, &secret),
-        rotated_at: now.max(webhook.updated_at()),
-        grace_period_seconds: grace.unwrap_or(DEFAULT_GRACE_SECS),
-    });
-    let shown = WebhookBody::from(&webhook);
-    let tag = etag::of(&shown);
-    let kept = Kept::new(StatusCode::OK, None, tag, &shown.telling(&secret));
-    let document = keys::webhook_secrets(&application, id);
-    store
-        .in_time("rotating a secret", async {
-            keep_rotation(&document, &mut webhook.rotations, rotation_id).await?;
-            keep(repeatable.as_ref(), &kept, config, now).await
-        })
-        .await?;
-    confirm_rotation(document, webhook.rotations, rotation_id, &store, request_id);
-    Ok(kept.response())
-}
-
-/// Writes the rotations and reads back, until the new one is among them: a client that is told a
-/// secret must be able to rely on it, also when another rotation is written at the same moment.
-async fn keep_rotation(key: &str, rotations: &mut Rotations, id: WebhookId) -> Result<(), Error> {
-    loop {
-        store::set_document(key, rotations).await?;
-        let stored: Rotations = store::get_document(key).await?.unwrap_or_default();
-        let kept = stored.contains(id);
-        rotations.merge(&stored);
-        if kept {
-            return Ok(());
-        }
-    }
-}
-
-/// Goes on, after the response, to check that the rotation stays.
-fn confirm_rotation(
-    key: String,
-    mut rotations: Rotations,
-    id: WebhookId,
-    store: &Store,
-    request_id: String,
-) {
-    let store = store.clone();
-    spawn(async move {
-        for pause in [40, 80, 160, 320, 640] {
-            sleep(std::time::Duration::from_millis(pause)).await;
-            let checked = store
-                .renewed()
-                .in_time("confirming a rotation", async {
-                    let stored: Option<Rotations> = store::get_document(&key).await?;
-                    match stored {
-                        // Deleted with its webhook, or still there.
-                        None => Ok(()),
-                        Some(stored) if stored.contains(id) => Ok(()),
-                        Some(stored) => {
-                            rotations.merge(&stored);
-                            rotations.prune(Timestamp::now());
-                            store::set_document(&key, &rotations).await
-                        }
-                    }
-                })
-                .await;
-            if let Err(error) = checked {
-                log::background(&request_id, "rotation not confirmed", &error);
-            }
-        }
-    });
-}
-
-/// The answer to a test.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TestBody {
-    success: bool,
-    http_status_code: Option<u16>,
-    response_body: Option<String>,
-    latency_ms: u64,
-    delivered_at: Timestamp,
-}
-
-/// `POST /api/v1/applications/{applicationId}/webhooks/{webhookId}/test`
-pub async fn test(
-    Merchant(merchant): Merchant,
-    path: Path,
-    request: Request,
-) -> Result<Response, Error> {
-    /// How much of the endpoint's answer the merchant is shown, in characters.
-    const SHOWN_CHARACTERS: usize = 1024;
-
-    let config = Config::load().await?;
-    let mut details = Details::default();
-    let ids = ids(&path, &mut details);
-    let body = Object::read_optional(request, &mut details).await?;
-    body.finish(&mut details);
-    let (application, id) = details.all(ids)?;
-    let store = Store::with_timeout(config.store_timeout);
-    let (owned, webhook) = store
-        .in_time(
-            "reading a webhook",
-            try_join(
-                owned_application(&application, &merchant),
-                records::webhook(&application, id),
-            ),
-        )
-        .await?;
-    check_enabled(&owned)?;
-    let webhook = webhook.ok_or(Error::NotFound)?;
-
-    let now = Timestamp::now();
-    let secrets: Vec<SigningSecret> = webhook
-        .live_secrets(now)
-        .into_iter()
-        .map(|secret| {
-            config
-                .secrets_key
-                .open_secret(&id.to_string(), &secret.sealed)
-        })
-        .collect::<Result<_, _>>()
-        .map_err(|_| {
-            Error::Dependency(format!(
-                "store: a secret of webhook {id} cannot be decrypted"
-            ))
-        })?;
-    let data = json!({"applicationId": application, "webhookId": id});
-    let delivery = Delivery::new("webhook.test", &data, &secrets, now);
-    // The rules may be stricter now than when the URL was accepted.
-    let attempt = match EndpointUrl::parse(&webhook.settings().url, config.allow_insecure_urls) {
-        Ok(url) => delivery.send(&url).await,
-        Err(_) => Attempt::refused(),
-    };
-    let success = attempt.succeeded();
-    let last_test = LastTest {
-        at: now,
-        status: if success {
-            TestStatus::Succeeded
-        } else {
-            TestStatus::Failed
-        },
-    };
-    let key = keys::webhook_test(&application, id);
-    store
-        .renewed()
-        .in_time("noting a test", store::set_document(&key, &last_test))
-        .await?;
-    Ok(error::json(
-        StatusCode::OK,
-        &TestBody {
-            success,
-            http_status_code: attempt.status,
-            response_body: attempt.answer.map(|answer| {
-                let text = String::from_utf8_lossy(&answer);
-                text.chars().take(SHOWN_CHARACTERS).collect()
-            }),
-            latency_ms: attempt.latency.as_millis() as u64,
-            delivered_at: now,
-        },
-    ))
-}
-
-fn ids(path: &Path, details: &mut Details) -> Option<(ApplicationId, WebhookId)> {
+/// The path's two ids.
+pub(super) fn ids(path: &Path, details: &mut Details) -> Option<(ApplicationId, WebhookId)> {
     let application = path.application(details);
     let webhook = path.webhook(details);
     application.zip(webhook)
 }
 
-fn check_enabled(application: &Application) -> Result<(), Error> {
+/// The merchant's webhook, with its application.
+///
+/// # Errors
+///
+/// [`Error::NotFound`], [`Error::Forbidden`], or the store's failure.
+pub(super) async fn find(
+    store: &Store,
+    merchant: &MerchantId,
+    application: &ApplicationId,
+    id: WebhookId,
+) -> Result<(Application, Webhook), Error> {
+    let webhook = records::webhook(application, id);
+    let (owned, webhook) = store
+        .in_time(
+            "reading a webhook",
+            owned_application_and(application, merchant, webhook),
+        )
+        .await?;
+    Ok((owned, webhook.ok_or(Error::NotFound)?))
+}
+
+/// # Errors
+///
+/// [`Error::Disabled`].
+pub(super) fn check_enabled(application: &Application) -> Result<(), Error> {
     if application.is_enabled() {
         return Ok(());
     }
     Err(Error::Disabled)
-}
-
-async fn look_up(
-    key: Option<&IdempotencyKey>,
-    scope: &str,
-    body: &[u8],
-    config: &Config,
-    now: Timestamp,
-) -> Result<Option<Looked>, Error> {
-    match key {
-        Some(key) => Use::look_up(key, scope, body, config, now).await.map(Some),
-        None => Ok(None),
-    }
-}
-
-async fn keep(
-    used: Option<&Use>,
-    kept: &Kept,
-    config: &Config,
-    now: Timestamp,
-) -> Result<(), Error> {
-    match used {
-        Some(used) => used.keep(kept, config, now).await,
-        None => Ok(()),
-    }
 }
 
 fn url(value: Value, config: &Config) -> Result<EndpointUrl, String> {

@@ -1,0 +1,146 @@
+//! Rotations: a webhook gets a new signing secret, and the old one stays valid for a while.
+
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::response::Response;
+use futures::future::join;
+use http::{HeaderMap, StatusCode};
+use spin_sdk::time::sleep;
+use spin_sdk::wit_bindgen::spawn;
+
+use super::body::Object;
+use super::idempotency::{self, IdempotencyKey, Kept, Looked};
+use super::webhooks::{WebhookBody, check_enabled, ids};
+use super::{Details, Path, RequestId, etag};
+use crate::auth::Merchant;
+use crate::clock::Timestamp;
+use crate::config::Config;
+use crate::error::Error;
+use crate::log;
+use crate::records::{self, owned_application_and};
+use crate::store::{self, Store, keys};
+use crate::webhook::{Rotation, Rotations, StoredSecret, WebhookId};
+
+/// How long the old secret stays valid when the merchant does not say, in seconds: a day.
+const DEFAULT_GRACE_SECS: u32 = 86_400;
+
+/// How long it can stay valid, in seconds: a week.
+const MAX_GRACE_SECS: u32 = 604_800;
+
+/// `POST /api/v1/applications/{applicationId}/webhooks/{webhookId}/rotate`
+pub async fn rotate(
+    Merchant(merchant): Merchant,
+    RequestId(request_id): RequestId,
+    path: Path,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Response, Error> {
+    let config = Config::load().await?;
+    let mut details = Details::default();
+    let ids = ids(&path, &mut details);
+    let key = IdempotencyKey::read(&headers, &mut details);
+    let mut body = Object::read_optional(request, &mut details).await?;
+    let grace = body.optional("gracePeriodSeconds", &mut details, |value| {
+        value
+            .as_u64()
+            .and_then(|seconds| u32::try_from(seconds).ok())
+            .filter(|seconds| *seconds <= MAX_GRACE_SECS)
+            .ok_or("Must be a whole number from 0 to 604800")
+    });
+    let raw = body.finish(&mut details);
+    let (application, id) = details.all(ids)?;
+
+    let now = Timestamp::now();
+    let store = Store::with_timeout(config.store_timeout);
+    let scope = format!("rotate\n{application}\n{id}");
+    let beside = join(
+        records::webhook(&application, id),
+        idempotency::look_up(key.as_ref(), &scope, &raw, config, now),
+    );
+    let (owned, (webhook, looked)) = store
+        .in_time(
+            "reading a webhook",
+            owned_application_and(&application, &merchant, async { Ok(beside.await) }),
+        )
+        .await?;
+    let mut webhook = webhook?.ok_or(Error::NotFound)?;
+    let used = match looked? {
+        Looked::Replay(response) => return Ok(*response),
+        Looked::New(used) => used,
+    };
+    check_enabled(&owned)?;
+    let (rotation_id, secret) = used.id_and_secret(config);
+    // The repeat of a rotation that took effect and was not answered has changed the tag itself.
+    if !webhook.rotations.contains(rotation_id) {
+        etag::check(&headers, &etag::of(&WebhookBody::from(&webhook)))?;
+    }
+    webhook.rotations.prune(now);
+    webhook.rotations.add(Rotation {
+        id: rotation_id,
+        secret: StoredSecret::seal(&config.secrets_key, id, &secret),
+        rotated_at: now.max(webhook.updated_at()),
+        grace_period_seconds: grace.unwrap_or(DEFAULT_GRACE_SECS),
+    });
+    let shown = WebhookBody::from(&webhook);
+    let tag = etag::of(&shown);
+    let kept = Kept::new(StatusCode::OK, None, tag, &shown.telling(&secret));
+    let document = keys::webhook_secrets(&application, id);
+    store
+        .in_time("rotating a secret", async {
+            keep_rotation(&document, &mut webhook.rotations, rotation_id).await?;
+            used.keep(&kept, config, now).await
+        })
+        .await?;
+    confirm_rotation(document, webhook.rotations, rotation_id, &store, request_id);
+    Ok(kept.response())
+}
+
+/// Writes the rotations and reads back, until the new one is among them: a client that is told a
+/// secret must be able to rely on it, also when another rotation is written at the same moment.
+async fn keep_rotation(key: &str, rotations: &mut Rotations, id: WebhookId) -> Result<(), Error> {
+    loop {
+        store::set_document(key, rotations).await?;
+        let stored: Rotations = store::get_document(key).await?.unwrap_or_default();
+        let kept = stored.contains(id);
+        rotations.merge(&stored);
+        if kept {
+            return Ok(());
+        }
+    }
+}
+
+/// Goes on, after the response, to check that the rotation stays.
+fn confirm_rotation(
+    key: String,
+    mut rotations: Rotations,
+    id: WebhookId,
+    store: &Store,
+    request_id: String,
+) {
+    let store = store.clone();
+    spawn(async move {
+        for pause in [40, 80, 160, 320, 640] {
+            sleep(Duration::from_millis(pause)).await;
+            let checked = store
+                .renewed()
+                .in_time("confirming a rotation", async {
+                    let stored: Option<Rotations> = store::get_document(&key).await?;
+                    match stored {
+                        // Deleted with its webhook, or still there.
+                        None => Ok(()),
+                        Some(stored) if stored.contains(id) => Ok(()),
+                        Some(stored) => {
+                            rotations.merge(&stored);
+                            rotations.prune(Timestamp::now());
+                            store::set_document(&key, &rotations).await
+                        }
+                    }
+                })
+                .await;
+            if let Err(error) = checked {
+                log::background(&request_id, "rotation not confirmed", &error);
+            }
+        }
+    });
+}
