@@ -32,6 +32,8 @@ pub enum Error {
     BodyTooLarge,
     /// 502: a dependency answered with an error, or with what cannot be understood.
     Dependency(String),
+    /// 502: a document in the store is not what we write there.
+    Unreadable(String),
     /// 504: a dependency did not answer in time.
     DependencyTimeout(String),
     /// 500: our own fault, or the operator's.
@@ -87,7 +89,7 @@ impl Error {
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Dependency(_) => StatusCode::BAD_GATEWAY,
+            Self::Dependency(_) | Self::Unreadable(_) => StatusCode::BAD_GATEWAY,
             Self::DependencyTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -127,7 +129,7 @@ impl Error {
                 "Content Too Large",
                 "The request body is larger than 16384 bytes",
             ),
-            Self::Dependency(_) => (
+            Self::Dependency(_) | Self::Unreadable(_) => (
                 "Error",
                 "A downstream dependency responded with an error or could not be reached.",
             ),
@@ -148,6 +150,7 @@ impl Error {
                 Some(format!("{} wrong fields", details.len()))
             }
             Self::Dependency(cause)
+            | Self::Unreadable(cause)
             | Self::DependencyTimeout(cause)
             | Self::Internal(cause)
             | Self::NotReady(cause) => Some(cause.clone()),

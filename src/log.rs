@@ -63,10 +63,12 @@ pub fn request(
     });
 }
 
-/// Logs that work after a response failed.
+/// Logs a failure that the response does not tell: of work after it, or of a part that it leaves out.
 pub fn background(request_id: &str, what: &str, error: &Error) {
-    let (Error::Dependency(cause) | Error::DependencyTimeout(cause) | Error::Internal(cause)) =
-        error
+    let (Error::Dependency(cause)
+    | Error::Unreadable(cause)
+    | Error::DependencyTimeout(cause)
+    | Error::Internal(cause)) = error
     else {
         return;
     };

@@ -64,6 +64,10 @@ pub async fn owned_application_and<T>(
     Ok((application, beside?))
 }
 
+/// One of the applications of a list, or why it cannot be read: one that cannot is no reason to
+/// keep the others from the merchant.
+pub type Listed<T> = Result<T, Error>;
+
 /// Those of these applications that are there, as they were created, in the order of the ids.
 ///
 /// # Errors
@@ -71,9 +75,10 @@ pub async fn owned_application_and<T>(
 /// The store's failure.
 pub async fn applications_created(
     ids: &[ApplicationId],
-) -> Result<Vec<(ApplicationId, application::Created)>, Error> {
+) -> Result<Vec<(ApplicationId, Listed<application::Created>)>, Error> {
     let read = async |id: &ApplicationId| {
-        let created = store::get_document(&keys::application(id)).await?;
+        let created = listed(store::get_document(&keys::application(id)).await)?;
+        let created = created.map_or_else(|error| Some(Err(error)), |there| there.map(Ok));
         Ok(created.map(|created| (id.clone(), created)))
     };
     let reads: Vec<_> = ids.iter().map(read).collect();
@@ -87,16 +92,24 @@ pub async fn applications_created(
 /// The store's failure.
 pub async fn applications_since(
     created: impl Iterator<Item = (ApplicationId, application::Created)>,
-) -> Result<Vec<Application>, Error> {
+) -> Result<Vec<Listed<Application>>, Error> {
     let reads = created.map(|(id, created)| async {
-        let settings = store::get_document(&keys::application_settings(&id)).await?;
-        Ok(Some(Application {
+        let settings = store::get_document(&keys::application_settings(&id)).await;
+        Ok(Some(listed(settings)?.map(|settings| Application {
             id,
             created,
             settings,
-        }))
+        })))
     });
     all_that_are_there(reads).await
+}
+
+/// Tells a document that cannot be read from a store that fails.
+fn listed<T>(read: Result<T, Error>) -> Result<Listed<T>, Error> {
+    match read {
+        Err(error @ Error::Unreadable(_)) => Ok(Err(error)),
+        read => read.map(Ok),
+    }
 }
 
 /// The webhook.
@@ -105,11 +118,8 @@ pub async fn applications_since(
 ///
 /// The store's failure.
 pub async fn webhook(application: &ApplicationId, id: WebhookId) -> Result<Option<Webhook>, Error> {
-    let (created, changes) = try_join(
-        store::get_document(&keys::webhook(application, id)),
-        changes(application, id),
-    )
-    .await?;
+    let (created, changes) =
+        try_join(webhook_created(application, id), changes(application, id)).await?;
     Ok(created.map(|created| changes.of(created)))
 }
 
@@ -122,11 +132,22 @@ pub async fn webhooks_created(
     application: &ApplicationId,
     ids: &[WebhookId],
 ) -> Result<Vec<webhook::Created>, Error> {
-    let reads = ids.iter().copied().map(|id| async move {
-        let key = keys::webhook(application, id);
-        store::get_document(&key).await
-    });
+    let reads = ids.iter().map(|id| webhook_created(application, *id));
     all_that_are_there(reads).await
+}
+
+async fn webhook_created(
+    application: &ApplicationId,
+    id: WebhookId,
+) -> Result<Option<webhook::Created>, Error> {
+    let key = keys::webhook(application, id);
+    let created: Option<webhook::Created> = store::get_document(&key).await?;
+    match created {
+        Some(created) if !created.belongs_under(application, id) => Err(Error::Unreadable(
+            format!("store: the document under `{key}` is another webhook's"),
+        )),
+        read => Ok(read),
+    }
 }
 
 /// The webhooks that were created so, with what changed since.
@@ -192,14 +213,12 @@ async fn changes(application: &ApplicationId, id: WebhookId) -> Result<Changes, 
     })
 }
 
-/// Removes a webhook: first the document that makes it exist, then the rest.
+/// Removes what belongs to a webhook that is gone: its settings, its rotations, its last test.
 ///
 /// # Errors
 ///
-/// The store's failure. The webhook is gone if the first removal succeeded; what is left of it
-/// then is never read again.
-pub async fn delete_webhook(application: &ApplicationId, id: WebhookId) -> Result<(), Error> {
-    store::delete(&keys::webhook(application, id)).await?;
+/// The store's failure. What is left is never read.
+pub async fn clear_webhook(application: &ApplicationId, id: WebhookId) -> Result<(), Error> {
     let rest = [
         keys::webhook_settings(application, id),
         keys::webhook_secrets(application, id),
@@ -209,30 +228,40 @@ pub async fn delete_webhook(application: &ApplicationId, id: WebhookId) -> Resul
     removed.into_iter().collect()
 }
 
-/// Removes an application with its webhooks. The application goes last, so that the merchant can
-/// repeat what failed half-way.
+/// Removes an application with its webhooks. The document that makes the application exist goes
+/// after them, so that the merchant can repeat what failed half-way, and before all else, so that
+/// an application that is still there has its settings and its name.
 ///
 /// # Errors
 ///
-/// The store's failure.
-pub async fn delete_application(application: &Application) -> Result<(), Error> {
-    let id = &application.id;
+/// The store's failure. The application is still there then, unless its removal was cut off.
+pub async fn delete_application(id: &ApplicationId) -> Result<(), Error> {
     let webhooks = store::webhooks_of(id).await?;
-    let removals = webhooks
-        .ids()
-        .iter()
-        .copied()
-        .map(|webhook| delete_webhook(id, webhook));
+    let removals = webhooks.ids().iter().copied().map(|webhook| async move {
+        store::delete(&keys::webhook(id, webhook)).await?;
+        clear_webhook(id, webhook).await
+    });
     stream::iter(removals)
         .buffer_unordered(SIDE_BY_SIDE)
         .try_collect::<()>()
         .await?;
+    store::delete(&keys::application(id)).await
+}
+
+/// Removes what belongs to an application that is gone: the index of its webhooks, its settings,
+/// its claim to its name.
+///
+/// # Errors
+///
+/// The store's failure. What is left is never read.
+pub async fn clear_application(application: &Application) -> Result<(), Error> {
+    let id = &application.id;
     let (index, settings) = (keys::webhooks(id), keys::application_settings(id));
     try_join(store::delete(&index), store::delete(&settings)).await?;
-    if let Some(name) = &application.settings().name {
-        release_name(&application.created.merchant_id, name, id).await?;
+    match &application.settings().name {
+        Some(name) => release_name(&application.created.merchant_id, name, id).await,
+        None => Ok(()),
     }
-    store::delete(&keys::application(id)).await
 }
 
 /// The id of the merchant's application that has this name.

@@ -195,7 +195,7 @@ pub async fn get_document<T: DeserializeOwned>(key: &str) -> Result<Option<T>, E
     match serde_json::from_slice(&bytes) {
         Ok(document) => Ok(Some(document)),
         // serde's text may quote the document: only the place is told.
-        Err(error) => Err(Error::Dependency(format!(
+        Err(error) => Err(Error::Unreadable(format!(
             "store: the document under `{key}` cannot be read (line {}, column {})",
             error.line(),
             error.column()
@@ -237,9 +237,17 @@ impl Member for ApplicationId {}
 ///
 /// The store's failure.
 pub async fn webhooks_of(application: &ApplicationId) -> Result<Index<WebhookId>, Error> {
-    let key = keys::webhooks(application);
-    let member = |application: &str, id: &WebhookId| format!("webhook/{application}/{id}");
-    Index::read(key, member, application.to_string()).await
+    webhooks_unread(application).read().await
+}
+
+/// The index of an application's webhooks before it is read: as if it were empty.
+pub fn webhooks_unread(application: &ApplicationId) -> Index<WebhookId> {
+    Index {
+        key: keys::webhooks(application),
+        member: |application, id| format!("webhook/{application}/{id}"),
+        scope: application.to_string(),
+        ids: Vec::new(),
+    }
 }
 
 /// Reads the index of a merchant's applications.
@@ -248,9 +256,7 @@ pub async fn webhooks_of(application: &ApplicationId) -> Result<Index<WebhookId>
 ///
 /// The store's failure.
 pub async fn applications_of(merchant: &MerchantId) -> Result<Index<ApplicationId>, Error> {
-    let mut index = applications_unread(merchant);
-    index.ids = get_document(&index.key).await?.unwrap_or_default();
-    Ok(index)
+    applications_unread(merchant).read().await
 }
 
 /// The index of a merchant's applications before it is read: as if it were empty.
@@ -264,18 +270,9 @@ pub fn applications_unread(merchant: &MerchantId) -> Index<ApplicationId> {
 }
 
 impl<Id: Member> Index<Id> {
-    async fn read(
-        key: String,
-        member: fn(&str, &Id) -> String,
-        scope: String,
-    ) -> Result<Self, Error> {
-        let ids = get_document(&key).await?.unwrap_or_default();
-        Ok(Self {
-            key,
-            member,
-            scope,
-            ids,
-        })
+    async fn read(mut self) -> Result<Self, Error> {
+        self.ids = get_document(&self.key).await?.unwrap_or_default();
+        Ok(self)
     }
 
     /// The ids, oldest first as far as is known.
@@ -347,16 +344,14 @@ impl<Id: Member> Index<Id> {
     async fn heal(&mut self, id: &Id, store: &Store) -> Result<(), Error> {
         /// How many checks in a row must find the id.
         const GOOD_CHECKS: u32 = 3;
-        /// Lost this often, something else is wrong: `cargo xtask reindex` mends it.
-        const MOST_CHECKS: u32 = 60;
         /// The first pause; after each good check it doubles, up to the longest.
         const PAUSE: Duration = Duration::from_millis(30);
         const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
+        let started = Instant::now();
         let mut good = 0;
-        let mut failures = 0;
         let mut pause = PAUSE;
-        for _ in 0..MOST_CHECKS {
+        loop {
             sleep(with_jitter(pause)).await;
             let checked = store
                 .renewed()
@@ -365,20 +360,26 @@ impl<Id: Member> Index<Id> {
             match checked {
                 Ok(Check::Kept) => good += 1,
                 Ok(Check::MemberGone) => return Ok(()),
+                // Lost for so long, something else is wrong: `cargo xtask doctor` mends it.
+                Ok(Check::WrittenBack) if started.elapsed() > MENDING => return Ok(()),
                 Ok(Check::WrittenBack) => {
                     good = 0;
                     pause = PAUSE;
                     continue;
                 }
-                Err(error) if failures == 5 => return Err(error),
-                Err(_) => failures += 1,
+                // Whoever wrote while the store was away may have overwritten this one.
+                Err(error) if started.elapsed() > MENDING => return Err(error),
+                Err(_) => {
+                    good = 0;
+                    pause = (pause * 2).min(LONGEST_MENDING_PAUSE);
+                    continue;
+                }
             }
             if good == GOOD_CHECKS {
                 return Ok(());
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        Ok(())
     }
 
     async fn check(&mut self, id: &Id) -> Result<Check, Error> {
@@ -399,6 +400,24 @@ impl<Id: Member> Index<Id> {
         self.add(id).await?;
         Ok(Check::WrittenBack)
     }
+
+    /// Writes back the ids that were seen in the index and are not there any more, unless what
+    /// they name is gone too.
+    ///
+    /// For [`mend`]: a write of the index that was cut off may take effect late, and then undoes
+    /// what others added meanwhile.
+    pub async fn restore(&mut self) -> Result<(), Error> {
+        let mut now: Vec<Id> = get_document(&self.key).await?.unwrap_or_default();
+        self.ids.retain(|id| !now.contains(id));
+        self.prune().await?;
+        let lost = !self.ids.is_empty();
+        now.append(&mut self.ids);
+        self.ids = now;
+        if lost {
+            set_document(&self.key, &self.ids).await?;
+        }
+        Ok(())
+    }
 }
 
 enum Check {
@@ -413,30 +432,43 @@ fn with_jitter(pause: Duration) -> Duration {
     pause + pause * 3 * u32::from(chance) / 255
 }
 
-/// Removes, after the response, what a failed create may have left or may still leave: nobody
-/// was told the webhook's secret, so nobody could verify its deliveries.
-///
-/// A write that was cut off can take effect after the first removal, and nobody knows when. So
-/// the key is removed again and again, at growing distances, for about a minute.
-pub fn retract(key: String, store: &Store, request_id: &str) {
-    /// From 0.25 s, doubling: 64 s in all. `cargo xtask doctor` finds what a longer fault leaves.
-    const PAUSES: u32 = 8;
+/// How long, at most, work after a response tries to put things right.
+const MENDING: Duration = Duration::from_secs(64);
 
+/// How long it pauses at most while the store is away.
+const LONGEST_MENDING_PAUSE: Duration = Duration::from_secs(4);
+
+/// Puts right, after the response, what a request that failed has left or may still leave.
+///
+/// A write that was cut off can take effect after the first `undo`, and nobody knows when. So
+/// after a timeout `undo` is repeated for about a minute; after an error, for a second. What the
+/// store refuses is tried again for a minute, at pauses of 0.25 s to 4 s. `cargo xtask doctor`
+/// finds what a longer fault leaves.
+pub fn mend(
+    cause: &Error,
+    store: &Store,
+    request_id: &str,
+    mut undo: impl AsyncFnMut() -> Result<(), Error> + 'static,
+) {
+    let enough = match cause {
+        Error::DependencyTimeout(_) => MENDING,
+        _ => Duration::from_secs(1),
+    };
     let (store, request_id) = (store.clone(), request_id.to_owned());
     spawn(async move {
+        let started = Instant::now();
         let mut pause = Duration::from_millis(250);
-        for _ in 0..PAUSES {
-            // What fails now is tried again after the pause.
-            let _ = store.renewed().in_time("retracting", delete(&key)).await;
+        loop {
+            let last = started.elapsed();
+            match store.renewed().in_time("mending", undo()).await {
+                Ok(()) if last >= enough => return,
+                Err(error) if last >= MENDING => {
+                    return log::background(&request_id, "a failed request left a trace", &error);
+                }
+                _ => {}
+            }
             sleep(pause).await;
-            pause *= 2;
-        }
-        if let Err(error) = store.renewed().in_time("retracting", delete(&key)).await {
-            log::background(
-                &request_id,
-                "a failed create could not be retracted",
-                &error,
-            );
+            pause = (pause * 2).min(LONGEST_MENDING_PAUSE);
         }
     });
 }

@@ -86,6 +86,12 @@ pub struct Created {
 impl Created {
     /// The current version of the document.
     pub const VERSION: u8 = 1;
+
+    /// Whether this is the document of that webhook, in a version that we know.
+    pub fn belongs_under(&self, application: &ApplicationId, id: WebhookId) -> bool {
+        let owner = self.application_id.as_ref();
+        self.v == Self::VERSION && owner.is_none_or(|id| id == application) && self.id == id
+    }
 }
 
 /// The document under `webhook-settings/{applicationId}/{webhookId}`: what the merchant changed
@@ -198,6 +204,14 @@ impl Rotations {
             self.rotations
                 .sort_by_key(|rotation| (rotation.rotated_at, rotation.id));
         }
+    }
+
+    /// Removes the rotation `id`, as if it had never been added to `before`.
+    pub fn take_back(&mut self, id: WebhookId, before: &Self) {
+        self.merge(before);
+        self.rotations.retain(|rotation| rotation.id != id);
+        // What was dropped meanwhile has no effect, or is dropped again by the next rotation.
+        self.pruned = before.pruned;
     }
 
     /// Whether the rotation is here.
@@ -400,6 +414,30 @@ mod tests {
                 .prune(Timestamp::from_millis(number * 1000));
         }
         assert_eq!(live(&webhook, 10), ["9", "8", "7", "6", "5", "4"]);
+    }
+
+    #[test]
+    fn a_rotation_that_is_taken_back_leaves_the_secrets_as_they_were() {
+        let mut webhook = webhook();
+        for number in 1..=5 {
+            webhook
+                .rotations
+                .add(rotation(&number.to_string(), number, 1000));
+        }
+        let before = webhook.rotations.clone();
+        assert_eq!(live(&webhook, 10), ["5", "4", "3", "2", "1", "0"]);
+        // Two fail one after the other; each drops the oldest secret.
+        let failed = [rotation("x", 11, 0), rotation("y", 12, 0)];
+        for rotation in &failed {
+            webhook.rotations.add(rotation.clone());
+            webhook.rotations.prune(Timestamp::from_millis(12_000));
+        }
+        assert_eq!(live(&webhook, 12)[0], "y");
+        for rotation in &failed {
+            webhook.rotations.take_back(rotation.id, &before);
+        }
+        assert_eq!(webhook.rotations, before);
+        assert_eq!(live(&webhook, 12), ["5", "4", "3", "2", "1", "0"]);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The control address of tests: arms faults and tells the counters. Loopback only.
+//! The control address of tests: arms faults, tells the counters and what requests did. Loopback
+//! only.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -63,6 +64,15 @@ async fn answer(
             };
             faults.disarm(Some(id));
             reply(StatusCode::NO_CONTENT, String::new())
+        }
+        (&Method::GET, path) if path.starts_with("/requests/") => {
+            let trace = path
+                .strip_prefix("/requests/")
+                .and_then(|name| stats.trace(name));
+            match trace {
+                Some(trace) => reply(StatusCode::OK, trace.to_string()),
+                None => reply(StatusCode::NOT_FOUND, String::new()),
+            }
         }
         (&Method::GET, "/stats") => reply(StatusCode::OK, stats.to_json().to_string()),
         _ => reply(StatusCode::NOT_FOUND, String::new()),

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::stats::Caller;
+
 /// When a fault strikes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -41,6 +43,9 @@ pub struct Fault {
     /// Strikes only where the store's key (the label for `open`, the URL for `http`) contains this.
     #[serde(default)]
     pub key_contains: String,
+    /// Strikes only operations of the request that names itself so ([`Caller`]).
+    #[serde(default)]
+    pub request: Option<String>,
     /// What happens.
     pub action: Action,
     /// When it happens.
@@ -113,11 +118,14 @@ impl Faults {
     }
 
     /// The fault that strikes this operation, if one does.
-    pub fn strike(&self, op: &str, key: &str) -> Option<Fault> {
+    pub fn strike(&self, op: &str, key: &str, caller: Caller<'_>) -> Option<Fault> {
         let (_, armed) = &mut *self.armed.lock().unwrap_or_else(|e| e.into_inner());
         armed.iter_mut().find_map(|armed| {
             let fault = &armed.fault;
-            let matches = (fault.op == "*" || fault.op == op) && key.contains(&fault.key_contains);
+            let request = fault.request.as_deref();
+            let matches = (fault.op == "*" || fault.op == op)
+                && key.contains(&fault.key_contains)
+                && request.is_none_or(|name| caller.is(name, key));
             if !matches {
                 return None;
             }
@@ -165,9 +173,24 @@ mod tests {
         faults.arm(fault(
             r#"{"op":"set","keyContains":"webhook/a","action":"error"}"#,
         ));
-        assert!(faults.strike("get", "webhook/a/1").is_none());
-        assert!(faults.strike("set", "webhook/b/1").is_none());
-        assert!(faults.strike("set", "webhook/a/1").is_some());
+        assert!(faults.strike("get", "webhook/a/1", Caller(None)).is_none());
+        assert!(faults.strike("set", "webhook/b/1", Caller(None)).is_none());
+        assert!(faults.strike("set", "webhook/a/1", Caller(None)).is_some());
+    }
+
+    #[test]
+    fn a_fault_of_one_request_spares_all_others() {
+        let faults = Faults::default();
+        faults.arm(fault(r#"{"op":"*","request":"mine","action":"error"}"#));
+        for spared in [Caller(None), Caller(Some("yours"))] {
+            assert!(faults.strike("get", "k", spared).is_none());
+        }
+        assert!(faults.strike("get", "k", Caller(Some("mine"))).is_some());
+        assert!(
+            faults
+                .strike("http", "https://a/mine", Caller(None))
+                .is_some()
+        );
     }
 
     #[test]
@@ -175,7 +198,7 @@ mod tests {
         let faults = Faults::default();
         let id = faults.arm(fault(r#"{"op":"*","action":"hang","skip":1,"times":2}"#));
         let struck: Vec<_> = (0..5)
-            .map(|_| faults.strike("get", "k").is_some())
+            .map(|_| faults.strike("get", "k", Caller(None)).is_some())
             .collect();
         assert_eq!(struck, [false, true, true, false, false]);
         faults.disarm(Some(id));

@@ -1,16 +1,19 @@
 //! `spin:key-value@3.0.0` on SQLite: the file, the table and the limits of Spin's default store.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use anyhow::Context;
 use rusqlite::{Connection, OptionalExtension, params};
-use wasmtime::component::{Accessor, FutureReader, HasData, Resource, ResourceTable, StreamReader};
+use wasmtime::AsContextMut;
+use wasmtime::component::{
+    Accessor, FutureReader, GuestTaskId, HasData, Resource, ResourceTable, StreamReader,
+};
 
 use crate::bindings::spin::key_value::key_value::{Error, Host, HostStore, HostStoreWithStore};
 use crate::faults::{Faults, Struck, When};
-use crate::stats::Stats;
+use crate::stats::{Caller, Stats};
 
 /// The largest result that Spin buffers: its `MAX_HOST_BUFFERED_BYTES`.
 const MAX_RESULT_BYTES: usize = 128 << 20;
@@ -109,6 +112,8 @@ pub struct OpenStore {
     label: String,
     database: Database,
     context: KeyValue,
+    /// The name of the request that uses it now, if it has one.
+    caller: Option<Arc<str>>,
 }
 
 impl OpenStore {
@@ -121,7 +126,7 @@ impl OpenStore {
         let label = self.label.clone();
         let database = self.database.clone();
         self.context
-            .with_faults(op, key, async move {
+            .with_faults(op, key, Caller(self.caller.as_deref()), async move {
                 database
                     .run(move |connection| work(connection, &label))
                     .await
@@ -136,10 +141,11 @@ impl KeyValue {
         &self,
         op: &'static str,
         key: &str,
+        caller: Caller<'_>,
         operation: impl Future<Output = Result<R, Error>> + Send + 'static,
     ) -> wasmtime::Result<Result<R, Error>> {
-        self.stats.operation(op);
-        let Some(fault) = self.faults.strike(op, key) else {
+        self.stats.operation(op, key, caller);
+        let Some(fault) = self.faults.strike(op, key, caller) else {
             return Ok(operation.await);
         };
         let detach = fault.detach;
@@ -171,6 +177,8 @@ pub struct KeyValueView<'a> {
     pub context: &'a mut KeyValue,
     /// The instance's resources.
     pub table: &'a mut ResourceTable,
+    /// The names of the instance's requests that have one.
+    pub requests: &'a HashMap<GuestTaskId, Arc<str>>,
 }
 
 /// Names [`KeyValueView`] for the linker.
@@ -190,11 +198,20 @@ impl HostStore for KeyValueView<'_> {
     }
 }
 
+/// The store behind the handle, as the request uses it that the guest works on right now.
 fn opened<T>(
     accessor: &Accessor<T, HasKeyValue>,
     store: &Resource<OpenStore>,
 ) -> wasmtime::Result<OpenStore> {
-    accessor.with(|mut access| Ok(access.get().table.get(store)?.clone()))
+    accessor.with(|mut access| {
+        let request = access.as_context_mut().async_call_stack()?.last();
+        let view = access.get();
+        let caller = request.and_then(|request| view.requests.get(&request));
+        Ok(OpenStore {
+            caller: caller.cloned(),
+            ..view.table.get(store)?.clone()
+        })
+    })
 }
 
 impl<T: Send> HostStoreWithStore<T> for HasKeyValue {
@@ -206,7 +223,8 @@ impl<T: Send> HostStoreWithStore<T> for HasKeyValue {
         let found = context.stores.get(&label).cloned();
         let allowed = context.allowed.contains(&label);
         let result = context
-            .with_faults("open", &label, async move {
+            // The instance's, not the request's that happens to need it first.
+            .with_faults("open", &label, Caller(None), async move {
                 if !allowed {
                     return Err(Error::AccessDenied);
                 }
@@ -226,6 +244,7 @@ impl<T: Send> HostStoreWithStore<T> for HasKeyValue {
                 label,
                 database,
                 context: view.context.clone(),
+                caller: None,
             };
             let store = view.table.push(store)?;
             view.context.open += 1;

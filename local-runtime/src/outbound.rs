@@ -24,7 +24,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 use crate::faults::{Faults, Struck, When};
 use crate::manifest::Component;
 use crate::runtime_config::{BlockedNetworks, RuntimeConfig};
-use crate::stats::Stats;
+use crate::stats::{Caller, Stats};
 
 /// Spin's default for each of the three timeouts.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
@@ -251,9 +251,10 @@ impl WasiHttpHooks for Hooks {
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let outbound = self.0.clone();
         Box::new(async move {
-            outbound.stats.operation("http");
+            let url = request.uri().to_string();
+            outbound.stats.operation("http", &url, Caller(None));
             let failed = || Error::InternalError(Some("injected fault".to_owned()));
-            let fault = outbound.faults.strike("http", &request.uri().to_string());
+            let fault = outbound.faults.strike("http", &url, Caller(None));
             if let Some(fault) = &fault
                 && !matches!(fault.act(When::Before).await, Struck::GoOn)
             {

@@ -1,6 +1,6 @@
 //! The HTTP server: routes requests to components, and reuses their instances as Spin does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::path::Path;
 use std::pin::Pin;
@@ -32,7 +32,7 @@ use wasmtime_wasi_http::{WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use crate::bindings;
 use crate::key_value::{HasKeyValue, KeyValue, KeyValueView};
 use crate::outbound::{Hooks, Outbound};
-use crate::stats::Stats;
+use crate::stats::{Caller, Stats};
 
 /// Spin's `DEFAULT_WASIP3_MAX_INSTANCE_REUSE_COUNT`.
 const REQUESTS_PER_INSTANCE: usize = 128;
@@ -51,6 +51,8 @@ pub struct State {
     table: ResourceTable,
     key_value: KeyValue,
     variables: Arc<BTreeMap<String, String>>,
+    /// The names of requests that tests follow.
+    requests: HashMap<GuestTaskId, Arc<str>>,
 }
 
 impl WasiView for State {
@@ -76,6 +78,7 @@ fn key_value(state: &mut State) -> KeyValueView<'_> {
     KeyValueView {
         context: &mut state.key_value,
         table: &mut state.table,
+        requests: &state.requests,
     }
 }
 
@@ -232,6 +235,7 @@ impl HandlerState for Template {
             table: ResourceTable::new(),
             key_value: self.key_value.clone(),
             variables: self.variables.clone(),
+            requests: HashMap::new(),
         };
         let mut store = Store::new(self.pre.engine(), state);
         let service = self.pre.instantiate_async(&mut store).await?;
@@ -274,7 +278,7 @@ pub struct Worker(Arc<Stats>);
 
 impl WorkerState for Worker {
     type StoreData = State;
-    type RequestData = ();
+    type RequestData = Option<Arc<str>>;
 
     fn should_accept_request(&self, concurrent: usize, total: usize) -> ShouldAccept {
         if total >= REQUESTS_PER_INSTANCE {
@@ -288,10 +292,16 @@ impl WorkerState for Worker {
 
     fn on_request_start(
         &self,
-        _: StoreContextMut<'_, State>,
-        (): (),
-        _: GuestTaskId,
+        mut store: StoreContextMut<'_, State>,
+        name: Option<Arc<str>>,
+        task: GuestTaskId,
     ) -> Pin<Box<dyn Future<Output = ()> + 'static + Send + Sync>> {
+        let requests = &mut store.data_mut().requests;
+        match name {
+            Some(name) => requests.insert(task, name),
+            // The task's number may have been another's before.
+            None => requests.remove(&task),
+        };
         Box::pin(std::future::pending())
     }
 
@@ -401,7 +411,7 @@ impl Server {
             .await;
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<WasiBody> {
+    async fn answer(&self, mut request: Request<Incoming>) -> Response<WasiBody> {
         self.in_flight.fetch_add(1, Ordering::SeqCst);
         let _ends = Ends(&self.in_flight);
         let path = request.uri().path();
@@ -411,10 +421,19 @@ impl Server {
         let Some((_, handler)) = self.routes.iter().find(|(route, _)| route.matches(path)) else {
             return plain(StatusCode::NOT_FOUND, "");
         };
+        let name = request.headers_mut().remove(Caller::HEADER);
+        let name: Option<Arc<str>> = name.and_then(|name| name.to_str().ok().map(Arc::from));
+        if let Some(name) = &name {
+            self.stats.follow(name);
+        }
         let Some(request) = as_spin_hands_it_over(request) else {
             return plain(StatusCode::INTERNAL_SERVER_ERROR, "");
         };
-        match handler.handle((), request).await {
+        let answered = handler.handle(name.clone(), request).await;
+        if let Some(name) = &name {
+            self.stats.responded(name);
+        }
+        match answered {
             Ok(response) => response,
             Err(error) => {
                 eprintln!("A request failed: {error:?}");

@@ -1,9 +1,10 @@
-//! What the runtime counted since it started.
+//! What the runtime counted since it started, and what the requests did that tests follow.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 /// Counters, shared by all instances.
@@ -12,6 +13,39 @@ pub struct Stats {
     started: AtomicUsize,
     live: AtomicUsize,
     operations: Mutex<BTreeMap<&'static str, usize>>,
+    traces: Mutex<BTreeMap<String, Trace>>,
+}
+
+/// What one request did.
+#[derive(Default)]
+struct Trace {
+    operations: Vec<Operation>,
+    responded: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Operation {
+    op: &'static str,
+    key: String,
+    after_response: bool,
+}
+
+/// A request whose operations are told apart from all others': its header [`Self::HEADER`] names it.
+///
+/// What goes on after its response belongs to it too. An outbound request, of which the host
+/// cannot tell who sent it, belongs to the request whose name its URL contains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller<'a>(pub Option<&'a str>);
+
+impl Caller<'_> {
+    /// The header, which the guest does not see.
+    pub const HEADER: &'static str = "x-local-runtime-request";
+
+    /// Whether the operation on `key` is one of the request of that name.
+    pub fn is(self, name: &str, key: &str) -> bool {
+        self.0.map_or_else(|| key.contains(name), |own| own == name)
+    }
 }
 
 impl Stats {
@@ -31,10 +65,47 @@ impl Stats {
         self.live.load(Ordering::SeqCst)
     }
 
+    /// Begins to follow a request.
+    pub fn follow(&self, name: &str) {
+        let mut traces = self.traces.lock().unwrap_or_else(|e| e.into_inner());
+        traces.insert(name.to_owned(), Trace::default());
+    }
+
+    /// Notes that a request that is followed was answered.
+    pub fn responded(&self, name: &str) {
+        let mut traces = self.traces.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(trace) = traces.get_mut(name) {
+            trace.responded = true;
+        }
+    }
+
     /// Notes one call of a host operation.
-    pub fn operation(&self, name: &'static str) {
+    pub fn operation(&self, op: &'static str, key: &str, caller: Caller<'_>) {
         let mut operations = self.operations.lock().unwrap_or_else(|e| e.into_inner());
-        *operations.entry(name).or_default() += 1;
+        *operations.entry(op).or_default() += 1;
+        drop(operations);
+        let mut traces = self.traces.lock().unwrap_or_else(|e| e.into_inner());
+        let trace = match caller.0 {
+            Some(name) => traces.get_mut(name),
+            None if op == "http" => {
+                let mut traces = traces.iter_mut();
+                traces.find_map(|(name, trace)| caller.is(name, key).then_some(trace))
+            }
+            None => None,
+        };
+        if let Some(trace) = trace {
+            trace.operations.push(Operation {
+                op,
+                key: key.to_owned(),
+                after_response: trace.responded,
+            });
+        }
+    }
+
+    /// What a request that is followed has done so far, in order.
+    pub fn trace(&self, name: &str) -> Option<Value> {
+        let traces = self.traces.lock().unwrap_or_else(|e| e.into_inner());
+        traces.get(name).map(|trace| json!(trace.operations))
     }
 
     /// All counters as JSON.
@@ -45,5 +116,36 @@ impl Stats {
             "liveInstances": self.live_instances(),
             "operations": *operations,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_has_the_operations_of_its_request_and_no_others() {
+        let stats = Stats::default();
+        stats.operation("get", "early", Caller(Some("a")));
+        stats.follow("a");
+        stats.operation("get", "1", Caller(Some("a")));
+        stats.operation("get", "2", Caller(Some("b")));
+        stats.operation("get", "3", Caller(None));
+        stats.operation("http", "https://example.com/a", Caller(None));
+        stats.responded("a");
+        stats.operation("set", "4", Caller(Some("a")));
+        assert_eq!(
+            stats.trace("a"),
+            Some(json!([
+                {"op": "get", "key": "1", "afterResponse": false},
+                {"op": "http", "key": "https://example.com/a", "afterResponse": false},
+                {"op": "set", "key": "4", "afterResponse": true},
+            ]))
+        );
+        assert_eq!(stats.trace("b"), None);
+        assert_eq!(
+            stats.to_json()["operations"],
+            json!({"get": 4, "http": 1, "set": 1})
+        );
     }
 }

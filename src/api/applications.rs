@@ -18,7 +18,8 @@ use crate::auth::Merchant;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::error::{self, Error};
-use crate::records::{self, owned_application};
+use crate::log;
+use crate::records::{self, Listed, owned_application};
 use crate::store::{self, Store, keys};
 
 /// Longest description, in characters.
@@ -91,7 +92,13 @@ pub async fn create(
         Looked::New(used) => used,
     };
     let id = ApplicationId::from(used.id_and_secret(config).0);
-    if named.is_some_and(|other| other != id) {
+    if let Some(other) = named.filter(|other| *other != id) {
+        // One that was cut off, or that the index lost: the merchant must be able to find it.
+        if !index.ids().contains(&other) {
+            store
+                .in_time("adding to an index", index.add(&other))
+                .await?;
+        }
         return Err(NAME_TAKEN);
     }
 
@@ -131,10 +138,16 @@ pub async fn create(
         Ok(true) => {}
         Ok(false) => return Err(NAME_TAKEN),
         Err(error) => {
-            // Else the name stays taken by an application that nobody was told of.
-            if !used.is_repeatable() {
-                store::retract(document, &store, &request_id);
-            }
+            // Else the name stays taken by an application that nobody was told of. One that was
+            // created with a key is told by a repeat.
+            let retract = !used.is_repeatable();
+            store::mend(&error, &store, &request_id, async move || {
+                if retract {
+                    store::delete(&document).await?;
+                    records::release_name(&merchant, &name, &id).await?;
+                }
+                index.restore().await
+            });
             return Err(error);
         }
     }
@@ -145,6 +158,7 @@ pub async fn create(
 /// `GET /api/v1/applications`
 pub async fn list(
     Merchant(merchant): Merchant,
+    RequestId(request_id): RequestId,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Error> {
     let config = Config::load().await?;
@@ -155,8 +169,12 @@ pub async fn list(
     let (index, there, total, shown) = store
         .in_time("reading applications", async {
             let index = store::applications_of(&merchant).await?;
-            let mut found = records::applications_created(index.ids()).await?;
+            let found = records::applications_created(index.ids()).await?;
             let there: Vec<ApplicationId> = found.iter().map(|(id, _)| id.clone()).collect();
+            let found = found
+                .into_iter()
+                .filter_map(|(id, created)| Some((id, readable(created, &request_id)?)));
+            let mut found: Vec<_> = found.collect();
             // The index is a hint: an application that was handed to another merchant is not shown.
             found.retain(|(_, created)| created.merchant_id == merchant);
             found.sort_by(|(id, created), (other_id, other)| {
@@ -170,11 +188,20 @@ pub async fn list(
         })
         .await?;
     index.prune_later(&there, &store);
-    let items = shown.iter().map(ApplicationBody::from).collect();
+    let shown = shown.into_iter();
+    let shown = shown.filter_map(|listed| readable(listed, &request_id));
+    let items = shown.map(|application| ApplicationBody::from(&application));
     Ok(error::json(
         StatusCode::OK,
-        &page.of::<ApplicationBody>(items, total),
+        &page.of::<ApplicationBody>(items.collect(), total),
     ))
+}
+
+/// What the log is told of an application that a list leaves out.
+fn readable<T>(listed: Listed<T>, request_id: &str) -> Option<T> {
+    listed
+        .map_err(|error| log::background(request_id, "left out of a list", &error))
+        .ok()
 }
 
 /// `GET /api/v1/applications/{applicationId}`
@@ -248,14 +275,16 @@ pub async fn change(
                     store::set_document(&key, &before).await?;
                     return Ok(false);
                 }
-                if let Some(old) = &before.name {
-                    records::release_name(&merchant, old, &id).await?;
-                }
                 Ok(true)
             })
             .await?;
         if !written {
             return Err(NAME_TAKEN);
+        }
+        if let (Some(old), Some(_)) = (&before.name, renamed) {
+            // It has the new name, so the claim to the old one counts for nothing if it stays.
+            let release = records::release_name(&merchant, old, &id);
+            let _ = store.in_time("releasing a name", release).await;
         }
         application.settings = Some(settings);
     }
@@ -265,18 +294,35 @@ pub async fn change(
 /// `DELETE /api/v1/applications/{applicationId}`
 pub async fn delete(
     Merchant(merchant): Merchant,
+    RequestId(request_id): RequestId,
     path: Path,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let (application, store) = owned(&merchant, &path).await?;
     etag::check(&headers, &etag::of(&ApplicationBody::from(&application)))?;
     store
-        .in_time("deleting an application", async {
-            records::delete_application(&application).await?;
-            let mut index = store::applications_of(&merchant).await?;
-            index.remove(std::slice::from_ref(&application.id)).await
-        })
+        .in_time(
+            "deleting an application",
+            records::delete_application(&application.id),
+        )
         .await?;
+    // It is gone: what is left of it is never read, and no failure of the client's request.
+    let mut index = store::applications_unread(&merchant);
+    let cleared = store
+        .in_time(
+            "clearing up after an application",
+            try_join(
+                records::clear_application(&application),
+                index.remove(std::slice::from_ref(&application.id)),
+            ),
+        )
+        .await;
+    if let Err(error) = cleared {
+        store::mend(&error, &store, &request_id, async move || {
+            records::clear_application(&application).await?;
+            index.restore().await
+        });
+    }
     Ok(no_content())
 }
 

@@ -30,7 +30,10 @@ pub async fn ready() -> Result<Response, Error> {
     match checked.await {
         Ok(_) => Ok(error::json(StatusCode::OK, &Health { status: "ready" })),
         Err(
-            Error::Dependency(cause) | Error::DependencyTimeout(cause) | Error::Internal(cause),
+            Error::Dependency(cause)
+            | Error::Unreadable(cause)
+            | Error::DependencyTimeout(cause)
+            | Error::Internal(cause),
         ) => Err(Error::NotReady(cause)),
         Err(error) => Err(error),
     }

@@ -75,6 +75,7 @@ pub async fn rotate(
     if !webhook.rotations.contains(rotation_id) {
         etag::check(&headers, &etag::of(&WebhookBody::from(&webhook)))?;
     }
+    let before = webhook.rotations.clone();
     webhook.rotations.prune(now);
     webhook.rotations.add(Rotation {
         id: rotation_id,
@@ -86,12 +87,22 @@ pub async fn rotate(
     let tag = etag::of(&shown);
     let kept = Kept::new(StatusCode::OK, None, tag, &shown.telling(&secret));
     let document = keys::webhook_secrets(&application, id);
-    store
+    let rotated = store
         .in_time("rotating a secret", async {
             keep_rotation(&document, &mut webhook.rotations, rotation_id).await?;
             used.keep(&kept, config, now).await
         })
-        .await?;
+        .await;
+    if let Err(error) = rotated {
+        // Else the secret that the merchant has would end in favour of one that nobody was told.
+        // A rotation with a key can be repeated and then tells it.
+        if !used.is_repeatable() {
+            store::mend(&error, &store, &request_id, async move || {
+                take_back_rotation(&document, rotation_id, &before).await
+            });
+        }
+        return Err(error);
+    }
     confirm_rotation(document, webhook.rotations, rotation_id, &store, request_id);
     Ok(kept.response())
 }
@@ -107,6 +118,18 @@ async fn keep_rotation(key: &str, rotations: &mut Rotations, id: WebhookId) -> R
         if kept {
             return Ok(());
         }
+    }
+}
+
+/// Removes a rotation whose secret nobody was told, and writes back what it dropped of `before`.
+async fn take_back_rotation(key: &str, id: WebhookId, before: &Rotations) -> Result<(), Error> {
+    let stored: Option<Rotations> = store::get_document(key).await?;
+    match stored {
+        Some(mut rotations) if rotations.contains(id) => {
+            rotations.take_back(id, before);
+            store::set_document(key, &rotations).await
+        }
+        _ => Ok(()),
     }
 }
 

@@ -158,9 +158,13 @@ pub async fn create(
     if let Err(error) = written {
         // A create with a key can be repeated and then tells the secret. Taking its webhook back
         // could take it from under the repeat.
-        if !used.is_repeatable() {
-            store::retract(document, &store, &request_id);
-        }
+        let retract = !used.is_repeatable();
+        store::mend(&error, &store, &request_id, async move || {
+            if retract {
+                store::delete(&document).await?;
+            }
+            index.restore().await
+        });
         return Err(error);
     }
     index.keep(id, &store, &request_id);
@@ -268,6 +272,7 @@ pub async fn change(
 /// `DELETE /api/v1/applications/{applicationId}/webhooks/{webhookId}`
 pub async fn delete(
     Merchant(merchant): Merchant,
+    RequestId(request_id): RequestId,
     path: Path,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
@@ -280,11 +285,28 @@ pub async fn delete(
     check_enabled(&owned)?;
     etag::check(&headers, &etag::of(&WebhookBody::from(&webhook)))?;
     store
-        .in_time("deleting a webhook", async {
-            records::delete_webhook(&application, id).await?;
-            store::webhooks_of(&application).await?.remove(&[id]).await
-        })
+        .in_time(
+            "deleting a webhook",
+            store::delete(&keys::webhook(&application, id)),
+        )
         .await?;
+    // It is gone: what is left of it is never read, and no failure of the client's request.
+    let mut index = store::webhooks_unread(&application);
+    let cleared = store
+        .in_time(
+            "clearing up after a webhook",
+            try_join(
+                records::clear_webhook(&application, id),
+                index.remove(&[id]),
+            ),
+        )
+        .await;
+    if let Err(error) = cleared {
+        store::mend(&error, &store, &request_id, async move || {
+            records::clear_webhook(&application, id).await?;
+            index.restore().await
+        });
+    }
     Ok(no_content())
 }
 
