@@ -132,7 +132,10 @@ pub async fn webhooks_created(
     application: &ApplicationId,
     ids: &[WebhookId],
 ) -> Result<Vec<webhook::Created>, Error> {
-    let reads = ids.iter().map(|id| webhook_created(application, *id));
+    let reads = ids
+        .iter()
+        .copied()
+        .map(|id| webhook_created(application, id));
     all_that_are_there(reads).await
 }
 

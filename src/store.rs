@@ -284,13 +284,18 @@ impl<Id: Member> Index<Id> {
         (self.member)(&self.scope, id)
     }
 
+    /// The ids that have no document.
+    async fn missing(&self) -> Result<Vec<Id>, Error> {
+        let keys: Vec<_> = self.ids.iter().map(|id| self.member(id)).collect();
+        let found = try_join_all(keys.iter().map(|key| exists(key))).await?;
+        let missing = self.ids.iter().zip(found).filter(|(_, found)| !found);
+        Ok(missing.map(|(id, _)| id.clone()).collect())
+    }
+
     /// Leaves out the ids that have no document. Asked for when the index looks full.
     pub async fn prune(&mut self) -> Result<(), Error> {
-        let keys: Vec<_> = self.ids.iter().map(|id| self.member(id)).collect();
-        let mut found = try_join_all(keys.iter().map(|key| exists(key)))
-            .await?
-            .into_iter();
-        self.ids.retain(|_| found.next().unwrap_or(true));
+        let missing = self.missing().await?;
+        self.ids.retain(|id| !missing.contains(id));
         Ok(())
     }
 
@@ -316,17 +321,26 @@ impl<Id: Member> Index<Id> {
         set_document(&self.key, &self.ids).await
     }
 
-    /// Removes, after the response, the ids that are not `there`; a failure only leaves ids that
-    /// are ignored.
+    /// Removes, after the response, the ids that are not `there` and are still without a document
+    /// then. A failure only leaves ids that are ignored.
     pub fn prune_later(mut self, there: &[Id], store: &Store) {
-        let mut gone = self.ids.clone();
-        gone.retain(|id| !there.contains(id));
-        if gone.is_empty() {
+        /// Where a store is replicated with delay, an index can arrive before what it names.
+        const GRACE: Duration = Duration::from_secs(2);
+
+        self.ids.retain(|id| !there.contains(id));
+        if self.ids.is_empty() {
             return;
         }
-        let store = store.renewed();
+        let store = store.clone();
         spawn(async move {
-            let _ = store.in_time("pruning an index", self.remove(&gone)).await;
+            sleep(GRACE).await;
+            let _ = store
+                .renewed()
+                .in_time("pruning an index", async {
+                    let gone = self.missing().await?;
+                    self.remove(&gone).await
+                })
+                .await;
         });
     }
 
