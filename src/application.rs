@@ -50,7 +50,7 @@ impl std::fmt::Display for ApplicationId {
 }
 
 /// A merchant's id as tokens name it: a non-empty string.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct MerchantId(String);
 

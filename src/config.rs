@@ -1,9 +1,11 @@
 //! The service's variables, read and checked once per instance.
 
+use std::num::NonZeroU32;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use futures::future::join_all;
+use http::HeaderValue;
 use spin_sdk::variables;
 
 use crate::error::Error;
@@ -12,7 +14,7 @@ use crate::secret::SecretsKey;
 use crate::webhook::EventType;
 
 /// The names of all variables, as in `spin.toml`.
-pub const VARIABLES: [&str; 10] = [
+pub const VARIABLES: [&str; 12] = [
     "jwks",
     "jwt_issuer",
     "jwt_audience",
@@ -21,8 +23,10 @@ pub const VARIABLES: [&str; 10] = [
     "secrets_key_previous",
     "event_types",
     "max_webhooks_per_application",
+    "max_changes_per_minute",
     "store_timeout_ms",
     "allow_insecure_urls",
+    "cors_allowed_origins",
 ];
 
 /// What the operator decided. Holds secrets, so it has no `Debug`.
@@ -41,11 +45,16 @@ pub struct Config {
     pub event_types: Vec<EventType>,
     /// Variable `max_webhooks_per_application`, 1 to 10,000.
     pub max_webhooks: usize,
+    /// How many changes one merchant may make in a minute: variable `max_changes_per_minute`, 0 to
+    /// 1,000,000; 0 is `None`: any number.
+    pub max_changes_per_minute: Option<NonZeroU32>,
     /// How long a request waits for the store in all: variable `store_timeout_ms`, 1 to 60,000.
     pub store_timeout: Duration,
     /// Whether http and private hosts are accepted too, for local development:
     /// variable `allow_insecure_urls`.
     pub allow_insecure_urls: bool,
+    /// The origins whose pages may call the API from a browser: variable `cors_allowed_origins`.
+    pub cors_allowed_origins: Vec<HeaderValue>,
 }
 
 /// A variable is missing or malformed. Names it, and never holds its value.
@@ -146,6 +155,11 @@ impl Config {
                 None => event_types("session.completed,session.expired")?,
             },
             max_webhooks: number("max_webhooks_per_application", 50, 1..=10_000)? as usize,
+            max_changes_per_minute: NonZeroU32::new(number(
+                "max_changes_per_minute",
+                120,
+                0..=1_000_000,
+            )? as u32),
             store_timeout: Duration::from_millis(number("store_timeout_ms", 2000, 1..=60_000)?),
             allow_insecure_urls: match optional("allow_insecure_urls").as_deref() {
                 None | Some("false") => false,
@@ -153,6 +167,10 @@ impl Config {
                 Some(_) => {
                     return Err(problem("allow_insecure_urls", "must be `true` or `false`"));
                 }
+            },
+            cors_allowed_origins: match optional("cors_allowed_origins") {
+                Some(list) => origins(&list)?,
+                None => Vec::new(),
             },
         })
     }
@@ -167,6 +185,28 @@ fn problem(variable: &'static str, problem: impl ToString) -> ConfigError {
 
 fn secrets_key(variable: &'static str, text: &str) -> Result<SecretsKey, ConfigError> {
     SecretsKey::parse(text).map_err(|error| problem(variable, error))
+}
+
+/// Origins as browsers send them (RFC 6454 §6.2): a scheme, a host in lower case, and a port where
+/// it is not the scheme's own.
+fn origins(list: &str) -> Result<Vec<HeaderValue>, ConfigError> {
+    let malformed = || {
+        problem(
+            "cors_allowed_origins",
+            "must be origins as browsers send them, like `https://docs.example.com`, separated by commas",
+        )
+    };
+    let origins = list.split(',').map(|origin| {
+        let origin = origin.trim();
+        let url = url::Url::parse(origin).map_err(|_| malformed())?;
+        if !["http", "https"].contains(&url.scheme())
+            || url.origin().ascii_serialization() != origin
+        {
+            return Err(malformed());
+        }
+        HeaderValue::from_str(origin).map_err(|_| malformed())
+    });
+    origins.collect()
 }
 
 fn event_types(list: &str) -> Result<Vec<EventType>, ConfigError> {
@@ -222,8 +262,10 @@ mod tests {
             ["session.completed", "session.expired"]
         );
         assert_eq!(config.max_webhooks, 50);
+        assert_eq!(config.max_changes_per_minute, NonZeroU32::new(120));
         assert_eq!(config.store_timeout, Duration::from_millis(2000));
         assert!(!config.allow_insecure_urls);
+        assert!(config.cors_allowed_origins.is_empty());
     }
 
     #[test]
@@ -243,10 +285,17 @@ mod tests {
             ("event_types", Some("sesame!")),
             ("max_webhooks_per_application", Some("0")),
             ("max_webhooks_per_application", Some("sesame")),
+            ("max_changes_per_minute", Some("sesame")),
+            ("max_changes_per_minute", Some("1000001")),
             ("store_timeout_ms", Some("0")),
             ("store_timeout_ms", Some("-1")),
             ("store_timeout_ms", Some("60001")),
             ("allow_insecure_urls", Some("sesame")),
+            ("cors_allowed_origins", Some("sesame")),
+            ("cors_allowed_origins", Some("*")),
+            ("cors_allowed_origins", Some("https://sesame.example.com/")),
+            ("cors_allowed_origins", Some("https://SESAME.example.com")),
+            ("cors_allowed_origins", Some("https://sesame.example.com,")),
         ] {
             let Err(error) = parse_with(variable, value) else {
                 panic!("{variable} = {value:?} was accepted");

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
@@ -30,6 +30,12 @@ pub enum Error {
     PreconditionFailed,
     /// 413: the body is too large.
     BodyTooLarge,
+    /// 429: the merchant made too many changes in the last minute; how many seconds, 1 to 120, it
+    /// should wait.
+    TooManyChanges {
+        /// The header `Retry-After` (RFC 9110 §10.2.3).
+        retry_after: u32,
+    },
     /// 502: a dependency answered with an error, or with what cannot be understood.
     Dependency(String),
     /// 502: a document in the store is not what we write there.
@@ -89,6 +95,7 @@ impl Error {
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooManyChanges { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Dependency(_) | Self::Unreadable(_) => StatusCode::BAD_GATEWAY,
             Self::DependencyTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -128,6 +135,10 @@ impl Error {
             Self::BodyTooLarge => (
                 "Content Too Large",
                 "The request body is larger than 16384 bytes",
+            ),
+            Self::TooManyChanges { .. } => (
+                "Too Many Requests",
+                "Too many changes within a minute. Retry later",
             ),
             Self::Dependency(_) | Self::Unreadable(_) => (
                 "Error",
@@ -169,6 +180,10 @@ impl IntoResponse for Error {
             Self::InvalidToken(_) => Some(r#"Bearer error="invalid_token""#), // RFC 6750 §3.1
             _ => None,
         };
+        let retry_after = match &self {
+            Self::TooManyChanges { retry_after } => Some(*retry_after),
+            _ => None,
+        };
         let mut response = json(
             status,
             &ErrorBody {
@@ -184,6 +199,10 @@ impl IntoResponse for Error {
         if let Some(challenge) = challenge {
             let headers = response.headers_mut();
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if let Some(seconds) = retry_after {
+            let headers = response.headers_mut();
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if let Some(cause) = cause {
             response.extensions_mut().insert(Cause(cause));

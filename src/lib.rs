@@ -13,6 +13,7 @@ pub mod delivery;
 pub mod endpoint_url;
 pub mod error;
 pub mod jwks;
+pub mod limit;
 pub mod log;
 pub mod random;
 pub mod records;

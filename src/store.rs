@@ -71,6 +71,11 @@ pub mod keys {
         format!("webhooks/{application}")
     }
 
+    /// JSON: how many changes a merchant made lately.
+    pub fn changes(merchant: &MerchantId) -> String {
+        format!("changes/{}", digest(&[merchant.as_str()]))
+    }
+
     /// JSON: the first response to a request with an `Idempotency-Key`.
     pub fn idempotency(scope: &str) -> String {
         format!("idempotency/{}", digest(&[scope]))
@@ -441,7 +446,7 @@ enum Check {
 }
 
 /// `pause`, made up to four times as long by chance, so that writers who met once do not meet again.
-fn with_jitter(pause: Duration) -> Duration {
+pub fn with_jitter(pause: Duration) -> Duration {
     let [chance] = random::bytes();
     pause + pause * 3 * u32::from(chance) / 255
 }

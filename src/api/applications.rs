@@ -2,7 +2,7 @@
 
 use axum::extract::{RawQuery, Request};
 use axum::response::Response;
-use futures::future::try_join;
+use futures::future::{try_join, try_join3};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
@@ -11,13 +11,12 @@ use super::body::Object;
 use super::idempotency::{self, IdempotencyKey, Kept, Looked};
 use super::page::PageQuery;
 use super::{Details, Path, RequestId, etag, no_content};
-use crate::application::{
-    Application, ApplicationId, ApplicationName, Created, MerchantId, Settings,
-};
+use crate::application::{Application, ApplicationId, ApplicationName, Created, Settings};
 use crate::auth::Merchant;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::error::{self, Error};
+use crate::limit::counted;
 use crate::log;
 use crate::records::{self, Listed, owned_application};
 use crate::store::{self, Store, keys};
@@ -75,16 +74,15 @@ pub async fn create(
     let now = Timestamp::now();
     let store = Store::with_timeout(config.store_timeout);
     let scope = format!("create-application\n{}", merchant.as_str());
-    let ((named, mut index), looked) = store
+    let reads = try_join3(
+        records::application_named(&merchant, &name),
+        store::applications_of(&merchant),
+        idempotency::look_up(key.as_ref(), &scope, &raw, config, now),
+    );
+    let (named, mut index, looked) = store
         .in_time(
             "reading applications",
-            try_join(
-                try_join(
-                    records::application_named(&merchant, &name),
-                    store::applications_of(&merchant),
-                ),
-                idempotency::look_up(key.as_ref(), &scope, &raw, config, now),
-            ),
+            counted(&merchant, config, &request_id, reads),
         )
         .await?;
     let used = match looked {
@@ -210,7 +208,14 @@ pub async fn read(
     RequestId(request_id): RequestId,
     path: Path,
 ) -> Result<Response, Error> {
-    let (application, store) = owned(&merchant, &path).await?;
+    let config = Config::load().await?;
+    let mut details = Details::default();
+    let id = path.application(&mut details);
+    let id = details.all(id)?;
+    let store = Store::with_timeout(config.store_timeout);
+    let application = store
+        .in_time("reading an application", owned_application(&id, &merchant))
+        .await?;
     if application.created.created_at.is_none() {
         // Written into the store by hand, and so perhaps in no list yet.
         store::applications_unread(&merchant).keep(application.id.clone(), &store, &request_id);
@@ -221,6 +226,7 @@ pub async fn read(
 /// `PATCH /api/v1/applications/{applicationId}`
 pub async fn change(
     Merchant(merchant): Merchant,
+    RequestId(request_id): RequestId,
     path: Path,
     headers: HeaderMap,
     request: Request,
@@ -244,8 +250,12 @@ pub async fn change(
     let id = details.all(id)?;
 
     let store = Store::with_timeout(config.store_timeout);
+    let owned = owned_application(&id, &merchant);
     let mut application = store
-        .in_time("reading an application", owned_application(&id, &merchant))
+        .in_time(
+            "reading an application",
+            counted(&merchant, config, &request_id, owned),
+        )
         .await?;
     etag::check(&headers, &etag::of(&ApplicationBody::from(&application)))?;
     let before = application.settings();
@@ -298,7 +308,18 @@ pub async fn delete(
     path: Path,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
-    let (application, store) = owned(&merchant, &path).await?;
+    let config = Config::load().await?;
+    let mut details = Details::default();
+    let id = path.application(&mut details);
+    let id = details.all(id)?;
+    let store = Store::with_timeout(config.store_timeout);
+    let owned = owned_application(&id, &merchant);
+    let application = store
+        .in_time(
+            "reading an application",
+            counted(&merchant, config, &request_id, owned),
+        )
+        .await?;
     etag::check(&headers, &etag::of(&ApplicationBody::from(&application)))?;
     store
         .in_time(
@@ -324,18 +345,6 @@ pub async fn delete(
         });
     }
     Ok(no_content())
-}
-
-async fn owned(merchant: &MerchantId, path: &Path) -> Result<(Application, Store), Error> {
-    let config = Config::load().await?;
-    let mut details = Details::default();
-    let id = path.application(&mut details);
-    let id = details.all(id)?;
-    let store = Store::with_timeout(config.store_timeout);
-    let application = store
-        .in_time("reading an application", owned_application(&id, merchant))
-        .await?;
-    Ok((application, store))
 }
 
 fn name(value: Value) -> Result<ApplicationName, &'static str> {

@@ -19,10 +19,10 @@ use crate::store::{self, keys};
 use crate::webhook::WebhookId;
 
 /// The request's header.
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The response's header on a repeat.
-const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// How long a response is kept for repeats: 24 hours.
 const KEPT_SECS: u32 = 24 * 60 * 60;

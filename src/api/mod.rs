@@ -12,7 +12,7 @@ pub mod webhooks;
 
 use std::convert::Infallible;
 use std::sync::OnceLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -20,14 +20,20 @@ use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH};
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MATCH, LOCATION,
+    RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Method};
 use http_body_util::BodyExt;
+use tower_http::cors::CorsLayer;
 use tower_service::Service;
 use uuid::Uuid;
 
+use self::idempotency::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED};
 use crate::application::ApplicationId;
+use crate::config::Config;
 use crate::error::{Cause, Detail, Error};
 use crate::log;
 use crate::webhook::WebhookId;
@@ -42,7 +48,12 @@ where
 {
     static ROUTER: OnceLock<Router> = OnceLock::new();
 
-    let mut router = ROUTER.get_or_init(router).clone();
+    // Without its configuration an instance still answers, and has no origins to allow.
+    let mut router = match (ROUTER.get(), Config::load().await) {
+        (Some(router), _) => router.clone(),
+        (None, Ok(config)) => ROUTER.get_or_init(|| router(config)).clone(),
+        (None, Err(_)) => observed(routes()),
+    };
     let answered: Result<Response, Infallible> = router.call(request).await;
     let mut response = answered.unwrap_or_else(|never| match never {});
     // A response without a length goes out chunked, which costs Spin a third of its throughput:
@@ -53,7 +64,33 @@ where
     response
 }
 
-fn router() -> Router {
+fn router(config: &Config) -> Router {
+    let routes = routes();
+    if config.cors_allowed_origins.is_empty() {
+        return observed(routes);
+    }
+    observed(routes.layer(cors(config)))
+}
+
+/// What the pages of the configured origins may do with a browser (Fetch Standard §3.3). Never
+/// with credentials of the browser's own: tokens come in a header.
+fn cors(config: &Config) -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(config.cors_allowed_origins.clone())
+        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+        .allow_headers([AUTHORIZATION, CONTENT_TYPE, IDEMPOTENCY_KEY, IF_MATCH])
+        .expose_headers([
+            ETAG,
+            IDEMPOTENCY_REPLAYED,
+            LOCATION,
+            RETRY_AFTER,
+            WWW_AUTHENTICATE,
+            X_REQUEST_ID,
+        ])
+        .max_age(Duration::from_secs(7200)) // Chromium's most.
+}
+
+fn routes() -> Router {
     Router::new()
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
@@ -87,7 +124,10 @@ fn router() -> Router {
         )
         .fallback(async || Error::NotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
-        .layer(middleware::from_fn(observe))
+}
+
+fn observed(routes: Router) -> Router {
+    routes.layer(middleware::from_fn(observe))
 }
 
 /// The id of a request: in its log line, in `x-request-id`, and in the log lines of what it

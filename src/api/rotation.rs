@@ -17,6 +17,7 @@ use crate::auth::Merchant;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::error::Error;
+use crate::limit::counted;
 use crate::log;
 use crate::records::{self, owned_application_and};
 use crate::store::{self, Store, keys};
@@ -61,7 +62,12 @@ pub async fn rotate(
     let (owned, (webhook, looked)) = store
         .in_time(
             "reading a webhook",
-            owned_application_and(&application, &merchant, async { Ok(beside.await) }),
+            counted(
+                &merchant,
+                config,
+                &request_id,
+                owned_application_and(&application, &merchant, async { Ok(beside.await) }),
+            ),
         )
         .await?;
     let mut webhook = webhook?.ok_or(Error::NotFound)?;

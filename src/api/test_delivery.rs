@@ -8,12 +8,13 @@ use serde_json::json;
 
 use super::body::Object;
 use super::webhooks::{check_enabled, find, ids};
-use super::{Details, Path};
+use super::{Details, Path, RequestId};
 use crate::auth::Merchant;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::delivery::{Attempt, Delivery};
 use crate::error::{self, Error};
+use crate::limit::counted;
 use crate::store::{self, Store, keys};
 use crate::webhook::{LastTest, TestStatus};
 
@@ -49,6 +50,7 @@ impl TestBody {
 /// `POST /api/v1/applications/{applicationId}/webhooks/{webhookId}/test`
 pub async fn send(
     Merchant(merchant): Merchant,
+    RequestId(request_id): RequestId,
     path: Path,
     request: Request,
 ) -> Result<Response, Error> {
@@ -59,7 +61,13 @@ pub async fn send(
     body.finish(&mut details);
     let (application, id) = details.all(ids)?;
     let store = Store::with_timeout(config.store_timeout);
-    let (owned, webhook) = find(&store, &merchant, &application, id).await?;
+    let found = find(&merchant, &application, id);
+    let (owned, webhook) = store
+        .in_time(
+            "reading a webhook",
+            counted(&merchant, config, &request_id, found),
+        )
+        .await?;
     check_enabled(&owned)?;
 
     let now = Timestamp::now();

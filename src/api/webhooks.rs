@@ -18,6 +18,7 @@ use crate::auth::Merchant;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::error::{self, Error};
+use crate::limit::counted;
 use crate::records::{self, owned_application_and};
 use crate::secret::SigningSecret;
 use crate::store::{self, Store, keys};
@@ -104,7 +105,12 @@ pub async fn create(
     let (owned, (mut index, looked)) = store
         .in_time(
             "reading webhooks",
-            owned_application_and(&application, &merchant, beside),
+            counted(
+                &merchant,
+                config,
+                &request_id,
+                owned_application_and(&application, &merchant, beside),
+            ),
         )
         .await?;
     let used = match looked {
@@ -212,13 +218,16 @@ pub async fn read(Merchant(merchant): Merchant, path: Path) -> Result<Response, 
     let ids = ids(&path, &mut details);
     let (application, id) = details.all(ids)?;
     let store = Store::with_timeout(config.store_timeout);
-    let (_, webhook) = find(&store, &merchant, &application, id).await?;
+    let (_, webhook) = store
+        .in_time("reading a webhook", find(&merchant, &application, id))
+        .await?;
     Ok(respond(&webhook))
 }
 
 /// `PATCH /api/v1/applications/{applicationId}/webhooks/{webhookId}`
 pub async fn change(
     Merchant(merchant): Merchant,
+    RequestId(request_id): RequestId,
     path: Path,
     headers: HeaderMap,
     request: Request,
@@ -244,7 +253,13 @@ pub async fn change(
     let (application, id) = details.all(ids)?;
 
     let store = Store::with_timeout(config.store_timeout);
-    let (owned, mut webhook) = find(&store, &merchant, &application, id).await?;
+    let found = find(&merchant, &application, id);
+    let (owned, mut webhook) = store
+        .in_time(
+            "reading a webhook",
+            counted(&merchant, config, &request_id, found),
+        )
+        .await?;
     check_enabled(&owned)?;
     etag::check(&headers, &etag::of(&WebhookBody::from(&webhook)))?;
     let before = webhook.settings();
@@ -281,7 +296,13 @@ pub async fn delete(
     let ids = ids(&path, &mut details);
     let (application, id) = details.all(ids)?;
     let store = Store::with_timeout(config.store_timeout);
-    let (owned, webhook) = find(&store, &merchant, &application, id).await?;
+    let found = find(&merchant, &application, id);
+    let (owned, webhook) = store
+        .in_time(
+            "reading a webhook",
+            counted(&merchant, config, &request_id, found),
+        )
+        .await?;
     check_enabled(&owned)?;
     etag::check(&headers, &etag::of(&WebhookBody::from(&webhook)))?;
     store
@@ -323,18 +344,12 @@ pub(super) fn ids(path: &Path, details: &mut Details) -> Option<(ApplicationId, 
 ///
 /// [`Error::NotFound`], [`Error::Forbidden`], or the store's failure.
 pub(super) async fn find(
-    store: &Store,
     merchant: &MerchantId,
     application: &ApplicationId,
     id: WebhookId,
 ) -> Result<(Application, Webhook), Error> {
     let webhook = records::webhook(application, id);
-    let (owned, webhook) = store
-        .in_time(
-            "reading a webhook",
-            owned_application_and(application, merchant, webhook),
-        )
-        .await?;
+    let (owned, webhook) = owned_application_and(application, merchant, webhook).await?;
     Ok((owned, webhook.ok_or(Error::NotFound)?))
 }
 

@@ -52,6 +52,9 @@ fn malformed() -> Vec<(&'static str, String)> {
         text("max_webhooks_per_application", "-5"),
         text("max_webhooks_per_application", "5.5"),
         text("max_webhooks_per_application", "99999999999999999999999"),
+        text("max_changes_per_minute", "sesame"),
+        text("max_changes_per_minute", "-1"),
+        text("max_changes_per_minute", "1000001"),
         text("store_timeout_ms", "sesame"),
         text("store_timeout_ms", "0"),
         text("store_timeout_ms", "-1"),
@@ -60,6 +63,15 @@ fn malformed() -> Vec<(&'static str, String)> {
         text("allow_insecure_urls", "sesame"),
         text("allow_insecure_urls", "1"),
         text("allow_insecure_urls", "yes"),
+        text("cors_allowed_origins", "sesame"),
+        text("cors_allowed_origins", "*"),
+        text("cors_allowed_origins", "https://sesame.example.com/"),
+        text("cors_allowed_origins", "https://SESAME.example.com"),
+        text("cors_allowed_origins", "ftp://sesame.example.com"),
+        text(
+            "cors_allowed_origins",
+            "https://sesame.example.com https://other.example.com",
+        ),
     ]
 }
 

@@ -50,6 +50,7 @@ pub fn custom() -> &'static Server {
             .variable("max_webhooks_per_application", "3")
             .variable("store_timeout_ms", "20000")
             .variable("allow_insecure_urls", "true")
+            .variable("cors_allowed_origins", "https://docs.example.com")
             .start()
     });
     &SERVER
@@ -102,6 +103,8 @@ impl Setup {
                     "secrets_key".to_owned(),
                     Base64::encode_string(&SECRETS_KEY),
                 ),
+                // Tests make more changes than any merchant.
+                ("max_changes_per_minute".to_owned(), "0".to_owned()),
             ]),
             documents: Vec::new(),
             manifest: Path::new(env!("CARGO_MANIFEST_DIR")).join("spin.toml"),
