@@ -1,13 +1,13 @@
 //! A bearer token in, the merchant out.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 
 use axum::extract::FromRequestParts;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use jwt_compact::UntrustedToken;
+use jwt_compact::{Claims, UntrustedToken};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -16,6 +16,7 @@ use crate::application::MerchantId;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::error::Error;
+use crate::log::RequestId;
 
 /// The longest token that is looked at, in bytes.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
@@ -34,23 +35,33 @@ impl<S: Sync> FromRequestParts<S> for Merchant {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
         let config = Config::load().await?;
-        authenticate(&parts.headers, config, Timestamp::now()).map(Self)
+        let RequestId(id) = RequestId::of(parts);
+        authenticate(&parts.headers, config, &id).await.map(Self)
     }
 }
 
-fn authenticate(headers: &HeaderMap, config: &Config, now: Timestamp) -> Result<MerchantId, Error> {
-    static REMEMBERED: Mutex<Option<Remembered>> = Mutex::new(None);
-
+async fn authenticate(
+    headers: &HeaderMap,
+    config: &'static Config,
+    request_id: &str,
+) -> Result<MerchantId, Error> {
     let token = bearer_token(headers)?;
     let digest = Sha256::digest(token).into();
-    let mut remembered = REMEMBERED.lock().unwrap_or_else(|e| e.into_inner());
-    let remembered = remembered.get_or_insert_default();
-    if let Some(merchant) = remembered.get(&digest, now) {
-        return Ok(merchant);
+    let now = Timestamp::now();
+    if let Some(verified) = recall(&digest, now) {
+        // A token is believed no longer than the key that verified it.
+        let still = match (verified.published, &config.provider) {
+            (None, _) => true,
+            (Some(id), Some(provider)) => provider.keys(config, request_id).await?.id == id,
+            (Some(_), None) => false,
+        };
+        if still {
+            return Ok(verified.merchant);
+        }
     }
-    let verified = verify(token, config, now)?;
+    let verified = verify(token, config, request_id, now).await?;
     let merchant = verified.merchant.clone();
-    remembered.insert(digest, verified, now);
+    remember(digest, verified, now);
     Ok(merchant)
 }
 
@@ -81,6 +92,8 @@ struct Verified {
     merchant: MerchantId,
     not_before: i64,
     expires: i64,
+    /// The set of the provider's that had the key; `None`: a configured key.
+    published: Option<[u8; 32]>,
 }
 
 impl Verified {
@@ -101,17 +114,22 @@ struct HeaderFields {
     crit: Option<Value>,
 }
 
-fn verify(token: &str, config: &Config, now: Timestamp) -> Result<Verified, Error> {
+async fn verify(
+    token: &str,
+    config: &'static Config,
+    request_id: &str,
+    now: Timestamp,
+) -> Result<Verified, Error> {
     let token: UntrustedToken<'_, HeaderFields> =
         UntrustedToken::try_from(token).map_err(|_| Error::InvalidToken("not a JWT"))?;
     // RFC 7515 §4.1.11: who does not understand an extension must refuse it, and we know none.
     if token.header().other_fields.crit.is_some() {
         return Err(Error::InvalidToken("has critical extensions"));
     }
-    let claims = config
-        .keys
-        .verify::<Map<String, Value>, _>(&token)
-        .ok_or(Error::InvalidToken("no key verifies it"))?;
+    let (claims, published) = match config.keys.verify(&token) {
+        Some(claims) => (claims, None),
+        None => verify_published(&token, config, request_id).await?,
+    };
 
     // RFC 7519 §4.1.4 and §4.1.5.
     let expires = claims
@@ -136,9 +154,30 @@ fn verify(token: &str, config: &Config, now: Timestamp) -> Result<Verified, Erro
             .ok_or(Error::InvalidToken("names no merchant"))?,
         not_before,
         expires,
+        published,
     };
     verified.valid_at(now)?;
     Ok(verified)
+}
+
+type Payload = Claims<Map<String, Value>>;
+
+/// Verifies the token with the identity provider's keys, and returns which set of them did.
+async fn verify_published(
+    token: &UntrustedToken<'_, HeaderFields>,
+    config: &'static Config,
+    request_id: &str,
+) -> Result<(Payload, Option<[u8; 32]>), Error> {
+    const NO_KEY: Error = Error::InvalidToken("no key verifies it");
+
+    let provider = config.provider.as_ref().ok_or(NO_KEY)?;
+    let mut published = provider.keys(config, request_id).await?;
+    let unknown = |id: &str| !config.keys.has(id) && !published.keys.has(id);
+    if token.header().key_id.as_deref().is_some_and(unknown) {
+        published = provider.newer(published, config, request_id).await?;
+    }
+    let claims = published.keys.verify(token).ok_or(NO_KEY)?;
+    Ok((claims, Some(published.id)))
 }
 
 /// RFC 7519 §4.1.3: `aud` is one string or an array of them.
@@ -154,23 +193,22 @@ fn is_for_audience(aud: Option<&Value>, audience: &str) -> bool {
 ///
 /// A merchant sends the same token many times, and one ES256 verification in
 /// WebAssembly takes a millisecond. A token stays as long as it is valid at most.
-#[derive(Default)]
-struct Remembered(HashMap<[u8; 32], Verified>);
+static REMEMBERED: LazyLock<Mutex<HashMap<[u8; 32], Verified>>> = LazyLock::new(Mutex::default);
 
-impl Remembered {
-    fn get(&self, digest: &[u8; 32], now: Timestamp) -> Option<MerchantId> {
-        let verified = self.0.get(digest)?;
-        verified.valid_at(now).ok()?;
-        Some(verified.merchant.clone())
-    }
+fn recall(digest: &[u8; 32], now: Timestamp) -> Option<Verified> {
+    let remembered = REMEMBERED.lock().unwrap_or_else(|e| e.into_inner());
+    let verified = remembered.get(digest)?;
+    verified.valid_at(now).ok()?;
+    Some(verified.clone())
+}
 
-    fn insert(&mut self, digest: [u8; 32], verified: Verified, now: Timestamp) {
-        if self.0.len() >= REMEMBERED_TOKENS {
-            self.0.retain(|_, verified| verified.valid_at(now).is_ok());
-        }
-        if self.0.len() >= REMEMBERED_TOKENS {
-            self.0.clear();
-        }
-        self.0.insert(digest, verified);
+fn remember(digest: [u8; 32], verified: Verified, now: Timestamp) {
+    let mut remembered = REMEMBERED.lock().unwrap_or_else(|e| e.into_inner());
+    if remembered.len() >= REMEMBERED_TOKENS {
+        remembered.retain(|_, verified| verified.valid_at(now).is_ok());
     }
+    if remembered.len() >= REMEMBERED_TOKENS {
+        remembered.clear();
+    }
+    remembered.insert(digest, verified);
 }

@@ -1,6 +1,6 @@
 //! Time: the only place that asks for it, and the only spelling of it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -34,6 +34,11 @@ impl Timestamp {
     /// Whole seconds since the Unix epoch, as JWT and Standard Webhooks count time.
     pub const fn as_secs(self) -> i64 {
         self.0.div_euclid(1000)
+    }
+
+    /// The time between two moments, whichever is the later one.
+    pub const fn distance(self, other: Self) -> Duration {
+        Duration::from_millis(self.0.abs_diff(other.0))
     }
 
     /// This moment, `seconds` later.

@@ -10,12 +10,15 @@ use spin_sdk::variables;
 
 use crate::error::Error;
 use crate::jwks::KeySet;
+use crate::provider::Provider;
 use crate::secret::SecretsKey;
 use crate::webhook::EventType;
 
 /// The names of all variables, as in `spin.toml`.
-pub const VARIABLES: [&str; 12] = [
+pub const VARIABLES: [&str; 14] = [
     "jwks",
+    "jwks_url",
+    "jwks_cache_seconds",
     "jwt_issuer",
     "jwt_audience",
     "jwt_merchant_claim",
@@ -31,8 +34,11 @@ pub const VARIABLES: [&str; 12] = [
 
 /// What the operator decided. Holds secrets, so it has no `Debug`.
 pub struct Config {
-    /// The keys that verify merchants' tokens: variable `jwks`.
+    /// The keys that verify merchants' tokens: variable `jwks`; none when it is not set.
     pub keys: KeySet,
+    /// Where more such keys are: variables `jwks_url` and `jwks_cache_seconds`. There is one, or
+    /// there are keys, or both.
+    pub provider: Option<Provider>,
     /// The `iss` that a token must have: variable `jwt_issuer`; `None`: not checked.
     pub issuer: Option<String>,
     /// The `aud` that a token must have: variable `jwt_audience`; `None`: not checked.
@@ -140,8 +146,33 @@ impl Config {
                 })
         };
 
+        let allow_insecure_urls = match optional("allow_insecure_urls").as_deref() {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(_) => {
+                return Err(problem("allow_insecure_urls", "must be `true` or `false`"));
+            }
+        };
+        let keys = optional("jwks")
+            .map(|set| KeySet::parse(&set).map_err(|error| problem("jwks", error)))
+            .transpose()?;
+        let cached = number("jwks_cache_seconds", 300, 10..=86_400)?;
+        let provider = optional("jwks_url")
+            .map(|url| {
+                Provider::new(&url, Duration::from_secs(cached), allow_insecure_urls)
+                    .map_err(|error| problem("jwks_url", error))
+            })
+            .transpose()?;
+        if keys.is_none() && provider.is_none() {
+            return Err(problem(
+                "jwks",
+                "is not set, and neither is `jwks_url`: one of them is required",
+            ));
+        }
+
         Ok(Self {
-            keys: KeySet::parse(&required("jwks")?).map_err(|error| problem("jwks", error))?,
+            keys: keys.unwrap_or_default(),
+            provider,
             issuer: optional("jwt_issuer"),
             audience: optional("jwt_audience"),
             merchant_claim: optional("jwt_merchant_claim").unwrap_or_else(|| "sub".to_owned()),
@@ -161,13 +192,7 @@ impl Config {
                 0..=1_000_000,
             )? as u32),
             store_timeout: Duration::from_millis(number("store_timeout_ms", 2000, 1..=60_000)?),
-            allow_insecure_urls: match optional("allow_insecure_urls").as_deref() {
-                None | Some("false") => false,
-                Some("true") => true,
-                Some(_) => {
-                    return Err(problem("allow_insecure_urls", "must be `true` or `false`"));
-                }
-            },
+            allow_insecure_urls,
             cors_allowed_origins: match optional("cors_allowed_origins") {
                 Some(list) => origins(&list)?,
                 None => Vec::new(),
@@ -276,6 +301,10 @@ mod tests {
             ("jwks", Some("sesame")),
             ("jwks", Some(r#"{"keys":[]}"#)),
             ("jwks", Some(r#"{"keys":[{"kty":"oct","k":"c2VzYW1l"}]}"#)),
+            ("jwks_url", Some("sesame")),
+            ("jwks_url", Some("http://sesame.example.com/")),
+            ("jwks_cache_seconds", Some("9")),
+            ("jwks_cache_seconds", Some("86401")),
             ("secrets_key", None),
             ("secrets_key", Some("sesame")),
             ("secrets_key", Some("c2VzYW1l")),

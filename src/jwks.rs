@@ -21,7 +21,8 @@ const MIN_RSA_BYTES: usize = 2048 / 8;
 /// RFC 7518 §3.2: a key at least as long as the hash's output.
 const MIN_HMAC_BYTES: usize = 32;
 
-/// One or more keys, each bound to the one algorithm that it verifies.
+/// Keys, each bound to the one algorithm that it verifies.
+#[derive(Default)]
 pub struct KeySet {
     keys: Vec<Key>,
 }
@@ -58,8 +59,12 @@ impl KeySet {
     ///
     /// What is wrong, without the keys' content.
     pub fn parse(json: &str) -> Result<Self, String> {
+        let members = members(json.as_bytes()).ok_or(NO_SET)?;
+        if members.len() > MAX_KEYS {
+            return Err(format!("must not have more than {MAX_KEYS} keys"));
+        }
         let mut keys = Vec::new();
-        for (position, jwk) in jwks(json.as_bytes())?.iter().enumerate() {
+        for (position, jwk) in members.iter().enumerate() {
             match Key::from_jwk(jwk) {
                 Ok(key) => keys.push(key),
                 Err(Unsuitable::NotForUs) => {}
@@ -72,6 +77,32 @@ impl KeySet {
             return Err("has no key for HS256, RS256, ES256 or EdDSA".to_owned());
         }
         Ok(Self { keys })
+    }
+
+    /// Reads a key set that an identity provider published. What is unsuitable is left out, and so
+    /// are secrets: what stands on a public page proves nothing. Of more than [`MAX_KEYS`] keys the
+    /// first are read.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, when the set has no usable key or is none.
+    pub fn published(json: &[u8]) -> Result<Self, &'static str> {
+        let keys: Vec<Key> = members(json)
+            .ok_or(NO_SET)?
+            .iter()
+            .take(MAX_KEYS)
+            .filter(|jwk| !is_secret(jwk))
+            .filter_map(|jwk| Key::from_jwk(jwk).ok())
+            .collect();
+        if keys.is_empty() {
+            return Err("has no key for RS256, ES256 or EdDSA");
+        }
+        Ok(Self { keys })
+    }
+
+    /// Whether a key has this `kid`.
+    pub fn has(&self, id: &str) -> bool {
+        self.keys.iter().any(|key| key.id.as_deref() == Some(id))
     }
 
     /// Verifies the token's signature with the keys that fit it, and returns its claims.
@@ -91,18 +122,21 @@ impl KeySet {
     }
 }
 
+const NO_SET: &str = "must be a JSON Web Key Set: an object with `keys`";
+
 /// The members of a JWK Set, each still unread.
-fn jwks(json: &[u8]) -> Result<Vec<Value>, String> {
+fn members(json: &[u8]) -> Option<Vec<Value>> {
     #[derive(Deserialize)]
     struct Jwks {
         keys: Vec<Value>,
     }
-    let Jwks { keys } = serde_json::from_slice(json)
-        .map_err(|_| "must be a JSON Web Key Set: an object with `keys`".to_owned())?;
-    if keys.len() > MAX_KEYS {
-        return Err(format!("must not have more than {MAX_KEYS} keys"));
-    }
-    Ok(keys)
+    let set: Jwks = serde_json::from_slice(json).ok()?;
+    Some(set.keys)
+}
+
+/// Whether a JWK holds what only a signer may know (RFC 7518 §6).
+fn is_secret(jwk: &Value) -> bool {
+    jwk.get("k").is_some() || jwk.get("d").is_some()
 }
 
 impl Key {
@@ -230,6 +264,33 @@ mod tests {
         ] {
             assert!(matches!(unsuitable(jwk), Unsuitable::Refused(_)));
         }
+    }
+
+    #[test]
+    fn of_published_keys_the_suitable_ones_among_the_first_64_are_read() {
+        let good = |kid: usize| {
+            json!({
+                "kty": "OKP", "crv": "Ed25519", "kid": kid.to_string(),
+                "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+            })
+        };
+        let set =
+            |keys: Vec<Value>| KeySet::published(json!({"keys": keys}).to_string().as_bytes());
+        let mut private = good(1);
+        private["d"] = json!("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A");
+        let k = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE";
+        let unsuitable = vec![
+            private,
+            json!({"kty": "oct", "k": k, "kid": "2"}),
+            json!({"kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": "3"}),
+            json!(null),
+        ];
+        assert!(set(unsuitable.clone()).is_err());
+        let mixed: Vec<Value> = unsuitable.into_iter().chain((4..=64).map(good)).collect();
+        let keys = set(mixed).unwrap();
+        assert!(!(0..4).any(|kid| keys.has(&kid.to_string())));
+        assert!((4..64).all(|kid| keys.has(&kid.to_string())));
+        assert!(!keys.has("64"), "the 65th");
     }
 
     #[test]

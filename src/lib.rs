@@ -15,6 +15,7 @@ pub mod error;
 pub mod jwks;
 pub mod limit;
 pub mod log;
+pub mod provider;
 pub mod random;
 pub mod records;
 pub mod secret;

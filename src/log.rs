@@ -1,13 +1,36 @@
 //! The log: one JSON line on standard output per request, and per failure of work that goes on
 //! after a response. Never a token, a secret, a body or a path.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::extract::FromRequestParts;
+use http::request::Parts;
 use http::{Method, StatusCode};
 use serde::Serialize;
 
 use crate::clock::Timestamp;
 use crate::error::Error;
+
+/// The id of a request: in its log line, in `x-request-id`, and in the log lines of what it
+/// leaves to be done after the response.
+#[derive(Clone, Default)]
+pub struct RequestId(pub String);
+
+impl RequestId {
+    /// The id of the request that these are the parts of.
+    pub fn of(parts: &Parts) -> Self {
+        parts.extensions.get().cloned().unwrap_or_default()
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for RequestId {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(parts))
+    }
+}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -81,7 +81,17 @@ pub mod keys {
         format!("idempotency/{}", digest(&[scope]))
     }
 
-    /// Text of a client's as part of a key: 32 hexadecimal digits of its SHA-256.
+    /// JSON: the keys that were fetched from `jwks_url`, sealed.
+    pub fn jwks(url: &str) -> String {
+        format!("jwks/{}", digest(&[url]))
+    }
+
+    /// JSON: when `jwks_url` was last asked for an unknown key, or in vain.
+    pub fn jwks_attempt(url: &str) -> String {
+        format!("jwks-attempt/{}", digest(&[url]))
+    }
+
+    /// Text of others as part of a key: 32 hexadecimal digits of its SHA-256.
     fn digest(parts: &[&str]) -> String {
         let mut hash = Sha256::new();
         for part in parts {
@@ -125,8 +135,7 @@ impl Store {
         what: &str,
         calls: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        match select(pin!(calls), pin!(sleep(left))).await {
+        match select(pin!(calls), pin!(sleep(self.left()))).await {
             Either::Left((result, _)) => result,
             Either::Right(_) => Err(Error::DependencyTimeout(format!(
                 "store: {what} took longer than {} ms",
@@ -138,6 +147,11 @@ impl Store {
     /// The same store with a fresh deadline, for work after the response.
     pub fn renewed(&self) -> Self {
         Self::with_timeout(self.timeout)
+    }
+
+    /// How much time is left until the deadline.
+    pub fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
     }
 
     /// How long one deadline is.

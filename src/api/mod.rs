@@ -36,6 +36,7 @@ use crate::application::ApplicationId;
 use crate::config::Config;
 use crate::error::{Cause, Detail, Error};
 use crate::log;
+pub use crate::log::RequestId;
 use crate::webhook::WebhookId;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -128,20 +129,6 @@ fn routes() -> Router {
 
 fn observed(routes: Router) -> Router {
     routes.layer(middleware::from_fn(observe))
-}
-
-/// The id of a request: in its log line, in `x-request-id`, and in the log lines of what it
-/// leaves to be done after the response.
-#[derive(Clone)]
-pub struct RequestId(pub String);
-
-impl<S: Sync> FromRequestParts<S> for RequestId {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let id = parts.extensions.get::<Self>().cloned();
-        Ok(id.unwrap_or_else(|| Self(String::new())))
-    }
 }
 
 async fn observe(mut request: Request, next: Next) -> Response {

@@ -36,6 +36,13 @@ fn malformed() -> Vec<(&'static str, String)> {
         // 31 bytes, with "sesame" in them.
         jwks(r#"{"kty":"oct","k":"c2VzYW1lc2VzYW1lc2VzYW1lc2VzYW1lc2VzYW0"}"#),
         jwks(&weak_rsa),
+        text("jwks_url", "sesame"),
+        text("jwks_url", "http://sesame.example.com/jwks"),
+        text("jwks_url", "http://127.0.0.1/sesame"),
+        text("jwks_url", "https://sesame:sesame@example.com/"),
+        text("jwks_cache_seconds", "sesame"),
+        text("jwks_cache_seconds", "0"),
+        text("jwks_cache_seconds", "86401"),
         text("secrets_key", ""),
         text("secrets_key", "sesame"),
         text("secrets_key", "*** sesame ***"),

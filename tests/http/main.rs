@@ -30,6 +30,7 @@ mod limit;
 mod logs;
 mod operations;
 mod paths;
+mod published_keys;
 mod rate_limit;
 mod secrets;
 mod tokens;

@@ -4,6 +4,7 @@
 //! are what several commands share.
 
 mod build;
+mod deny;
 mod imports;
 mod keys;
 mod project;
@@ -12,6 +13,7 @@ mod spin;
 mod store;
 mod test;
 mod token;
+mod tools;
 mod up;
 
 use std::process::ExitCode;
@@ -36,6 +38,8 @@ enum Command {
     Build(build::Args),
     /// Build everything and run every test
     Test(test::Args),
+    /// Check the dependencies' licences, versions, sources and security advisories
+    Deny(deny::Args),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
         Command::Token(args) => token::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Build(args) => build::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Test(args) => test::run(&args),
+        Command::Deny(args) => deny::run(&args).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

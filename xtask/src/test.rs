@@ -53,6 +53,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if let Some(python) = clients() {
         command.env("WEBHOOKS_PYTHON", python);
     }
+    openid_provider();
     // A test that cannot run here says so in a line of this file.
     let not_run = project::root().join("target/tools/not-run");
     if let Some(directory) = not_run.parent() {
@@ -193,6 +194,28 @@ fn clients() -> Option<PathBuf> {
         python.display()
     );
     None
+}
+
+/// Installs the OpenID provider whose tokens the tests of `jwks_url` use. What stays missing is no
+/// failure here: the tests report it.
+fn openid_provider() {
+    const PACKAGE: &str = "oidc-provider@9.13.3";
+    let directory = project::root().join("target/tools/openid-provider");
+    if directory.join("node_modules/oidc-provider").exists() {
+        return;
+    }
+    let flags = [
+        "install",
+        "--no-audit",
+        "--no-fund",
+        "--ignore-scripts",
+        "--prefix",
+    ];
+    if !quietly(Command::new("npm").args(flags).arg(&directory).arg(PACKAGE)) {
+        eprintln!(
+            "MISSING: {PACKAGE}, for the test with a real OpenID provider: it needs npm and Node.js"
+        );
+    }
 }
 
 fn virtual_environment(directory: &Path) -> bool {

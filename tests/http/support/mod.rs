@@ -4,6 +4,7 @@ pub mod application;
 pub mod client;
 pub mod contract;
 pub mod faults;
+pub mod provider;
 pub mod raw;
 pub mod report;
 pub mod server;

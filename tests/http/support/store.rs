@@ -72,6 +72,17 @@ impl Store {
         })
     }
 
+    /// Removes what is under keys that start with `prefix`.
+    pub fn delete_all(&self, prefix: &str) {
+        self.with(|connection| {
+            connection.execute(
+                "DELETE FROM spin_key_value
+                 WHERE store = 'default' AND substr(key, 1, length(?1)) = ?1",
+                [prefix],
+            )
+        });
+    }
+
     /// The ids of the application's webhooks: those whose key exists.
     pub fn webhooks(&self, application: &Application) -> Vec<String> {
         let prefix = application.webhook_prefix();

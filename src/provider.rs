@@ -1,0 +1,550 @@
+//! The identity provider's keys: fetched from `jwks_url`, cached, and refreshed.
+//!
+//! The keys that were fetched last are in the instance and in the store, so that a new instance
+//! starts with them. Their age decides what they are good for ([`Standing`]).
+
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use futures::future::{Either, join, select};
+use http::header::ACCEPT;
+use http_body_util::{BodyExt, Empty, Limited};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use spin_sdk::time::sleep;
+use spin_sdk::wit_bindgen::spawn;
+use url::{Host, Url};
+
+use crate::clock::Timestamp;
+use crate::config::Config;
+use crate::error::Error;
+use crate::jwks::KeySet;
+use crate::log;
+use crate::random;
+use crate::secret::Sealed;
+use crate::store::{self, Store, keys};
+
+/// How much of the provider's answer is read, in bytes. A longer one is a failure.
+const MAX_BYTES: usize = 64 * 1024;
+
+/// How long expired keys go on serving while the provider fails. The bound on how long a key that
+/// the provider has withdrawn can be believed; tokens seldom live longer, so more would help
+/// nobody: who issues no keys issues no tokens.
+const STALE: Duration = Duration::from_secs(60 * 60);
+
+/// Between two fetches for tokens that name an unknown key, and after a failed one while there are
+/// keys that serve.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// After a failed fetch while there are no keys that serve: requests fail meanwhile.
+const PAUSE_WITHOUT_KEYS: Duration = Duration::from_secs(1);
+
+/// How often a request looks whether another one's fetch is done. Requests must not wake each
+/// other (ARCHITECTURE.md), so they look.
+const GLANCE: Duration = Duration::from_millis(5);
+
+/// Where the keys come from: variables `jwks_url` and `jwks_cache_seconds`.
+pub struct Provider {
+    /// May hold a password in its query: never shown.
+    url: String,
+    lifetime: Duration,
+}
+
+/// The keys as they were published at some moment.
+pub struct Published {
+    /// The keys.
+    pub keys: KeySet,
+    /// What tells this set from others: the SHA-256 of its text.
+    pub id: [u8; 32],
+    fetched_at: Timestamp,
+    /// The age at which they are refreshed: a half to three quarters of their lifetime, by chance,
+    /// so that not all instances fetch at once.
+    refresh_age: Duration,
+}
+
+/// What keys of some age are good for.
+#[derive(Debug, PartialEq, Eq)]
+enum Standing {
+    Fresh,
+    /// They serve, and are refreshed meanwhile.
+    Due,
+    /// Requests wait for newer ones.
+    Expired,
+}
+
+/// The last fetch that failed, or that was made for an unknown key: what must not be repeated soon.
+/// In the instance and, as JSON, in the store.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Attempt {
+    at: Timestamp,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Outcome {
+    Fetched,
+    Failed,
+    Late,
+}
+
+/// What an instance knows.
+struct State {
+    published: Option<Arc<Published>>,
+    attempt: Option<Attempt>,
+    /// Whether one of the instance's requests or tasks is fetching.
+    fetching: bool,
+}
+
+static STATE: Mutex<State> = Mutex::new(State {
+    published: None,
+    attempt: None,
+    fetching: false,
+});
+
+fn state() -> MutexGuard<'static, State> {
+    STATE.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+/// The document under `jwks/…`, sealed: who can write to the store must not be able to sign tokens.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Document {
+    fetched_at: Timestamp,
+    set: String,
+}
+
+/// The right to fetch; one at a time in an instance.
+struct Fetching;
+
+impl Fetching {
+    fn begin() -> Option<Self> {
+        let mut state = state();
+        if state.fetching {
+            return None;
+        }
+        state.fetching = true;
+        Some(Self)
+    }
+}
+
+impl Drop for Fetching {
+    fn drop(&mut self) {
+        state().fetching = false;
+    }
+}
+
+/// Why keys are looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    /// A request waits: there are none that serve.
+    NoKeys,
+    /// The ones that serve are due.
+    Due,
+    /// A token names a key that is not among the known ones.
+    UnknownKey,
+}
+
+impl Provider {
+    /// Checks the URL: https, or with `allow_insecure` also http to a loopback host.
+    ///
+    /// # Errors
+    ///
+    /// What the URL must be; never the URL.
+    pub fn new(text: &str, lifetime: Duration, allow_insecure: bool) -> Result<Self, &'static str> {
+        let url = Url::parse(text).map_err(|_| "must be an absolute URL")?;
+        let loopback = match url.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        };
+        match url.scheme() {
+            "https" => {}
+            "http" if loopback && allow_insecure => {}
+            _ => return Err("must start with https://"),
+        }
+        if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+            return Err("must have no user name, password or fragment");
+        }
+        Ok(Self {
+            url: url.into(),
+            lifetime,
+        })
+    }
+
+    /// The keys to verify tokens with now. Those that are due are refreshed after the response;
+    /// only when there are none that serve does the request wait, for `store_timeout_ms` at most.
+    ///
+    /// # Errors
+    ///
+    /// The provider's failure, when no usable keys are cached.
+    pub async fn keys(
+        &'static self,
+        config: &'static Config,
+        request_id: &str,
+    ) -> Result<Arc<Published>, Error> {
+        let store = Store::with_timeout(config.store_timeout);
+        loop {
+            let now = Timestamp::now();
+            let (standing, known) = self.known(now);
+            match (standing, known) {
+                (Standing::Fresh, Some(known)) => return Ok(known),
+                (Standing::Due, Some(known)) => {
+                    self.refresh_later(config, request_id, now);
+                    return Ok(known);
+                }
+                _ => failed_within(PAUSE_WITHOUT_KEYS, now)?,
+            }
+            match Fetching::begin() {
+                Some(turn) => {
+                    let updated = self
+                        .update(Reason::NoKeys, config, &store, request_id)
+                        .await;
+                    drop(turn);
+                    // Expired keys may serve now that the provider is known to fail.
+                    if let Err(error) = updated
+                        && self.known(Timestamp::now()).0 == Standing::Expired
+                    {
+                        return Err(error);
+                    }
+                }
+                None if store.left().is_zero() => return Err(late(&store)),
+                None => sleep(GLANCE).await,
+            }
+        }
+    }
+
+    /// The keys after another look at the provider, because a token names a key that is not in
+    /// `known`. The same ones, if the last such look was less than 10 s ago.
+    ///
+    /// # Errors
+    ///
+    /// The provider's failure: whether the key is good cannot be told.
+    pub async fn newer(
+        &'static self,
+        known: Arc<Published>,
+        config: &'static Config,
+        request_id: &str,
+    ) -> Result<Arc<Published>, Error> {
+        let store = Store::with_timeout(config.store_timeout);
+        loop {
+            let now = Timestamp::now();
+            if let (Standing::Fresh | Standing::Due, Some(newest)) = self.known(now)
+                && newest.id != known.id
+            {
+                return Ok(newest);
+            }
+            failed_within(PAUSE, now)?;
+            if attempted_within(PAUSE, now).is_some() {
+                return Ok(known);
+            }
+            match Fetching::begin() {
+                Some(turn) => {
+                    let why = Reason::UnknownKey;
+                    let updated = self.update(why, config, &store, request_id).await;
+                    drop(turn);
+                    updated?;
+                }
+                None if store.left().is_zero() => return Err(late(&store)),
+                None => sleep(GLANCE).await,
+            }
+        }
+    }
+
+    /// What the instance knows, and what it is good for.
+    fn known(&self, now: Timestamp) -> (Standing, Option<Arc<Published>>) {
+        let state = state();
+        let Some(published) = &state.published else {
+            return (Standing::Expired, None);
+        };
+        let failing = state.attempt.is_some_and(|attempt| {
+            attempt.outcome != Outcome::Fetched && attempt.at >= published.fetched_at
+        });
+        let age = published.fetched_at.distance(now);
+        let standing = Standing::of(age, published.refresh_age, self.lifetime, failing);
+        (standing, Some(published.clone()))
+    }
+
+    fn refresh_later(&'static self, config: &'static Config, request_id: &str, now: Timestamp) {
+        if failed_within(PAUSE, now).is_err() {
+            return;
+        }
+        let Some(turn) = Fetching::begin() else {
+            return;
+        };
+        let request_id = request_id.to_owned();
+        spawn(async move {
+            let _turn = turn;
+            let store = Store::with_timeout(config.store_timeout);
+            let updated = self.update(Reason::Due, config, &store, &request_id).await;
+            if let Err(error) = updated {
+                log::background(&request_id, "keys not refreshed", &error);
+            }
+        });
+    }
+
+    /// Takes what another instance has left in the store, or else fetches, and leaves it there.
+    async fn update(
+        &self,
+        reason: Reason,
+        config: &'static Config,
+        store: &Store,
+        request_id: &str,
+    ) -> Result<(), Error> {
+        let before = state().published.as_ref().map(|published| published.id);
+        let read = store.in_time("reading keys", async {
+            Ok(self.read_shared(config, request_id).await)
+        });
+        read.await?;
+        let now = Timestamp::now();
+        let (standing, known) = self.known(now);
+        let enough = match reason {
+            Reason::NoKeys => standing != Standing::Expired,
+            Reason::Due => standing == Standing::Fresh || failed_within(PAUSE, now).is_err(),
+            Reason::UnknownKey => {
+                known.map(|known| known.id) != before || attempted_within(PAUSE, now).is_some()
+            }
+        };
+        if enough {
+            return Ok(());
+        }
+        failed_within(PAUSE_WITHOUT_KEYS, now)?;
+
+        let fetched = self.fetch(store).await;
+        let outcome = match &fetched {
+            Ok(_) => Outcome::Fetched,
+            Err(Error::DependencyTimeout(_)) => Outcome::Late,
+            Err(_) => Outcome::Failed,
+        };
+        let attempt = Attempt {
+            at: Timestamp::now(),
+            outcome,
+        };
+        let attempt =
+            (outcome != Outcome::Fetched || reason == Reason::UnknownKey).then_some(attempt);
+        if let Some(attempt) = attempt {
+            state().attempt = Some(attempt);
+        }
+        let (document, failure) = match fetched {
+            Ok(document) => (Some(document), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        let key = keys::jwks(&self.url);
+        let sealed = document.and_then(|document| {
+            let json = serde_json::to_vec(&document).ok()?;
+            Some(config.secrets_key.seal(&key, &json))
+        });
+        self.share_later(sealed, attempt, store, request_id);
+        failure
+    }
+
+    /// Takes over what is newer in the store than in the instance. What cannot be read there is
+    /// as good as nothing: it is fetched, and written anew.
+    async fn read_shared(&self, config: &Config, request_id: &str) {
+        let key = keys::jwks(&self.url);
+        let attempt_key = keys::jwks_attempt(&self.url);
+        let (sealed, attempt) = join(
+            store::get_document::<Sealed>(&key),
+            store::get_document::<Attempt>(&attempt_key),
+        )
+        .await;
+        for error in [sealed.as_ref().err(), attempt.as_ref().err()] {
+            if let Some(error) = error {
+                log::background(request_id, "cached keys not read", error);
+            }
+        }
+        let document = sealed.ok().flatten().and_then(|sealed| {
+            let json = config.secrets_key.open(&key, &sealed).ok()?;
+            serde_json::from_slice::<Document>(&json).ok()
+        });
+        if let Some(document) = document {
+            let _ = self.adopt(&document);
+        }
+        if let Ok(Some(attempt)) = attempt {
+            let mut state = state();
+            if state.attempt.is_none_or(|known| known.at < attempt.at) {
+                state.attempt = Some(attempt);
+            }
+        }
+    }
+
+    /// Verifies with these keys from now on, unless newer ones are known.
+    fn adopt(&self, document: &Document) -> Result<(), Error> {
+        // Keys from the future, after the clock was set back, must not stay for ever.
+        let now = Timestamp::now();
+        let newer = |published: &Arc<Published>| {
+            (document.fetched_at..=now).contains(&published.fetched_at)
+        };
+        if state().published.as_ref().is_some_and(newer) {
+            return Ok(());
+        }
+        let keys = KeySet::published(document.set.as_bytes())
+            .map_err(|problem| Error::Dependency(format!("jwks_url: {problem}")))?;
+        let [chance] = random::bytes();
+        let published = Arc::new(Published {
+            keys,
+            id: Sha256::digest(&document.set).into(),
+            fetched_at: document.fetched_at,
+            refresh_age: self.lifetime / 2 + self.lifetime / 4 * u32::from(chance) / 255,
+        });
+        let mut state = state();
+        if !state.published.as_ref().is_some_and(newer) {
+            state.published = Some(published);
+        }
+        Ok(())
+    }
+
+    async fn fetch(&self, store: &Store) -> Result<Document, Error> {
+        let fetched_at = Timestamp::now();
+        let failed = |what: String| Error::Dependency(format!("jwks_url: {what}"));
+        let fetch = async {
+            let request = http::Request::get(&self.url)
+                .header(ACCEPT, "application/json")
+                .body(Empty::<Bytes>::new())
+                .map_err(|_| failed("is no URL to connect to".to_owned()))?;
+            // Follows no redirect: there is nobody here who would.
+            let response = spin_sdk::http::send(request)
+                .await
+                .map_err(|error| failed(format!("could not be reached: {error:?}")))?;
+            if response.status() != http::StatusCode::OK {
+                return Err(failed(format!("answered {}", response.status().as_u16())));
+            }
+            let body = Limited::new(response.into_body(), MAX_BYTES)
+                .collect()
+                .await;
+            let body = body.map_err(|_| {
+                failed(format!(
+                    "the answer broke off, or is longer than {MAX_BYTES} bytes"
+                ))
+            })?;
+            String::from_utf8(body.to_bytes().into())
+                .map_err(|_| failed("answered what is not UTF-8".to_owned()))
+        };
+        let set = match select(pin!(fetch), pin!(sleep(store.left()))).await {
+            Either::Left((set, _)) => set?,
+            Either::Right(_) => return Err(late(store)),
+        };
+        let document = Document { fetched_at, set };
+        self.adopt(&document)?;
+        Ok(document)
+    }
+
+    /// Writes to the store, after the response, what other instances should know.
+    fn share_later(
+        &self,
+        sealed: Option<Sealed>,
+        attempt: Option<Attempt>,
+        store: &Store,
+        request_id: &str,
+    ) {
+        let key = keys::jwks(&self.url);
+        let attempt_key = keys::jwks_attempt(&self.url);
+        let (store, request_id) = (store.renewed(), request_id.to_owned());
+        spawn(async move {
+            let written = store.in_time("keeping keys", async {
+                if let Some(sealed) = sealed {
+                    store::set_document(&key, &sealed).await?;
+                }
+                match attempt {
+                    Some(attempt) => store::set_document(&attempt_key, &attempt).await,
+                    None => Ok(()),
+                }
+            });
+            if let Err(error) = written.await {
+                log::background(&request_id, "keys not cached", &error);
+            }
+        });
+    }
+}
+
+impl Standing {
+    fn of(age: Duration, refresh_age: Duration, lifetime: Duration, failing: bool) -> Self {
+        if age < refresh_age {
+            return Self::Fresh;
+        }
+        if age < lifetime || (failing && age < lifetime + STALE) {
+            return Self::Due;
+        }
+        Self::Expired
+    }
+}
+
+fn attempted_within(pause: Duration, now: Timestamp) -> Option<Outcome> {
+    let attempt = state().attempt?;
+    (attempt.at.distance(now) < pause).then_some(attempt.outcome)
+}
+
+/// The failure of a fetch less than `pause` ago.
+fn failed_within(pause: Duration, now: Timestamp) -> Result<(), Error> {
+    match attempted_within(pause, now) {
+        None | Some(Outcome::Fetched) => Ok(()),
+        Some(Outcome::Failed) => Err(Error::Dependency(
+            "jwks_url: could not be read a moment ago".to_owned(),
+        )),
+        Some(Outcome::Late) => Err(Error::DependencyTimeout(
+            "jwks_url: did not answer a moment ago".to_owned(),
+        )),
+    }
+}
+
+fn late(store: &Store) -> Error {
+    Error::DependencyTimeout(format!(
+        "jwks_url: took longer than {} ms",
+        store.timeout().as_millis()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_serve_an_hour_past_their_lifetime_and_only_while_the_provider_fails() {
+        let minutes = |count: u64| Duration::from_secs(count * 60);
+        let standing = |age, failing| Standing::of(age, minutes(3), minutes(5), failing);
+        for failing in [false, true] {
+            assert_eq!(standing(minutes(0), failing), Standing::Fresh);
+            assert_eq!(standing(minutes(3), failing), Standing::Due);
+        }
+        assert_eq!(standing(minutes(5), false), Standing::Expired);
+        assert_eq!(standing(minutes(5), true), Standing::Due);
+        assert_eq!(standing(minutes(64), true), Standing::Due);
+        assert_eq!(standing(minutes(65), true), Standing::Expired);
+    }
+
+    #[test]
+    fn keys_come_over_https_or_from_this_machine_where_the_operator_allows_it() {
+        let accepted = |url: &str, insecure| Provider::new(url, PAUSE, insecure).is_ok();
+        for url in [
+            "https://issuer.example.com/jwks?tenant=a",
+            "https://10.0.0.1:8443/jwks",
+        ] {
+            assert!(accepted(url, false), "{url}");
+        }
+        for url in [
+            "http://localhost:9000/jwks",
+            "http://127.0.0.2/jwks",
+            "http://[::1]:1/jwks",
+        ] {
+            assert!(!accepted(url, false), "{url}");
+            assert!(accepted(url, true), "{url}");
+        }
+        for url in [
+            "",
+            "jwks",
+            "http://issuer.example.com/jwks",
+            "http://localhost.example.com/jwks",
+            "http://10.0.0.1/jwks",
+            "ftp://localhost/jwks",
+            "file:///jwks.json",
+            "data:application/json,{}",
+            "https://user:password@issuer.example.com/jwks",
+            "https://issuer.example.com/jwks#key",
+        ] {
+            assert!(!accepted(url, true), "{url}");
+        }
+    }
+}
