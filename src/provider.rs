@@ -296,7 +296,8 @@ impl Provider {
     ) -> Result<(), Error> {
         let before = state().published.as_ref().map(|published| published.id);
         let read = store.in_time("reading keys", async {
-            Ok(self.read_shared(config, request_id).await)
+            self.read_shared(config, request_id).await;
+            Ok(())
         });
         read.await?;
         let now = Timestamp::now();
@@ -351,10 +352,9 @@ impl Provider {
             store::get_document::<Attempt>(&attempt_key),
         )
         .await;
-        for error in [sealed.as_ref().err(), attempt.as_ref().err()] {
-            if let Some(error) = error {
-                log::background(request_id, "cached keys not read", error);
-            }
+        let failures = [sealed.as_ref().err(), attempt.as_ref().err()];
+        for error in failures.into_iter().flatten() {
+            log::background(request_id, "cached keys not read", error);
         }
         let document = sealed.ok().flatten().and_then(|sealed| {
             let json = config.secrets_key.open(&key, &sealed).ok()?;
