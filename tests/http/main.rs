@@ -24,6 +24,7 @@ mod cors;
 mod create;
 mod durability;
 mod errors;
+mod every_operation;
 mod faults;
 mod isolation;
 mod limit;

@@ -16,7 +16,7 @@ use super::{Application, PATIENCE, Server, contract};
 pub const URL: &str = "https://merchant.example.com/hooks/kadosei";
 
 /// A request that is not sent yet. Each has its own connection, so that tests share nothing.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Request {
     address: SocketAddr,
     method: String,
