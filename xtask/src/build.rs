@@ -15,7 +15,7 @@ pub const CARGO_ARGS: [&str; 6] = [
 ];
 
 /// Every instance's start and every deployment pays for the component's size.
-const MAX_BYTES: u64 = 1_500_000;
+const MAX_BYTES: u64 = 1_350_000;
 
 #[derive(clap::Args)]
 pub struct Args {}
