@@ -16,7 +16,6 @@
 
 mod support;
 
-mod applications;
 mod bodies;
 mod clients;
 mod concurrency;
@@ -25,9 +24,7 @@ mod cors;
 mod create;
 mod durability;
 mod errors;
-mod every_operation;
 mod faults;
-mod idempotency;
 mod isolation;
 mod limit;
 mod logs;
@@ -35,10 +32,6 @@ mod operations;
 mod paths;
 mod published_keys;
 mod rate_limit;
-mod rotation;
 mod secrets;
-mod test_delivery;
 mod tokens;
-mod tour;
 mod urls;
-mod webhooks;

@@ -1,16 +1,14 @@
-//! The project's commands: `cargo xtask up`, `build`, `token`, `test`, and
-//! `doctor`, `reindex`, `reencrypt` for a store.
+//! The project's commands: `cargo xtask up`, `build`, `token`, `test`.
 //!
 //! Each command has its own file; `project`, `keys` and the others beside them
 //! are what several commands share.
 
+mod bench;
 mod build;
 mod deny;
-mod doctor;
 mod imports;
 mod keys;
 mod project;
-mod reencrypt;
 mod runtime;
 mod spin;
 mod store;
@@ -43,12 +41,8 @@ enum Command {
     Test(test::Args),
     /// Check the dependencies' licences, versions, sources and security advisories
     Deny(deny::Args),
-    /// Read the whole store, report what is wrong with it, and on --fix put it right
-    Doctor(doctor::Args),
-    /// Rebuild the indexes from the documents
-    Reindex(doctor::ReindexArgs),
-    /// Write under secrets_key what is still encrypted with secrets_key_previous
-    Reencrypt(reencrypt::Args),
+    /// Compare the service's speed with that of a component that only makes its store operations
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -71,9 +65,7 @@ fn main() -> ExitCode {
         Command::Build(args) => build::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Test(args) => test::run(&args),
         Command::Deny(args) => deny::run(&args).map(|()| ExitCode::SUCCESS),
-        Command::Doctor(args) => doctor::run(&args),
-        Command::Reindex(args) => doctor::reindex(&args),
-        Command::Reencrypt(args) => reencrypt::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

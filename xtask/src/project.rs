@@ -35,6 +35,11 @@ pub fn local_runtime() -> PathBuf {
     root().join("target/debug/local-runtime")
 }
 
+/// The local runtime without debug assertions, for measurements.
+pub fn local_runtime_for_measurements() -> PathBuf {
+    root().join("target/benchmark/local-runtime")
+}
+
 /// Cargo at the root. Its output goes where `spin.toml` expects it, whatever
 /// the user's settings are.
 pub fn cargo() -> Command {
@@ -115,6 +120,14 @@ pub fn build_local_runtime() -> Result<()> {
     run(
         cargo().args(["build", "--package", "local-runtime"]),
         "building the local runtime",
+    )
+}
+
+/// Builds the local runtime without debug assertions.
+pub fn build_local_runtime_for_measurements() -> Result<()> {
+    run(
+        cargo().args(["build", "--profile=benchmark", "--package=local-runtime"]),
+        "building the local runtime for measurements",
     )
 }
 

@@ -24,21 +24,23 @@ pub enum Runtime {
     /// The program `spin`.
     Spin(PathBuf),
     /// The program `local-runtime`, built before it starts.
-    Local,
+    Local(PathBuf),
 }
 
 impl Runtime {
     /// The runtime of that choice, if it is there.
     pub fn find(choice: Choice) -> Result<Self> {
         match choice {
-            Choice::Local => Ok(Self::Local),
+            Choice::Local => Ok(Self::Local(project::local_runtime())),
             Choice::Spin => spin::find().map(Self::Spin),
-            Choice::Auto if project::on_path("spin").is_none() => Ok(Self::Local),
+            Choice::Auto if project::on_path("spin").is_none() => {
+                Ok(Self::Local(project::local_runtime()))
+            }
             Choice::Auto => Ok(match spin::find() {
                 Ok(spin) => Self::Spin(spin),
                 Err(why) => {
                     eprintln!("Using the local runtime: {why}");
-                    Self::Local
+                    Self::Local(project::local_runtime())
                 }
             }),
         }
@@ -48,27 +50,33 @@ impl Runtime {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Spin(_) => "Spin",
-            Self::Local => "the local runtime",
+            Self::Local(_) => "the local runtime",
         }
     }
 
-    /// The command that serves the component of `spin.toml`.
-    pub fn serve(&self, listen: SocketAddr, state_dir: &Path, pairs: &[String]) -> Command {
+    /// The command that serves the manifest's component.
+    pub fn serve(
+        &self,
+        manifest: &Path,
+        listen: SocketAddr,
+        state_dir: &Path,
+        pairs: &[String],
+    ) -> Command {
         let mut command = match self {
             Self::Spin(spin) => {
                 let mut command = Command::new(spin);
                 command.args(["up", "--from"]);
                 command
             }
-            Self::Local => {
-                let mut command = Command::new(project::local_runtime());
+            Self::Local(program) => {
+                let mut command = Command::new(program);
                 // Its standard input ends with this process, however that ends.
                 command.args(["--stop-with-stdin", "--manifest"]);
                 command
             }
         };
         command
-            .arg(project::root().join("spin.toml"))
+            .arg(manifest)
             .args(["--listen", &listen.to_string()])
             .arg("--state-dir")
             .arg(state_dir)
@@ -116,6 +124,7 @@ mod tests {
         let arguments = |runtime: Runtime| {
             runtime
                 .serve(
+                    Path::new("/spin.toml"),
                     SocketAddr::from(([127, 0, 0, 1], 1)),
                     Path::new("/state"),
                     &["a=b c".to_owned()],
@@ -125,7 +134,7 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let spin = arguments(Runtime::Spin("spin".into()));
-        let local = arguments(Runtime::Local);
+        let local = arguments(Runtime::Local("local-runtime".into()));
         assert_eq!(spin[..2], ["up", "--from"]);
         assert_eq!(spin[2..], local[2..]);
         assert_eq!(

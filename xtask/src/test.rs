@@ -26,7 +26,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     project::manifest()?;
     let runtime_config = args.runtime_config.as_deref().map(readable).transpose()?;
     let runtime = Runtime::find(args.runtime)?;
-    if runtime_config.is_some() && matches!(runtime, Runtime::Local) {
+    if runtime_config.is_some() && matches!(runtime, Runtime::Local(_)) {
         bail!("--runtime-config is for Spin: add --runtime spin, or leave it out");
     }
 
@@ -43,7 +43,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             "WEBHOOKS_RUNTIME",
             match runtime {
                 Runtime::Spin(_) => "spin",
-                Runtime::Local => "local",
+                Runtime::Local(_) => "local",
             },
         )
         .stdout(Stdio::piped());

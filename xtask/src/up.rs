@@ -65,14 +65,19 @@ pub fn run(args: Args) -> Result<ExitCode> {
 
     build::component()?;
     build::check()?;
-    if matches!(runtime, Runtime::Local) {
+    if matches!(runtime, Runtime::Local(_)) {
         project::build_local_runtime()?;
     }
 
     let mut pairs = args.key_value;
     let merchant = demo(&state_dir, &mut pairs);
 
-    let mut command = runtime.serve(args.listen, &state_dir, &pairs);
+    let mut command = runtime.serve(
+        &project::root().join("spin.toml"),
+        args.listen,
+        &state_dir,
+        &pairs,
+    );
     let jwks = std::env::var("SPIN_VARIABLE_JWKS").ok();
     if jwks.is_none() {
         command.env("SPIN_VARIABLE_JWKS", keys.jwks());

@@ -1,0 +1,818 @@
+//! `cargo xtask bench`: the service beside a component that does nothing but the same store
+//! operations, on one runtime in one run, under one load.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use base64ct::{Base64, Base64UrlUnpadded, Encoding};
+use jwt_compact::alg::{Ed25519, Es256, Hs256, Hs256Key, Rsa};
+use jwt_compact::jwk::JsonWebKey;
+use jwt_compact::{Algorithm, AlgorithmSignature};
+use rusqlite::Connection;
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::{Value, json};
+
+use crate::runtime::{Choice, Runtime};
+use crate::{build, project, store};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// What serves both components
+    #[arg(long, value_enum, default_value = "local")]
+    runtime: Choice,
+    /// Fewer and shorter runs: for a first look, not for numbers to quote
+    #[arg(long)]
+    quick: bool,
+    /// Write docs/performance.md, or with Spin docs/performance-spin.md
+    #[arg(long)]
+    write: bool,
+}
+
+/// How many applications without webhooks a store has, for creates and reads to be spread over.
+const SMALL: usize = 1000;
+
+/// How many applications have [`FULL`] webhooks.
+const LARGE: usize = 100;
+
+/// The webhooks of a large application: the default limit.
+const FULL: usize = 50;
+
+/// The connections of the load generator.
+const CONNECTIONS: usize = 32;
+
+/// How often the first response of a fresh instance is timed.
+const FIRST_RESPONSES: usize = 15;
+
+/// How long both runtimes keep an instance without work, and a bit.
+const IDLE: Duration = Duration::from_millis(1300);
+
+pub fn run(args: &Args) -> Result<()> {
+    project::manifest()?;
+    let mut runtime = Runtime::find(args.runtime)?;
+    if project::on_path("wrk").is_none() {
+        bail!("wrk, the load generator, is not on PATH: install it (Debian: apt-get install wrk)");
+    }
+    build::component()?;
+    let bytes = build::check()?;
+    project::run(
+        project::cargo().args([
+            "build",
+            "--release",
+            "--target",
+            project::WASM_TARGET,
+            "--package",
+            "do-nothing",
+        ]),
+        "building the do-nothing component",
+    )?;
+    if let Runtime::Local(program) = &mut runtime {
+        project::build_local_runtime_for_measurements()?;
+        *program = project::local_runtime_for_measurements();
+    }
+
+    let bench = Bench {
+        runs: if args.quick { 3 } else { 5 },
+        seconds: if args.quick { 1 } else { 2 },
+        tokens: Tokens::sign()?,
+        runtime,
+    };
+    let mut report = bench.introduction(bytes);
+    let few = Pair::start(&bench, "few", SMALL)?;
+    report += &bench.main_table(&few)?;
+    report += &bench.first_responses(&few)?;
+    report += &bench.memory(&few)?;
+    report += &bench.webhooks(&few)?;
+    drop(few);
+    report += &bench.applications(if args.quick { 10_000 } else { 100_000 })?;
+    print!("\n{report}");
+    if args.write {
+        let name = match bench.runtime {
+            Runtime::Local(_) => "performance.md",
+            Runtime::Spin(_) => "performance-spin.md",
+        };
+        let path = project::root().join("docs").join(name);
+        fs::create_dir_all(project::root().join("docs"))?;
+        fs::write(&path, &report).with_context(|| format!("cannot write {}", path.display()))?;
+        println!("\nWritten to {}", path.display());
+    }
+    Ok(())
+}
+
+struct Bench {
+    runtime: Runtime,
+    runs: usize,
+    seconds: u64,
+    tokens: Tokens,
+}
+
+/// Which component answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Baseline {
+    /// After the same store operations.
+    SameOperations,
+    /// Without any.
+    AtOnce,
+}
+
+/// One kind of request.
+struct Case {
+    name: String,
+    method: &'static str,
+    /// Below `/api/v1/applications/`, with Lua's `n` for a random number.
+    path: String,
+    /// How many applications the random number chooses among.
+    among: usize,
+    token: String,
+    body: Option<&'static str>,
+    status: u16,
+    baseline: Baseline,
+    /// The throughput to reach, as a part of the baseline's.
+    target: Option<f64>,
+}
+
+const BODY: &str = r#"{"url":"https://merchant.example.com/hooks/kadosei"}"#;
+
+impl Bench {
+    fn create(&self, algorithm: &str, path: &str, among: usize, target: Option<f64>) -> Case {
+        Case {
+            name: format!("create, {algorithm}"),
+            method: "POST",
+            path: path.to_owned(),
+            among,
+            token: self.tokens.of(algorithm).to_owned(),
+            body: Some(BODY),
+            status: 201,
+            baseline: Baseline::SameOperations,
+            target,
+        }
+    }
+
+    fn get(&self, name: &str, path: &str, among: usize) -> Case {
+        Case {
+            name: name.to_owned(),
+            method: "GET",
+            path: path.to_owned(),
+            among,
+            token: self.tokens.of("HS256").to_owned(),
+            body: None,
+            status: 200,
+            baseline: Baseline::SameOperations,
+            target: None,
+        }
+    }
+
+    fn cases(&self) -> Vec<Case> {
+        let small = "small-%d/webhooks";
+        let mut cases = vec![
+            self.create("HS256", small, SMALL, Some(0.85)),
+            self.create("EdDSA", small, SMALL, Some(0.75)),
+            self.create("ES256", small, SMALL, Some(0.6)),
+            self.create("RS256", small, SMALL, Some(0.6)),
+            Case {
+                name: format!("create in an application with {FULL} and more, HS256"),
+                ..self.create("HS256", "large-%d/webhooks", LARGE, None)
+            },
+            self.get("read", &format!("large-%d/webhooks/{}", id(0)), LARGE),
+            self.get("list of 50", "listed-%d/webhooks?limit=50", LARGE),
+            Case {
+                status: 400,
+                body: Some(r#"{"url":"http://10.0.0.1/","subscribedEvents":[]}"#),
+                name: "invalid body".to_owned(),
+                baseline: Baseline::AtOnce,
+                ..self.create("HS256", small, SMALL, None)
+            },
+            Case {
+                status: 401,
+                token: "not.a.token".to_owned(),
+                name: "refused: no JWT".to_owned(),
+                baseline: Baseline::AtOnce,
+                target: Some(0.8),
+                ..self.create("HS256", small, SMALL, None)
+            },
+        ];
+        for algorithm in ["HS256", "EdDSA", "ES256", "RS256"] {
+            let mut token = self.tokens.of(algorithm).to_owned();
+            forge(&mut token);
+            cases.push(Case {
+                status: 401,
+                token,
+                name: format!("refused: forged {algorithm} signature"),
+                baseline: Baseline::AtOnce,
+                target: Some(0.8),
+                ..self.create(algorithm, small, SMALL, None)
+            });
+        }
+        cases
+    }
+
+    fn introduction(&self, bytes: u64) -> String {
+        format!(
+            "# Performance\n\n\
+             Made by `cargo xtask bench{}`. Both components are built as they are released and \
+             served side by side by {}; `wrk` sends each the same requests over {CONNECTIONS} \
+             connections, in turns, {} runs of {} s each. The do-nothing component (`bench/`) \
+             makes the same store operations of the same sizes, checks nothing and answers as \
+             many bytes; where it says *at once*, it answers without the store. What stands here \
+             are medians; a ratio is the median of the ratios of runs that followed each other. \
+             Absolute numbers are of a machine with {} cores that the load generator shares, and \
+             of a store on SQLite: only ratios carry over.\n\n\
+             The component has {bytes} bytes.\n\n",
+            match self.runtime {
+                Runtime::Spin(_) => " --runtime spin",
+                Runtime::Local(_) => "",
+            },
+            self.runtime.name(),
+            self.runs,
+            self.seconds,
+            std::thread::available_parallelism().map_or(1, usize::from),
+        )
+    }
+
+    fn main_table(&self, pair: &Pair) -> Result<String> {
+        let mut text = String::from(
+            "| request | requests/s | of the do-nothing one's | target | median | its median | \
+             99 % | its 99 % |\n|---|---|---|---|---|---|---|---|\n",
+        );
+        for case in self.cases() {
+            let compared = self.compare(&case, pair)?;
+            let ms = |us: f64| format!("{:.1} ms", us / 1000.0);
+            let _ = writeln!(
+                text,
+                "| {}{} | {:.0} | **{:.2}** | {} | {} | {} | {} | {} |",
+                case.name,
+                match case.baseline {
+                    Baseline::SameOperations => "",
+                    Baseline::AtOnce => " (*at once*)",
+                },
+                compared.service.per_second,
+                compared.ratio,
+                match case.target {
+                    Some(target) if compared.ratio >= target => format!("{target}: met"),
+                    Some(target) => format!("{target}: missed"),
+                    None => String::new(),
+                },
+                ms(compared.service.median_us),
+                ms(compared.nothing.median_us),
+                ms(compared.service.p99_us),
+                ms(compared.nothing.p99_us),
+            );
+        }
+        text.push('\n');
+        Ok(text)
+    }
+
+    fn compare(&self, case: &Case, pair: &Pair) -> Result<Compared> {
+        let mut service = Vec::new();
+        let mut nothing = Vec::new();
+        for _ in 0..self.runs {
+            service.push(self.load(case, pair.service.address, true)?);
+            nothing.push(self.load(case, pair.nothing.address, false)?);
+        }
+        let ratios = service.iter().zip(&nothing);
+        let compared = Compared {
+            ratio: median(ratios.map(|(s, n)| s.per_second / n.per_second)),
+            service: Load::median(&service),
+            nothing: Load::median(&nothing),
+        };
+        eprintln!("{}: {:.2}", case.name, compared.ratio);
+        Ok(compared)
+    }
+
+    /// Runs the load generator once.
+    fn load(&self, case: &Case, address: SocketAddr, service: bool) -> Result<Load> {
+        let prefix = match case.baseline {
+            Baseline::AtOnce if !service => "/at-once",
+            _ => "",
+        };
+        let body = case
+            .body
+            .map_or("nil".to_owned(), |body| format!("[[{body}]]"));
+        let script = format!(
+            "math.randomseed(os.time())\n\
+             local headers = {{[\"Authorization\"] = \"Bearer {}\", \
+             [\"Content-Type\"] = \"application/json\"}}\n\
+             request = function()\n  local path = string.format(\"{prefix}/api/v1/applications/{}\", \
+             math.random(0, {}))\n  return wrk.format(\"{}\", path, headers, {body})\nend\n\
+             done = function(s, l)\n  local e = s.errors\n  io.write(string.format(\
+             \"RESULT %d %d %d %d %d %d\\n\", s.requests, s.duration, l:percentile(50), \
+             l:percentile(99), e.status, e.connect + e.read + e.write + e.timeout))\nend\n",
+            case.token,
+            case.path,
+            case.among - 1,
+            case.method,
+        );
+        let file = directory().join("load.lua");
+        fs::write(&file, script)?;
+        let output = project::output_of(
+            Command::new("wrk")
+                .args(["-t1", "-c", &CONNECTIONS.to_string()])
+                .arg(format!("-d{}s", self.seconds))
+                .arg("-s")
+                .arg(&file)
+                .arg(format!("http://{address}/")),
+        )
+        .context("wrk failed")?;
+        let numbers: Vec<f64> = output
+            .lines()
+            .find_map(|line| line.strip_prefix("RESULT "))
+            .context("wrk told no result")?
+            .split(' ')
+            .filter_map(|number| number.parse().ok())
+            .collect();
+        let [requests, duration_us, median_us, p99_us, refused, broken] = numbers[..] else {
+            bail!("wrk told {output}");
+        };
+        let expected = if service && case.status >= 400 {
+            requests
+        } else {
+            0.0
+        };
+        if broken > 0.0 || requests < 1.0 || refused != expected {
+            bail!(
+                "{}: of {requests} requests {refused} were refused, and {expected} should have \
+                 been; {broken} had no answer",
+                case.name
+            );
+        }
+        Ok(Load {
+            per_second: requests / duration_us * 1e6,
+            median_us,
+            p99_us,
+        })
+    }
+
+    fn first_responses(&self, pair: &Pair) -> Result<String> {
+        let case = self.get("read", &format!("large-%d/webhooks/{}", id(0)), LARGE);
+        let request = format!(
+            "GET /api/v1/applications/large-0/webhooks/{} HTTP/1.1\r\nHost: bench\r\n\
+             Authorization: Bearer {}\r\nConnection: close\r\n\r\n",
+            id(0),
+            case.token
+        );
+        let mut service = Vec::new();
+        let mut nothing = Vec::new();
+        for _ in 0..if self.runs < 5 { 5 } else { FIRST_RESPONSES } {
+            std::thread::sleep(IDLE);
+            service.push(time(pair.service.address, &request)?);
+            nothing.push(time(pair.nothing.address, &request)?);
+        }
+        let (service, nothing) = (median(service), median(nothing));
+        Ok(format!(
+            "## A fresh instance\n\nThe first response of a fresh instance, a read with a new \
+             token: {:.2} ms, the do-nothing component's {:.2} ms; **{:.2}** times as long \
+             (target 1.5: {}).\n\n",
+            service * 1e3,
+            nothing * 1e3,
+            service / nothing,
+            if service / nothing <= 1.5 {
+                "met"
+            } else {
+                "missed"
+            },
+        ))
+    }
+
+    /// The memory of instances, as the growth of the runtime's while it has many.
+    fn memory(&self, pair: &Pair) -> Result<String> {
+        let case = self.get("read", &format!("large-%d/webhooks/{}", id(0)), LARGE);
+        let mut grown = Vec::new();
+        for (server, service) in [(&pair.service, true), (&pair.nothing, false)] {
+            let Some(control) = server.control else {
+                return Ok(String::new());
+            };
+            std::thread::sleep(IDLE);
+            let before = server.resident_kib()?;
+            let mut best = 0.0_f64;
+            std::thread::scope(|scope| -> Result<()> {
+                let load = scope.spawn(|| self.load(&case, server.address, service));
+                while !load.is_finished() {
+                    std::thread::sleep(Duration::from_millis(100));
+                    let live = live_instances(control)?;
+                    if live > 0 {
+                        let each = (server.resident_kib()? - before) / live as f64;
+                        best = best.max(each);
+                    }
+                }
+                load.join()
+                    .map_err(|_| anyhow::anyhow!("the load panicked"))?
+                    .map(drop)
+            })?;
+            grown.push(best);
+        }
+        Ok(format!(
+            "## Memory\n\nUnder load the runtime's memory grows by {:.0} KiB per instance at \
+             most; with the do-nothing component by {:.0} KiB.\n\n",
+            grown[0], grown[1]
+        ))
+    }
+
+    fn webhooks(&self, pair: &Pair) -> Result<String> {
+        let mut text = format!(
+            "## From 1 to {FULL} webhooks in an application\n\n| request | with 1 | with {FULL} | \
+             of the do-nothing one's, with 1 | with {FULL} |\n|---|---|---|---|---|\n"
+        );
+        for (name, path) in [
+            ("read", format!("webhooks/{}", id(0))),
+            ("list", "webhooks?limit=50".to_owned()),
+        ] {
+            let with = |kind: &str| {
+                let path = format!("{kind}-%d/{path}");
+                self.compare(&self.get(&format!("{name}, {kind}"), &path, LARGE), pair)
+            };
+            let (one, full) = (with("one")?, with("listed")?);
+            let _ = writeln!(
+                text,
+                "| {name} | {:.0}/s | {:.0}/s | {:.2} | {:.2} |",
+                one.service.per_second, full.service.per_second, one.ratio, full.ratio
+            );
+        }
+        text.push('\n');
+        Ok(text)
+    }
+
+    fn applications(&self, many: usize) -> Result<String> {
+        let few = Pair::start(self, "ten", 10)?;
+        let lots = Pair::start(self, "many", many)?;
+        let mut text = format!(
+            "## From 10 to {many} applications\n\n| request | requests/s with 10 | with {many} | \
+             ratio | the do-nothing one's ratio |\n|---|---|---|---|---|\n"
+        );
+        let cases = |among: usize| {
+            [
+                Case {
+                    name: format!("create, {among} applications"),
+                    ..self.create("HS256", "small-%d/webhooks", among, None)
+                },
+                self.get(
+                    &format!("read, {among} applications"),
+                    &format!("small-%d/webhooks/{}", id(0)),
+                    among,
+                ),
+            ]
+        };
+        for (a, b) in cases(10).into_iter().zip(cases(many)) {
+            let (mut service, mut nothing) = (Vec::new(), Vec::new());
+            let (mut loads_few, mut loads_many) = (Vec::new(), Vec::new());
+            for _ in 0..self.runs {
+                let (x, y) = (
+                    self.load(&a, few.service.address, true)?,
+                    self.load(&b, lots.service.address, true)?,
+                );
+                service.push(y.per_second / x.per_second);
+                loads_few.push(x);
+                loads_many.push(y);
+                let (x, y) = (
+                    self.load(&a, few.nothing.address, false)?,
+                    self.load(&b, lots.nothing.address, false)?,
+                );
+                nothing.push(y.per_second / x.per_second);
+            }
+            let _ = writeln!(
+                text,
+                "| {} | {:.0} | {:.0} | {:.2} | {:.2} |",
+                a.name.split(',').next().unwrap_or_default(),
+                Load::median(&loads_few).per_second,
+                Load::median(&loads_many).per_second,
+                median(service),
+                median(nothing),
+            );
+        }
+        text.push('\n');
+        Ok(text)
+    }
+}
+
+/// What the load generator measured.
+struct Load {
+    per_second: f64,
+    median_us: f64,
+    p99_us: f64,
+}
+
+impl Load {
+    fn median(loads: &[Self]) -> Self {
+        Self {
+            per_second: median(loads.iter().map(|load| load.per_second)),
+            median_us: median(loads.iter().map(|load| load.median_us)),
+            p99_us: median(loads.iter().map(|load| load.p99_us)),
+        }
+    }
+}
+
+struct Compared {
+    service: Load,
+    nothing: Load,
+    ratio: f64,
+}
+
+fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => f64::NAN,
+        count if count % 2 == 1 => values[count / 2],
+        count => f64::midpoint(values[count / 2 - 1], values[count / 2]),
+    }
+}
+
+/// How long a request takes on a connection of its own, in seconds.
+fn time(address: SocketAddr, request: &str) -> Result<f64> {
+    let started = Instant::now();
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let took = started.elapsed().as_secs_f64();
+    if !answer.starts_with("HTTP/1.1 200") {
+        bail!("a read was answered {answer}");
+    }
+    Ok(took)
+}
+
+fn live_instances(control: SocketAddr) -> Result<u64> {
+    let mut stream = TcpStream::connect(control)?;
+    stream.write_all(b"GET /stats HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (_, body) = answer.split_once("\r\n\r\n").context("no stats")?;
+    let stats: Value = serde_json::from_str(body)?;
+    stats["liveInstances"]
+        .as_u64()
+        .context("no count of instances")
+}
+
+/// Both components, each with a store of its own with the same content.
+struct Pair {
+    service: Server,
+    nothing: Server,
+}
+
+impl Pair {
+    fn start(bench: &Bench, name: &str, applications: usize) -> Result<Self> {
+        let start = |component: &str, manifest: PathBuf| {
+            let state = directory().join(format!("{name}-{component}"));
+            if state.exists() {
+                fs::remove_dir_all(&state)?;
+            }
+            fs::create_dir_all(&state)?;
+            seed(&state, applications)?;
+            Server::start(bench, &manifest, &state)
+        };
+        Ok(Self {
+            service: start("service", project::root().join("spin.toml"))?,
+            nothing: start("nothing", project::root().join("bench/spin.toml"))?,
+        })
+    }
+}
+
+fn directory() -> PathBuf {
+    project::root().join("target/bench")
+}
+
+/// The id of an application's `number`th seeded webhook.
+fn id(number: usize) -> String {
+    format!("8a1c2f9e-0000-4000-8000-{number:012}")
+}
+
+/// Fills a store: `applications` with one webhook, then those that other cases need.
+fn seed(state: &Path, applications: usize) -> Result<()> {
+    let mut connection = Connection::open(state.join(store::FILE))?;
+    connection.execute_batch(
+        "CREATE TABLE spin_key_value (store TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT \
+         NULL, PRIMARY KEY (store, key))",
+    )?;
+    let transaction = connection.transaction()?;
+    {
+        let mut insert =
+            transaction.prepare("INSERT INTO spin_key_value VALUES ('default', ?1, ?2)")?;
+        let mut application = |name: String, webhooks: usize| -> Result<()> {
+            let owner = json!({"merchantId": MERCHANT}).to_string();
+            insert.execute((format!("application/{name}"), owner.as_bytes()))?;
+            let ids: Vec<String> = (0..webhooks).map(id).collect();
+            for (number, id) in ids.iter().enumerate() {
+                let document = json!({
+                    "v": 1, "id": id, "applicationId": name,
+                    "url": "https://merchant.example.com/hooks/kadosei", "isActive": true,
+                    "subscribedEvents": ["session.completed", "session.expired"],
+                    "secret": {"fingerprint": "whsec_****a3f2", "sealed": "0".repeat(128)},
+                    "createdAt": format!("2026-01-15T08:00:{:02}.000Z", number % 60),
+                });
+                let document = document.to_string();
+                insert.execute((format!("webhook/{name}/{id}"), document.as_bytes()))?;
+            }
+            let ids = json!(ids).to_string();
+            insert.execute((format!("webhooks/{name}"), ids.as_bytes()))?;
+            Ok(())
+        };
+        for number in 0..applications {
+            application(format!("small-{number}"), 1)?;
+        }
+        for number in 0..LARGE {
+            application(format!("one-{number}"), 1)?;
+            application(format!("large-{number}"), FULL)?;
+            application(format!("listed-{number}"), FULL)?;
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// A component that is served. Ends when this is dropped.
+struct Server {
+    child: Child,
+    address: SocketAddr,
+    control: Option<SocketAddr>,
+}
+
+impl Server {
+    fn start(bench: &Bench, manifest: &Path, state: &Path) -> Result<Self> {
+        let address = free_address()?;
+        let mut command = bench.runtime.serve(manifest, address, state, &[]);
+        let control = match bench.runtime {
+            Runtime::Local(_) => Some(free_address()?),
+            Runtime::Spin(_) => None,
+        };
+        if let Some(control) = control {
+            command.args(["--control", &control.to_string()]);
+        }
+        // Both say on standard output that they serve, and then one line per request.
+        let log = state.join("log");
+        let mut child = command
+            .env("SPIN_VARIABLE_JWKS", &bench.tokens.jwks)
+            .env("SPIN_VARIABLE_SECRETS_KEY", Base64::encode_string(&[7; 32]))
+            .env("SPIN_VARIABLE_MAX_WEBHOOKS_PER_APPLICATION", "10000")
+            .env("SPIN_VARIABLE_MAX_CHANGES_PER_MINUTE", "0")
+            .env("SPIN_VARIABLE_STORE_TIMEOUT_MS", "20000")
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(&log)?)
+            .spawn()
+            .context("the runtime does not start")?;
+        let mut lines = BufReader::new(child.stdout.take().context("no output")?);
+        let server = Self {
+            child,
+            address,
+            control,
+        };
+        let mut line = String::new();
+        while !line.contains("Serving") {
+            line.clear();
+            if lines.read_line(&mut line)? == 0 {
+                bail!("the runtime ended: {}", fs::read_to_string(&log)?);
+            }
+        }
+        std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
+        for _ in 0..100 {
+            if TcpStream::connect(address).is_ok() {
+                return Ok(server);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        bail!("the runtime does not listen on {address}")
+    }
+
+    fn resident_kib(&self) -> Result<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS"));
+        line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok())
+            .context("no VmRSS")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            // A group that is gone needs no signal.
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+        let _ = self.child.wait();
+    }
+}
+
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+const MERCHANT: &str = "merchant-of-the-benchmark";
+
+/// The key set, and a token by each algorithm.
+struct Tokens {
+    jwks: String,
+    tokens: Vec<(&'static str, String)>,
+}
+
+impl Tokens {
+    /// Signs with the keys that the tests use: RSA keys take long to make.
+    fn sign() -> Result<Self> {
+        let file = project::root().join("tests/http/support/test-keys.json");
+        let keys: Value = serde_json::from_slice(&fs::read(file)?)?;
+        let mut jwks = Vec::new();
+        let mut tokens = Vec::new();
+        for (algorithm, name) in [
+            ("HS256", "hs256"),
+            ("EdDSA", "eddsa"),
+            ("ES256", "es256"),
+            ("RS256", "rs256"),
+        ] {
+            let jwk = &keys["keys"][name];
+            tokens.push((algorithm, token(algorithm, jwk)?));
+            let mut public = jwk.as_object().cloned().unwrap_or_default();
+            for private in ["d", "p", "q", "dp", "dq", "qi"] {
+                public.remove(private);
+            }
+            jwks.push(Value::Object(public));
+        }
+        Ok(Self {
+            jwks: json!({ "keys": jwks }).to_string(),
+            tokens,
+        })
+    }
+
+    fn of(&self, algorithm: &str) -> &str {
+        let mut tokens = self.tokens.iter();
+        tokens
+            .find(|(name, _)| *name == algorithm)
+            .map_or("", |(_, token)| token)
+    }
+}
+
+/// A token of [`MERCHANT`] that is valid for a day.
+fn token(algorithm: &str, jwk: &Value) -> Result<String> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let header = json!({"typ": "JWT", "alg": algorithm, "kid": jwk["kid"]}).to_string();
+    let claims = json!({"sub": MERCHANT, "iat": now, "exp": now + 24 * 60 * 60}).to_string();
+    let message = format!(
+        "{}.{}",
+        Base64UrlUnpadded::encode_string(header.as_bytes()),
+        Base64UrlUnpadded::encode_string(claims.as_bytes())
+    );
+    let jwk: JsonWebKey<'_> = serde_json::from_value(jwk.clone())?;
+    let signature = match &jwk {
+        JsonWebKey::Symmetric { secret } => {
+            let key = Hs256Key::new(AsRef::<[u8]>::as_ref(secret));
+            Hs256.sign(&key, message.as_bytes()).as_bytes().into_owned()
+        }
+        JsonWebKey::Rsa { .. } => {
+            let key = <Rsa as Algorithm>::SigningKey::try_from(&jwk)?;
+            let signature = Rsa::rs256().sign(&key, message.as_bytes());
+            signature.as_bytes().into_owned()
+        }
+        JsonWebKey::EllipticCurve { .. } => {
+            let key = <Es256 as Algorithm>::SigningKey::try_from(&jwk)?;
+            Es256.sign(&key, message.as_bytes()).as_bytes().into_owned()
+        }
+        _ => {
+            let key = <Ed25519 as Algorithm>::SigningKey::try_from(&jwk)?;
+            Ed25519
+                .sign(&key, message.as_bytes())
+                .as_bytes()
+                .into_owned()
+        }
+    };
+    Ok(format!(
+        "{message}.{}",
+        Base64UrlUnpadded::encode_string(&signature)
+    ))
+}
+
+/// Makes the token's signature wrong in a bit, so that all of it must be computed to see it.
+fn forge(token: &mut String) {
+    let middle = token
+        .rfind('.')
+        .map_or(0, |dot| dot + (token.len() - dot) / 2);
+    let other = if token[middle..].starts_with('A') {
+        "B"
+    } else {
+        "A"
+    };
+    token.replace_range(middle..=middle, other);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians() {
+        assert_eq!(median([3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median([4.0, 1.0, 2.0, 3.0]), 2.5);
+    }
+
+    #[test]
+    fn a_forged_token_differs_in_its_signature_only() {
+        let mut token = "header.claims.signature".to_owned();
+        forge(&mut token);
+        assert_eq!(token.len(), "header.claims.signature".len());
+        assert!(token.starts_with("header.claims.") && !token.ends_with("signature"));
+    }
+}
