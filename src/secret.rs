@@ -139,6 +139,18 @@ impl SecretsKey {
         Sealed(Base64::encode_string(&sealed))
     }
 
+    /// Encrypts anew what was encrypted with the previous key; `None` for what is under this one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    pub fn renew(&self, context: &str, sealed: &Sealed) -> Result<Option<Sealed>, CannotOpen> {
+        let plain = self.open(context, sealed)?;
+        let own = Base64::decode_vec(&sealed.0)
+            .is_ok_and(|bytes| bytes.get(1..=KEY_ID_BYTES) == Some(&self.id));
+        Ok((!own).then(|| self.seal(context, &plain)))
+    }
+
     /// Encrypts a webhook's signing secret.
     pub fn seal_secret(&self, webhook: &str, secret: &SigningSecret) -> Sealed {
         self.seal(webhook, &secret.0)
@@ -244,6 +256,18 @@ mod tests {
             key(3).with_previous(Some(key(2))).open("w", &old),
             Err(CannotOpen)
         );
+    }
+
+    #[test]
+    fn what_is_under_the_previous_key_is_renewed_and_nothing_else() {
+        let secret = SigningSecret::generate();
+        let old = key(1).seal_secret("w", &secret);
+        let rotated = key(2).with_previous(Some(key(1)));
+        let new = rotated.renew("w", &old).unwrap().unwrap();
+        assert_eq!(key(2).open_secret("w", &new), Ok(secret));
+        assert_eq!(rotated.renew("w", &new), Ok(None));
+        assert_eq!(rotated.renew("v", &old), Err(CannotOpen));
+        assert_eq!(key(3).renew("w", &old), Err(CannotOpen));
     }
 
     #[test]

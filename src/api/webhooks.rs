@@ -158,7 +158,9 @@ pub async fn create(
         .in_time("creating a webhook", async {
             // The webhook before the index: an id in the index always had a webhook.
             store::set_document(&document, &webhook.created).await?;
-            try_join(index.add(&id), used.keep(&kept, config, now)).await
+            index.add(&id).await?;
+            // The record last: who is told the webhook by a repeat finds it in the list too.
+            used.keep(&kept, config, now).await
         })
         .await;
     if let Err(error) = written {

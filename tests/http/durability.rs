@@ -42,48 +42,70 @@ async fn every_201_survives_kill_9() {
     }
 }
 
+/// Again and again: load, `kill -9` in the middle of it, a new start on the same store.
 #[tokio::test]
-async fn every_201_survives_kill_9_in_the_middle_of_a_burst() {
+async fn every_201_survives_kill_9_in_a_loop_under_load() {
+    const ROUNDS: usize = 6;
+
     local_runtime_only!();
-    let api = Setup::new()
+    let mut setup = Setup::new()
         .variable("store_timeout_ms", "20000")
-        .variable("max_webhooks_per_application", "1000")
-        .start();
-    let application = api.application();
-    let clients: Vec<_> = (0..8)
-        .map(|_| {
-            let request = api.create(&application);
-            tokio::spawn(async move {
-                let mut told = Vec::new();
-                // Until the server is gone.
-                while let Ok(response) = request.clone().send_unchecked().await {
-                    assert_eq!(response.status, 201, "{}", response.text);
-                    told.push(
-                        response.json()["id"]
-                            .as_str()
-                            .unwrap_or_default()
-                            .to_owned(),
-                    );
-                }
-                told
-            })
-        })
-        .collect();
-    poll("some creates", PATIENCE, || {
-        (api.store().webhooks(&application).len() >= 30).then_some(())
-    })
-    .await;
-    let setup = api.kill();
+        .variable("max_changes_per_minute", "0")
+        .variable("max_webhooks_per_application", "1000");
+    let mut application = None;
     let mut told = BTreeSet::new();
-    for client in clients {
-        told.extend(client.await.expect("a client"));
+    for round in 1..=ROUNDS {
+        let api = setup.start();
+        let application = application.get_or_insert_with(|| api.application()).clone();
+        let before = api.store().webhooks(&application).len();
+        let clients: Vec<_> = (0..8)
+            .map(|_| {
+                let request = api.create(&application);
+                tokio::spawn(async move {
+                    let mut told = Vec::new();
+                    // Until the server is gone.
+                    while let Ok(response) = request.clone().send_unchecked().await {
+                        assert_eq!(response.status, 201, "{}", response.text);
+                        let id = &response.json()["id"];
+                        told.push(id.as_str().expect("an id").to_owned());
+                    }
+                    told
+                })
+            })
+            .collect();
+        poll("some creates", PATIENCE, || {
+            (api.store().webhooks(&application).len() >= before + 30).then_some(())
+        })
+        .await;
+        setup = api.kill();
+        let told_before = told.len();
+        for client in clients {
+            told.extend(client.await.expect("a client"));
+        }
+        let new = told.len() - told_before;
+        assert!(new >= 20, "round {round}: {new} were told");
     }
-    assert!(told.len() >= 20, "{} were told", told.len());
 
     let api = setup.start();
+    let application = application.expect("a round");
     let stored: BTreeSet<String> = api.store().webhooks(&application).into_iter().collect();
     let lost: Vec<&String> = told.difference(&stored).collect();
     assert!(lost.is_empty(), "lost: {lost:?}");
+    for key in api.store().keys("") {
+        let document = api.store().get(&key).expect("it was listed");
+        let read: Result<serde_json::Value, _> = serde_json::from_slice(&document);
+        assert!(
+            read.is_ok(),
+            "{key}: {}",
+            String::from_utf8_lossy(&document)
+        );
+    }
+    for id in &stored {
+        api.request("GET", &format!("{}/{id}", application.path()))
+            .token(&application.token())
+            .expect(200)
+            .await;
+    }
     api.create(&application).expect(201).await;
 }
 

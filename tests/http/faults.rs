@@ -416,6 +416,106 @@ async fn a_request_that_waits_for_the_store_holds_up_nobody() {
     fault.end();
 }
 
+/// Hanging, failing, and by turns failing and not: each of 512 clients gets an answer that is
+/// documented, and nothing has to be restarted.
+#[tokio::test]
+async fn a_store_in_trouble_with_512_connections_ends_in_documented_answers() {
+    const CONNECTIONS: usize = 512;
+
+    local_runtime_only!();
+    let api = Setup::new()
+        .variable("store_timeout_ms", "1000")
+        .variable("max_changes_per_minute", "0")
+        .variable("max_webhooks_per_application", "5000")
+        .start();
+    let application = api.application();
+    poll_until_created(&api, &application).await;
+    let flood = async |allowed: &[u16]| {
+        let clients: Vec<_> = (0..CONNECTIONS)
+            .map(|_| {
+                let request = api.create(&application);
+                tokio::spawn(request.send())
+            })
+            .collect();
+        let mut refused = 0;
+        for client in clients {
+            let response = client.await.expect("a documented answer");
+            assert!(allowed.contains(&response.status), "{}", response.text);
+            refused += usize::from(response.status != 201);
+        }
+        refused
+    };
+
+    let hang = Fault::hang("*").on(application.id.as_str()).inject(&api);
+    assert_eq!(flood(&[504]).await, CONNECTIONS);
+    hang.end();
+    poll_until_created(&api, &application).await;
+
+    let error = Fault::error("*").on(application.id.as_str()).inject(&api);
+    // A busy machine may be too late for the error.
+    assert_eq!(flood(&[502, 504]).await, CONNECTIONS);
+    error.end();
+    poll_until_created(&api, &application).await;
+
+    let flapping = async {
+        for _ in 0..5 {
+            let error = Fault::error("*").on(application.id.as_str()).inject(&api);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            error.end();
+            let hang = Fault::hang("set").on(application.id.as_str()).inject(&api);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            hang.end();
+        }
+    };
+    futures::future::join(flood(&[201, 502, 504]), flapping).await;
+    poll_until_created(&api, &application).await;
+}
+
+/// What one application's documents are touches no other, and the log says which cannot be read.
+#[tokio::test]
+async fn a_document_that_is_not_ours_is_a_logged_502_of_its_application_only() {
+    local_runtime_only!();
+    let api = standard();
+    let other = api.application();
+    let other_webhook = api.create(&other).expect_created().await.webhook;
+    for kind in [
+        "webhook",
+        "webhook-settings",
+        "webhook-secrets",
+        "webhook-test",
+    ] {
+        for document in [&b""[..], b"not json", b"[1]", b"{\"v\":1}", b"\xff\xfe"] {
+            let application = api.application();
+            let webhook = api.create(&application).expect_created().await.webhook;
+            let key = format!("{kind}/{}/{}", application.id, webhook.id);
+            api.store().set(&key, document);
+            let path = format!("{}/{}", application.path(), webhook.id);
+            let shown = format!("{kind}: {}", String::from_utf8_lossy(document));
+            for (method, path) in [
+                ("GET", path.clone()),
+                ("DELETE", path.clone()),
+                ("POST", format!("{path}/rotate")),
+                ("POST", format!("{path}/test")),
+            ] {
+                let request = api.request(method, &path).token(&application.token());
+                let response = request.expect_error(DEPENDENCY_FAILED).await;
+                let id = response.request_id().to_owned();
+                poll(&format!("{shown}: a line in the log"), PATIENCE, || {
+                    let lines = api.stdout_lines();
+                    let mut lines = lines.iter().filter(|line| line.contains(&id));
+                    lines.any(|line| line.contains(&key)).then_some(())
+                })
+                .await;
+            }
+            assert_eq!(api.store().get(&key).as_deref(), Some(document), "{shown}");
+            api.request("GET", &format!("{}/{}", other.path(), other_webhook.id))
+                .token(&other.token())
+                .expect(200)
+                .await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_application_document_that_is_not_ours_is_502() {
     local_runtime_only!();

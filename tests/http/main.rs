@@ -16,6 +16,7 @@
 
 mod support;
 
+mod applications;
 mod bodies;
 mod clients;
 mod concurrency;
@@ -24,7 +25,9 @@ mod cors;
 mod create;
 mod durability;
 mod errors;
+mod every_operation;
 mod faults;
+mod idempotency;
 mod isolation;
 mod limit;
 mod logs;
@@ -32,6 +35,10 @@ mod operations;
 mod paths;
 mod published_keys;
 mod rate_limit;
+mod rotation;
 mod secrets;
+mod test_delivery;
 mod tokens;
+mod tour;
 mod urls;
+mod webhooks;

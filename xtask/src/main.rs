@@ -1,4 +1,5 @@
-//! The project's commands: `cargo xtask up`, `build`, `token`, `test`.
+//! The project's commands: `cargo xtask up`, `build`, `token`, `test`, and
+//! `doctor`, `reindex`, `reencrypt` for a store.
 //!
 //! Each command has its own file; `project`, `keys` and the others beside them
 //! are what several commands share.
@@ -6,9 +7,11 @@
 mod bench;
 mod build;
 mod deny;
+mod doctor;
 mod imports;
 mod keys;
 mod project;
+mod reencrypt;
 mod runtime;
 mod spin;
 mod store;
@@ -41,6 +44,12 @@ enum Command {
     Test(test::Args),
     /// Check the dependencies' licences, versions, sources and security advisories
     Deny(deny::Args),
+    /// Read the whole store, report what is wrong with it, and on --fix put it right
+    Doctor(doctor::Args),
+    /// Rebuild the indexes from the documents
+    Reindex(doctor::ReindexArgs),
+    /// Write under secrets_key what is still encrypted with secrets_key_previous
+    Reencrypt(reencrypt::Args),
     /// Compare the service's speed with that of a component that only makes its store operations
     Bench(bench::Args),
 }
@@ -65,6 +74,9 @@ fn main() -> ExitCode {
         Command::Build(args) => build::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Test(args) => test::run(&args),
         Command::Deny(args) => deny::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Reindex(args) => doctor::reindex(&args),
+        Command::Reencrypt(args) => reencrypt::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {

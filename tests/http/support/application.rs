@@ -23,6 +23,11 @@ impl Application {
         webhooks_path(&self.id)
     }
 
+    /// The path of one of its webhooks.
+    pub fn webhook_path(&self, id: &str) -> String {
+        format!("{}/{id}", self.path())
+    }
+
     /// A valid token of its merchant.
     pub fn token(&self) -> String {
         self.claims().sign(tokens::hs256())

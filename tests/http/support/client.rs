@@ -16,7 +16,7 @@ use super::{Application, PATIENCE, Server, contract};
 pub const URL: &str = "https://merchant.example.com/hooks/kadosei";
 
 /// A request that is not sent yet. Each has its own connection, so that tests share nothing.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Request {
     address: SocketAddr,
     method: String,
@@ -43,7 +43,12 @@ impl Server {
             .token(&application.token())
     }
 
-    /// The same at another path, without a token.
+    /// A request by the application's merchant.
+    pub fn by(&self, application: &Application, method: &str, path: &str) -> Request {
+        self.request(method, path).token(&application.token())
+    }
+
+    /// "Create application webhook" at another path, without a token.
     pub fn create_at(&self, path: &str) -> Request {
         self.request("POST", path).json(&json!({ "url": URL }))
     }

@@ -8,6 +8,12 @@ pub const UNAUTHORIZED: &str = r#"{"error":"Unauthorized","message":"Authenticat
 pub const FORBIDDEN: &str = r#"{"error":"Forbidden","message":"You don't have permission to access this resource","code":403}"#;
 pub const NOT_FOUND: &str =
     r#"{"error":"Not Found","message":"The requested resource was not found","code":404}"#;
+pub const DISABLED: &str = r#"{"error":"Forbidden","message":"The application is disabled. Enable it to make changes or send tests","code":403}"#;
+pub const NAME_TAKEN: &str =
+    r#"{"error":"Conflict","message":"Another application has this name","code":409}"#;
+pub const KEY_REUSED: &str =
+    r#"{"error":"Conflict","message":"The Idempotency-Key was used with another body","code":409}"#;
+pub const PRECONDITION_FAILED: &str = r#"{"error":"Precondition Failed","message":"The resource has changed since it was read","code":412}"#;
 pub const METHOD_NOT_ALLOWED: &str = r#"{"error":"Method Not Allowed","message":"The requested resource does not support this method","code":405}"#;
 pub const CONTENT_TOO_LARGE: &str = r#"{"error":"Content Too Large","message":"The request body is larger than 16384 bytes","code":413}"#;
 pub const INTERNAL_SERVER_ERROR: &str =
@@ -48,12 +54,6 @@ pub fn check(response: &Response) {
         )
     };
     assert_eq!(
-        response.header("content-type"),
-        Some("application/json"),
-        "{}",
-        shown()
-    );
-    assert_eq!(
         response.header("cache-control"),
         Some("no-store"),
         "{}",
@@ -61,6 +61,19 @@ pub fn check(response: &Response) {
     );
     let request_id = response.request_id();
     assert!(uuid::Uuid::parse_str(request_id).is_ok(), "{}", shown());
+    if response.status == 204 {
+        // RFC 9110 §8.6: no content, and no length of it.
+        assert_eq!(response.header("content-type"), None, "{}", shown());
+        assert_eq!(response.header("content-length"), None, "{}", shown());
+        assert_eq!(response.text, "");
+        return;
+    }
+    assert_eq!(
+        response.header("content-type"),
+        Some("application/json"),
+        "{}",
+        shown()
+    );
     let length: usize = response
         .header("content-length")
         .and_then(|length| length.parse().ok())

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::raw;
@@ -56,6 +57,11 @@ impl Fault {
     /// Only on keys that contain this; for `open`, on the store of this label.
     pub fn on(self, key: impl Into<String>) -> Self {
         self.with("keyContains", key.into())
+    }
+
+    /// Only operations of the request that has this name in its `x-local-runtime-request`.
+    pub fn of(self, request: &str) -> Self {
+        self.with("request", request)
     }
 
     /// Only after the operation took effect.
@@ -125,6 +131,31 @@ impl Drop for Injected {
             assert_eq!(response.status, 204, "{}", response.text);
         }
     }
+}
+
+/// One operation that a request did.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Operation {
+    pub op: String,
+    pub key: String,
+    pub after_response: bool,
+}
+
+/// The operations so far of the request of this name, in order.
+pub fn trace(server: &Server, request: &str) -> Vec<Operation> {
+    let trace = call(server.control(), "GET", &format!("/requests/{request}"), "");
+    serde_json::from_str(&trace.text).unwrap_or_else(|e| panic!("{e}: {}", trace.text))
+}
+
+/// How many operations all faults together have hit.
+pub fn hits(server: &Server) -> u64 {
+    let faults = call(server.control(), "GET", "/faults", "").json();
+    let faults = faults.as_array().expect("a list of faults");
+    faults
+        .iter()
+        .filter_map(|fault| fault["hits"].as_u64())
+        .sum()
 }
 
 /// Instances and operations of a server since it started.

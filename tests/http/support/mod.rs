@@ -6,6 +6,7 @@ pub mod contract;
 pub mod faults;
 pub mod provider;
 pub mod raw;
+pub mod receiver;
 pub mod report;
 pub mod server;
 pub mod store;
@@ -15,7 +16,8 @@ use std::time::{Duration, Instant};
 
 pub use application::Application;
 pub use client::{Created, Response};
-pub use server::{Server, Setup, bulk, custom, hasty, standard};
+pub use receiver::Receiver;
+pub use server::{Server, Setup, bulk, custom, delivering, hasty, standard};
 
 /// How long anything may take before a test gives up. Far more than it takes: a machine may be
 /// busy with other things, and a deadline of the contract is asserted where it matters.

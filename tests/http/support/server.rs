@@ -56,6 +56,18 @@ pub fn custom() -> &'static Server {
     &SERVER
 }
 
+/// The service whose deliveries may go to [`Receiver`](super::Receiver)s on this machine.
+pub fn delivering() -> &'static Server {
+    static SERVER: LazyLock<Server> = LazyLock::new(|| {
+        Setup::new()
+            .variable("allow_insecure_urls", "true")
+            .variable("delivery_scheme", "*")
+            .variable("store_timeout_ms", "20000")
+            .start()
+    });
+    &SERVER
+}
+
 /// The service for many webhooks of one application.
 pub fn bulk() -> &'static Server {
     static SERVER: LazyLock<Server> = LazyLock::new(|| {

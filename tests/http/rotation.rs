@@ -1,0 +1,192 @@
+//! Rotations: the new secret signs from then on, the old ones until their grace ends.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use standardwebhooks::Webhook as Verifier;
+
+use crate::support::receiver::Received;
+use crate::support::{Application, Created, Receiver, Response, Server, delivering};
+
+/// A webhook whose endpoint takes everything.
+async fn webhook(api: &Server, receiver: &Receiver) -> (Application, Created) {
+    let application = api.application();
+    let created = api
+        .create(&application)
+        .url(&receiver.url())
+        .expect_created()
+        .await;
+    (application, created)
+}
+
+async fn rotate(application: &Application, created: &Created, body: Value) -> Response {
+    let path = format!("{}/rotate", application.webhook_path(&created.webhook.id));
+    delivering()
+        .by(application, "POST", &path)
+        .json(&body)
+        .expect(200)
+        .await
+}
+
+fn secret(response: &Response) -> String {
+    response.json()["signingSecret"]
+        .as_str()
+        .expect("a secret")
+        .to_owned()
+}
+
+/// The delivery of a test that succeeds.
+async fn delivery(application: &Application, created: &Created, receiver: &Receiver) -> Received {
+    let path = format!("{}/test", application.webhook_path(&created.webhook.id));
+    let result = delivering()
+        .by(application, "POST", &path)
+        .expect(200)
+        .await;
+    assert_eq!(result.json()["success"], true, "{}", result.text);
+    receiver.last()
+}
+
+fn verifies(secret: &str, delivery: &Received) -> bool {
+    let verifier = Verifier::new(secret).expect("a secret");
+    verifier.verify(&delivery.body, &delivery.headers).is_ok()
+}
+
+fn signatures(delivery: &Received) -> usize {
+    delivery.header("webhook-signature").split(' ').count()
+}
+
+#[tokio::test]
+async fn a_rotation_tells_the_ten_fields_with_a_new_secret_once() {
+    let receiver = Receiver::answering("200 OK", b"");
+    let (application, created) = webhook(delivering(), &receiver).await;
+    tokio::time::sleep(Duration::from_millis(3)).await;
+    let rotated = rotate(&application, &created, json!({})).await;
+
+    let new = secret(&rotated);
+    assert_ne!(new, created.webhook.signing_secret);
+    let mut expected = created.response.json();
+    expected["signingSecret"] = json!(new);
+    expected["keyFingerprint"] = json!(format!("whsec_****{}", &new[new.len() - 4..]));
+    expected["updatedAt"] = rotated.json()["updatedAt"].clone();
+    assert_eq!(rotated.json(), expected);
+    assert!(expected["updatedAt"].as_str() > Some(created.webhook.updated_at.as_str()));
+    let path = application.webhook_path(&created.webhook.id);
+    let read = delivering()
+        .by(&application, "GET", &path)
+        .expect(200)
+        .await;
+    expected
+        .as_object_mut()
+        .expect("an object")
+        .remove("signingSecret");
+    assert_eq!(read.json(), expected);
+    assert_eq!(read.header("etag"), rotated.header("etag"));
+}
+
+#[tokio::test]
+async fn the_standard_library_verifies_with_both_secrets_during_the_grace_and_then_the_new_one() {
+    let receiver = Receiver::answering("200 OK", b"");
+    let (application, created) = webhook(delivering(), &receiver).await;
+    let first = created.webhook.signing_secret.clone();
+    let before = delivery(&application, &created, &receiver).await;
+    assert!(verifies(&first, &before));
+    assert_eq!(signatures(&before), 1);
+
+    let second = secret(&rotate(&application, &created, json!({})).await);
+    let during = delivery(&application, &created, &receiver).await;
+    assert!(verifies(&first, &during) && verifies(&second, &during));
+    assert_eq!(signatures(&during), 2);
+    assert!(
+        !verifies(&second, &before),
+        "a secret that was not there yet"
+    );
+
+    let third = secret(&rotate(&application, &created, json!({"gracePeriodSeconds": 0})).await);
+    let after = delivery(&application, &created, &receiver).await;
+    assert!(verifies(&third, &after));
+    assert!(!verifies(&second, &after), "no grace");
+    assert!(verifies(&first, &after), "its own day of grace is not over");
+}
+
+#[tokio::test]
+async fn an_old_secret_signs_no_more_when_its_grace_is_over() {
+    let receiver = Receiver::answering("200 OK", b"");
+    let (application, created) = webhook(delivering(), &receiver).await;
+    let new = secret(&rotate(&application, &created, json!({"gracePeriodSeconds": 1})).await);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let after = delivery(&application, &created, &receiver).await;
+
+    assert!(verifies(&new, &after));
+    assert!(!verifies(&created.webhook.signing_secret, &after));
+    assert_eq!(signatures(&after), 1);
+}
+
+#[tokio::test]
+async fn what_was_changed_on_the_way_does_not_verify() {
+    let receiver = Receiver::answering("200 OK", b"");
+    let (application, created) = webhook(delivering(), &receiver).await;
+    let sent = delivery(&application, &created, &receiver).await;
+    let secret = &created.webhook.signing_secret;
+    assert!(verifies(secret, &sent));
+
+    let mut body = sent.clone();
+    body.body.push(b' ');
+    assert!(!verifies(secret, &body));
+    let second_later = sent
+        .header("webhook-timestamp")
+        .parse::<i64>()
+        .expect("seconds")
+        + 1;
+    for (name, value) in [
+        ("webhook-id", "msg_other".to_owned()),
+        ("webhook-timestamp", second_later.to_string()),
+    ] {
+        let mut changed = sent.clone();
+        changed
+            .headers
+            .insert(name, value.parse().expect("a value"));
+        assert!(!verifies(secret, &changed), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn at_most_five_old_secrets_live_at_a_time() {
+    let receiver = Receiver::answering("200 OK", b"");
+    let (application, created) = webhook(delivering(), &receiver).await;
+    let mut secrets = vec![created.webhook.signing_secret.clone()];
+    for _ in 0..7 {
+        secrets.push(secret(&rotate(&application, &created, json!({})).await));
+    }
+    let sent = delivery(&application, &created, &receiver).await;
+
+    assert_eq!(signatures(&sent), 6);
+    let live: Vec<bool> = secrets
+        .iter()
+        .map(|secret| verifies(secret, &sent))
+        .collect();
+    assert_eq!(live, [false, false, true, true, true, true, true, true]);
+}
+
+#[tokio::test]
+async fn the_grace_period_has_limits() {
+    let receiver = Receiver::answering("200 OK", b"");
+    let (application, created) = webhook(delivering(), &receiver).await;
+    rotate(
+        &application,
+        &created,
+        json!({"gracePeriodSeconds": 604_800}),
+    )
+    .await;
+    let path = format!("{}/rotate", application.webhook_path(&created.webhook.id));
+    for grace in [
+        json!(-1),
+        json!(604_801),
+        json!(1.5),
+        json!("1"),
+        json!(null),
+    ] {
+        let request = delivering().by(&application, "POST", &path);
+        let request = request.json(&json!({ "gracePeriodSeconds": grace }));
+        request.expect_bad_fields(&["gracePeriodSeconds"]).await;
+    }
+}

@@ -1,0 +1,208 @@
+//! A webhook after it was made: list, read, change, delete.
+
+use serde_json::{Value, json};
+
+use crate::support::contract::{FORBIDDEN, NOT_FOUND, PRECONDITION_FAILED};
+use crate::support::{Application, Created, standard};
+
+async fn created() -> (Application, Created) {
+    let api = standard();
+    let application = api.application();
+    let created = api.create(&application).expect_created().await;
+    (application, created)
+}
+
+/// The webhook as it is shown from then on: without its secret.
+fn without_secret(created: &Created) -> Value {
+    let mut shown = created.response.json();
+    shown
+        .as_object_mut()
+        .expect("an object")
+        .remove("signingSecret");
+    shown
+}
+
+#[tokio::test]
+async fn the_list_is_paged_newest_first_and_stays_as_it_is() {
+    let api = standard();
+    let application = api.application();
+    let mut newest_first = Vec::new();
+    for _ in 0..5 {
+        let created = api.create(&application).expect_created().await;
+        newest_first.insert(0, without_secret(&created));
+        // Times have milliseconds.
+        tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+    }
+    let list = |query: &str| {
+        api.by(
+            &application,
+            "GET",
+            &format!("{}{query}", application.path()),
+        )
+        .expect(200)
+    };
+    let all = list("").await;
+    assert_eq!(all.json()["items"], json!(newest_first));
+    assert_eq!(list("").await.text, all.text);
+    let page = |page: usize, items: &[Value]| {
+        json!({
+            "items": items, "page": page, "limit": 2, "totalItems": 5, "totalPages": 3,
+            "hasPreviousPage": page > 1, "hasNextPage": page < 3,
+        })
+    };
+    for (number, range) in [(1, 0..2), (2, 2..4), (3, 4..5), (4, 5..5)] {
+        let shown = list(&format!("?page={number}&limit=2")).await.json();
+        assert_eq!(shown, page(number, &newest_first[range]));
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_page_and_a_wrong_limit_are_named_together() {
+    let (application, _) = created().await;
+    for query in ["?page=0&limit=101", "?page=-1&limit=0", "?page=x&limit="] {
+        let path = format!("{}{query}", application.path());
+        let request = standard().by(&application, "GET", &path);
+        request.expect_bad_fields(&["page", "limit"]).await;
+    }
+}
+
+#[tokio::test]
+async fn reading_shows_the_webhook_without_its_secret_and_with_its_tag() {
+    let (application, created) = created().await;
+    let path = application.webhook_path(&created.webhook.id);
+    let read = standard().by(&application, "GET", &path).expect(200).await;
+
+    assert_eq!(read.json(), without_secret(&created));
+    assert!(read.header("etag").is_some());
+    assert_eq!(read.header("etag"), created.response.header("etag"));
+}
+
+#[tokio::test]
+async fn a_change_of_any_field_is_kept_and_moves_updated_at() {
+    let api = standard();
+    let (application, created) = created().await;
+    let path = application.webhook_path(&created.webhook.id);
+    let mut expected = without_secret(&created);
+    for (field, value) in [
+        ("url", json!("https://other.example.com/")),
+        ("isActive", json!(false)),
+        ("subscribedEvents", json!(["session.expired"])),
+    ] {
+        tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+        let patch = api.by(&application, "PATCH", &path);
+        let changed = patch.json(&json!({ field: value })).expect(200).await;
+        let updated_at = changed.json()["updatedAt"].clone();
+        assert!(
+            updated_at.as_str() > expected["updatedAt"].as_str(),
+            "{field}"
+        );
+        expected[field] = value;
+        expected["updatedAt"] = updated_at;
+        assert_eq!(changed.json(), expected);
+        let read = api.by(&application, "GET", &path).expect(200).await;
+        assert_eq!(read.text, changed.text);
+        assert_eq!(read.header("etag"), changed.header("etag"));
+    }
+}
+
+#[tokio::test]
+async fn a_change_to_what_it_was_already_changes_nothing() {
+    let api = standard();
+    let (application, created) = created().await;
+    let path = application.webhook_path(&created.webhook.id);
+    tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+    let same = json!({"url": created.webhook.url, "isActive": true});
+    let answer = api
+        .by(&application, "PATCH", &path)
+        .json(&same)
+        .expect(200)
+        .await;
+
+    assert_eq!(answer.json(), without_secret(&created));
+    assert_eq!(answer.header("etag"), created.response.header("etag"));
+}
+
+#[tokio::test]
+async fn a_change_without_members_or_with_wrong_ones_is_refused() {
+    let (application, created) = created().await;
+    let path = application.webhook_path(&created.webhook.id);
+    let patch = standard().by(&application, "PATCH", &path);
+    patch
+        .clone()
+        .json(&json!({}))
+        .expect_bad_fields(&["body"])
+        .await;
+    let wrong = json!({"url": "http://merchant.example.com", "isActive": null,
+        "subscribedEvents": [], "id": "x"});
+    let fields = ["url", "isActive", "subscribedEvents", "id"];
+    patch.json(&wrong).expect_bad_fields(&fields).await;
+}
+
+#[tokio::test]
+async fn if_match_lets_only_the_first_of_two_editors_through() {
+    let api = standard();
+    let (application, created) = created().await;
+    let path = application.webhook_path(&created.webhook.id);
+    let tag = created.response.header("etag").expect("a tag").to_owned();
+    let patch = |tag: &str, is_active: bool| {
+        let request = api.by(&application, "PATCH", &path).header("if-match", tag);
+        request.json(&json!({ "isActive": is_active }))
+    };
+    let weak = format!("W/{tag}");
+    patch(&weak, false).expect_error(PRECONDITION_FAILED).await;
+    patch(&format!("\"other\", {tag}"), false).expect(200).await;
+    patch(&tag, true).expect_error(PRECONDITION_FAILED).await;
+    for (method, path) in [("DELETE", path.clone()), ("POST", format!("{path}/rotate"))] {
+        let request = api.by(&application, method, &path).header("if-match", &tag);
+        request.expect_error(PRECONDITION_FAILED).await;
+    }
+    patch("*", true).expect(200).await;
+}
+
+#[tokio::test]
+async fn a_deleted_webhook_is_gone() {
+    let api = standard();
+    let (application, created) = created().await;
+    let path = application.webhook_path(&created.webhook.id);
+    api.by(&application, "DELETE", &path).expect(204).await;
+
+    api.by(&application, "DELETE", &path)
+        .expect_error(NOT_FOUND)
+        .await;
+    api.by(&application, "GET", &path)
+        .expect_error(NOT_FOUND)
+        .await;
+    let list = api
+        .by(&application, "GET", &application.path())
+        .expect(200)
+        .await;
+    assert_eq!(list.json()["totalItems"], 0);
+}
+
+#[tokio::test]
+async fn another_merchant_and_another_application_do_not_reach_it() {
+    let api = standard();
+    let (application, created) = created().await;
+    let other = api.application();
+    let path = application.webhook_path(&created.webhook.id);
+    let elsewhere = other.webhook_path(&created.webhook.id);
+    for (method, suffix) in [
+        ("GET", ""),
+        ("PATCH", ""),
+        ("DELETE", ""),
+        ("POST", "/rotate"),
+        ("POST", "/test"),
+    ] {
+        for (path, error) in [(&path, FORBIDDEN), (&elsewhere, NOT_FOUND)] {
+            let mut request = api.by(&other, method, &format!("{path}{suffix}"));
+            if method == "PATCH" {
+                request = request.json(&json!({"isActive": false}));
+            }
+            request.expect_error(error).await;
+        }
+    }
+    let list = api.by(&other, "GET", &application.path());
+    list.expect_error(FORBIDDEN).await;
+    let read = api.by(&application, "GET", &path).expect(200).await;
+    assert_eq!(read.json(), without_secret(&created));
+}
