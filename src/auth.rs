@@ -40,7 +40,13 @@ impl<S: Sync> FromRequestParts<S> for Merchant {
     }
 }
 
-async fn authenticate(
+/// The merchant whose token is in the request's headers.
+///
+/// # Errors
+///
+/// [`Error::NoToken`], [`Error::InvalidToken`], and the identity provider's failure when only its
+/// keys could tell.
+pub async fn authenticate(
     headers: &HeaderMap,
     config: &'static Config,
     request_id: &str,

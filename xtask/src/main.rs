@@ -8,6 +8,7 @@ mod bench;
 mod build;
 mod deny;
 mod doctor;
+mod fuzz;
 mod imports;
 mod keys;
 mod project;
@@ -52,6 +53,8 @@ enum Command {
     Reencrypt(reencrypt::Args),
     /// Compare the service's speed with that of a component that only makes its store operations
     Bench(bench::Args),
+    /// Feed the token parser, the body parser and the URL rules with what nobody thought of
+    Fuzz(fuzz::Args),
 }
 
 fn main() -> ExitCode {
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         Command::Reindex(args) => doctor::reindex(&args),
         Command::Reencrypt(args) => reencrypt::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Fuzz(args) => fuzz::run(&args).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
