@@ -8,7 +8,8 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use jwt_compact::{Claims, UntrustedToken};
-use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -117,7 +118,13 @@ impl Verified {
 /// What the header of a token may hold beside what jwt-compact reads.
 #[derive(Clone, Deserialize)]
 struct HeaderFields {
-    crit: Option<Value>,
+    /// Whether it is there, whatever it is.
+    #[serde(default, deserialize_with = "present")]
+    crit: bool,
+}
+
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
 async fn verify(
@@ -129,7 +136,7 @@ async fn verify(
     let token: UntrustedToken<'_, HeaderFields> =
         UntrustedToken::try_from(token).map_err(|_| Error::InvalidToken("not a JWT"))?;
     // RFC 7515 §4.1.11: who does not understand an extension must refuse it, and we know none.
-    if token.header().other_fields.crit.is_some() {
+    if token.header().other_fields.crit {
         return Err(Error::InvalidToken("has critical extensions"));
     }
     let (claims, published) = match config.keys.verify(&token) {

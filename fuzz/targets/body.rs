@@ -43,7 +43,10 @@ fuzz_target!(|body: &[u8]| {
         assert_eq!(found, members);
         // And what was accepted is accepted again, and is the same.
         let again = serde_json::to_vec(&found).expect("JSON");
-        assert_eq!(serde_json::from_slice::<Map<String, Value>>(&again).ok(), Some(found));
+        assert_eq!(
+            serde_json::from_slice::<Map<String, Value>>(&again).ok(),
+            Some(found)
+        );
     }
 });
 

@@ -61,7 +61,9 @@ fuzz_target!(|input: &[u8]| {
     assert!(claims["aud"] == audience || claims["aud"].as_array().is_some_and(for_us));
     assert_eq!(claims["sub"].as_str(), Some(merchant.as_str()));
     assert!(!merchant.is_empty());
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970");
     let now = now.as_secs_f64();
     assert!(claims["exp"].as_f64().is_some_and(|time| time > now - 61.0));
     assert!(claims["nbf"].as_f64().is_none_or(|time| time < now + 61.0));

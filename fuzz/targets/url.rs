@@ -24,7 +24,11 @@ fn check(text: &str) {
         return;
     };
     assert_eq!(url.as_str(), text);
-    assert_eq!(EndpointUrl::parse(text, true).as_ref(), Ok(&url), "stricter where more is allowed");
+    assert_eq!(
+        EndpointUrl::parse(text, true).as_ref(),
+        Ok(&url),
+        "stricter where more is allowed"
+    );
     let normalized = EndpointUrl::parse(url.normalized(), false).expect("its own normal form");
     assert_eq!(normalized.normalized(), url.normalized());
 
@@ -41,8 +45,15 @@ fn check(text: &str) {
             assert_eq!(uri.port_u16().unwrap_or(443), parsed.port().unwrap_or(443));
         }
     }
-    let uri: http::Uri = url.normalized().parse().expect("what deliveries connect to");
-    for host in [host, uri.host().expect("a host"), host.trim_end_matches('.')] {
+    let uri: http::Uri = url
+        .normalized()
+        .parse()
+        .expect("what deliveries connect to");
+    for host in [
+        host,
+        uri.host().expect("a host"),
+        host.trim_end_matches('.'),
+    ] {
         if let Some(address) = numeric(host.trim_start_matches('[').trim_end_matches(']')) {
             assert!(!is_special(address), "{text} leads to {address}");
         }
@@ -50,15 +61,34 @@ fn check(text: &str) {
     let lower = host.to_ascii_lowercase();
     let name = lower.trim_end_matches('.');
     let top = name.rsplit('.').next();
-    assert!(!["localhost", "local", "internal", "test", "invalid", "example", "onion"].map(Some).contains(&top));
+    assert!(
+        ![
+            "localhost",
+            "local",
+            "internal",
+            "test",
+            "invalid",
+            "example",
+            "onion"
+        ]
+        .map(Some)
+        .contains(&top)
+    );
     assert!(name.contains(['.', ':']), "a single label");
 }
 
 fn same_host(one: &str, other: &str) {
-    let bare = |host: &str| host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let bare = |host: &str| {
+        host.trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned()
+    };
     match (bare(one).parse::<IpAddr>(), bare(other).parse::<IpAddr>()) {
         (Ok(one), Ok(other)) => assert_eq!(one, other),
-        _ => assert!(one.eq_ignore_ascii_case(other), "{one} is {other} to another parser"),
+        _ => assert!(
+            one.eq_ignore_ascii_case(other),
+            "{one} is {other} to another parser"
+        ),
     }
 }
 
