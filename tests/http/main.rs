@@ -20,6 +20,7 @@ mod applications;
 mod bodies;
 mod clients;
 mod concurrency;
+mod concurrent_changes;
 mod configuration;
 mod cors;
 mod create;
