@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use crate::support::{Application, report, standard};
+use crate::support::{Application, python, report, standard};
 
 /// A compiler or an interpreter may start cold.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -83,13 +83,10 @@ const RUBY: Client = Client {
 
 impl Client {
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut program = arguments[0].to_owned();
-        if program == "python3"
-            && let Ok(python) = std::env::var("WEBHOOKS_PYTHON")
-            && !python.is_empty()
-        {
-            program = python;
-        }
+        let program = match arguments[0] {
+            "python3" => python(),
+            program => program.to_owned(),
+        };
         let mut command = Command::new(program);
         command
             .args(&arguments[1..])
@@ -134,13 +131,7 @@ impl Client {
 
     async fn creates_a_webhook(&self) {
         if !self.is_installed().await {
-            let required = std::env::var("WEBHOOKS_REQUIRE_CLIENTS").is_ok_and(|it| it == "1");
-            assert!(
-                !required,
-                "{}: not installed, and WEBHOOKS_REQUIRE_CLIENTS=1",
-                self.name
-            );
-            report::not_run(self.name, "not installed");
+            report::client_missing(self.name);
             return;
         }
         let api = standard();

@@ -8,7 +8,7 @@
 //! | `WEBHOOKS_RUNTIME` | `local` (default) or `spin`, which must then be on PATH |
 //! | `WEBHOOKS_LOCAL_RUNTIME` | the `local-runtime` command, when it is not beside the tests' target directory |
 //! | `WEBHOOKS_RUNTIME_CONFIG` | with `spin`: its `--runtime-config-file` |
-//! | `WEBHOOKS_PYTHON` | the interpreter for the Python example, one that has `requests` |
+//! | `WEBHOOKS_PYTHON` | the Python interpreter, one that has `requests` and `standardwebhooks` |
 //! | `WEBHOOKS_REQUIRE_CLIENTS` | `1`: a client whose language is missing is a failure |
 //! | `WEBHOOKS_NOT_RUN` | a file that gets a line for each test that could not run |
 //!
@@ -17,6 +17,7 @@
 mod support;
 
 mod applications;
+mod blocked_networks;
 mod bodies;
 mod clients;
 mod concurrency;
@@ -38,6 +39,7 @@ mod published_keys;
 mod rate_limit;
 mod rotation;
 mod secrets;
+mod standard_webhooks;
 mod test_delivery;
 mod tokens;
 mod tour;

@@ -53,7 +53,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if let Some(python) = clients() {
         command.env("WEBHOOKS_PYTHON", python);
     }
-    openid_provider();
+    // What stays missing is no failure here: the tests report it.
+    npm_package("oidc-provider", "9.13.3", "openid-provider");
+    npm_package("standardwebhooks", "1.1.1", "standardwebhooks");
     // A test that cannot run here says so in a line of this file.
     let not_run = project::root().join("target/tools/not-run");
     if let Some(directory) = not_run.parent() {
@@ -148,8 +150,11 @@ impl std::fmt::Display for Sum {
     }
 }
 
+/// What the tests import in Python; their packages have the same names.
+const PYTHON_MODULES: [&str; 2] = ["requests", "standardwebhooks"];
+
 /// Prepares the languages of the reference page's examples as far as this
-/// machine allows, and returns a Python that has `requests`. What stays missing
+/// machine allows, and returns a Python that has [`PYTHON_MODULES`]. What stays missing
 /// is no failure here: the tests report what they could not run.
 fn clients() -> Option<PathBuf> {
     let missing: Vec<_> = [
@@ -177,33 +182,33 @@ fn clients() -> Option<PathBuf> {
 
     let directory = project::root().join("target/tools/venv");
     let python = directory.join("bin/python");
-    let has_requests =
-        || project::output_of(Command::new(&python).args(["-c", "import requests"])).is_some();
-    if !has_requests() && !virtual_environment(&directory) {
+    let import = format!("import {}", PYTHON_MODULES.join(", "));
+    let has_modules = || project::output_of(Command::new(&python).args(["-c", &import])).is_some();
+    if !has_modules() && !virtual_environment(&directory) {
         // Debian has the module for it in a package of its own.
         install(&["python3-venv"]);
         virtual_environment(&directory);
     }
-    if has_requests() {
+    if has_modules() {
         return Some(python);
     }
     eprintln!(
-        "MISSING: Python with `requests`, for the tests with real clients: `python3 -m venv {0}` \
-         and `{1} -m pip install requests` show why",
+        "MISSING: Python with {2}, for the tests with real clients: `python3 -m venv {0}` \
+         and `{1} -m pip install {2}` show why",
         directory.display(),
-        python.display()
+        python.display(),
+        PYTHON_MODULES.join(" ")
     );
     None
 }
 
-/// Installs the OpenID provider whose tokens the tests of `jwks_url` use. What stays missing is no
-/// failure here: the tests report it.
-fn openid_provider() {
-    const PACKAGE: &str = "oidc-provider@9.13.3";
-    let directory = project::root().join("target/tools/openid-provider");
-    if directory.join("node_modules/oidc-provider").exists() {
+/// Installs a package of npm's into `target/tools/{directory}`.
+fn npm_package(name: &str, version: &str, directory: &str) {
+    let directory = project::root().join("target/tools").join(directory);
+    if directory.join("node_modules").join(name).exists() {
         return;
     }
+    let package = format!("{name}@{version}");
     let flags = [
         "install",
         "--no-audit",
@@ -211,10 +216,13 @@ fn openid_provider() {
         "--ignore-scripts",
         "--prefix",
     ];
-    if !quietly(Command::new("npm").args(flags).arg(&directory).arg(PACKAGE)) {
-        eprintln!(
-            "MISSING: {PACKAGE}, for the test with a real OpenID provider: it needs npm and Node.js"
-        );
+    if !quietly(
+        Command::new("npm")
+            .args(flags)
+            .arg(&directory)
+            .arg(&package),
+    ) {
+        eprintln!("MISSING: {package}, for the tests that use it: they need npm and Node.js");
     }
 }
 
@@ -223,14 +231,17 @@ fn virtual_environment(directory: &Path) -> bool {
         Command::new("python3")
             .args(["-m", "venv", "--clear"])
             .arg(directory),
-    ) && quietly(Command::new(directory.join("bin/python")).args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "requests",
-    ]))
+    ) && quietly(
+        Command::new(directory.join("bin/python"))
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+            ])
+            .args(PYTHON_MODULES),
+    )
 }
 
 /// Installs Debian packages where nobody needs to be asked: as root, which on a

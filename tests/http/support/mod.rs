@@ -1,6 +1,7 @@
 //! What the tests stand on: servers, requests, tokens, the store behind the service, faults.
 
 pub mod application;
+pub mod authority;
 pub mod client;
 pub mod contract;
 pub mod faults;
@@ -15,6 +16,7 @@ pub mod tokens;
 use std::time::{Duration, Instant};
 
 pub use application::Application;
+pub use authority::Authority;
 pub use client::{Created, Response};
 pub use receiver::Receiver;
 pub use server::{Server, Setup, bulk, custom, delivering, hasty, standard};
@@ -42,6 +44,13 @@ pub async fn poll<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Optio
 /// A text that occurs nowhere else.
 pub fn unique(prefix: &str) -> String {
     format!("{prefix}-{}", uuid::Uuid::new_v4().simple())
+}
+
+/// The Python interpreter that has the modules which tests import.
+pub fn python() -> String {
+    let configured = std::env::var("WEBHOOKS_PYTHON").ok();
+    let configured = configured.filter(|python| !python.is_empty());
+    configured.unwrap_or_else(|| "python3".to_owned())
 }
 
 /// Ends a test that needs the local runtime when the suite runs against Spin, and reports it.

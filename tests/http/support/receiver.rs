@@ -5,10 +5,14 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use rustls::{ServerConnection, StreamOwned};
 
-/// An endpoint on this machine, over plain HTTP. It lives as long as the tests.
+use super::Authority;
+
+/// An endpoint on this machine, over plain HTTP where it has no certificate. It lives as long as
+/// the tests.
 pub struct Receiver {
-    address: SocketAddr,
+    base: String,
     received: Arc<Mutex<Vec<Received>>>,
 }
 
@@ -33,46 +37,61 @@ impl Received {
 impl Receiver {
     /// One that answers every request with this status and body.
     pub fn answering(status: &str, body: &[u8]) -> Self {
-        let length = body.len();
-        let mut answer =
-            format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n").into_bytes();
-        answer.extend_from_slice(body);
-        Self::sending(answer)
+        Self::sending(answer(status, body))
     }
 
     /// One that answers every request with these bytes and closes.
     pub fn sending(answer: Vec<u8>) -> Self {
-        Self::start(move |mut stream| {
-            // Who has read enough may have closed.
-            let _ = stream.write_all(&answer);
-        })
+        let (listener, address) = listen();
+        let base = format!("http://{address}");
+        Self::start(base, listener, Some, move |stream| send(stream, &answer))
     }
 
     /// One that reads every request and never answers.
     pub fn hanging() -> Self {
         let held = Mutex::new(Vec::new());
-        Self::start(move |stream| held.lock().expect("not poisoned").push(stream))
+        let (listener, address) = listen();
+        let base = format!("http://{address}");
+        Self::start(base, listener, Some, move |stream| {
+            held.lock().expect("not poisoned").push(stream);
+        })
     }
 
-    fn start(answer: impl Fn(TcpStream) + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
-        let address = listener.local_addr().expect("an address");
+    /// One that answers over HTTPS, as `host`, by the authority's word.
+    pub fn https(authority: &Authority, host: &str, status: &str, body: &[u8]) -> Self {
+        let config = authority.server_config(host);
+        let (listener, address) = listen();
+        let base = format!("https://{host}:{}", address.port());
+        let accept = move |stream| {
+            let connection = ServerConnection::new(Arc::clone(&config)).ok()?;
+            Some(StreamOwned::new(connection, stream))
+        };
+        let answer = answer(status, body);
+        Self::start(base, listener, accept, move |stream| send(stream, &answer))
+    }
+
+    fn start<S: Read + Write>(
+        base: String,
+        listener: TcpListener,
+        accept: impl Fn(TcpStream) -> Option<S> + Send + 'static,
+        answer: impl Fn(S) + Send + 'static,
+    ) -> Self {
         let received = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&received);
         std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                if let Some(request) = read(&stream) {
+            for mut stream in listener.incoming().flatten().filter_map(accept) {
+                if let Some(request) = read(&mut stream) {
                     log.lock().expect("not poisoned").push(request);
                     answer(stream);
                 }
             }
         });
-        Self { address, received }
+        Self { base, received }
     }
 
     /// The URL of its endpoint.
     pub fn url(&self) -> String {
-        format!("http://{}/hooks?from=test", self.address)
+        format!("{}/hooks?from=test", self.base)
     }
 
     /// What came so far.
@@ -86,7 +105,25 @@ impl Receiver {
     }
 }
 
-fn read(stream: &TcpStream) -> Option<Received> {
+fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+    let address = listener.local_addr().expect("an address");
+    (listener, address)
+}
+
+fn answer(status: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let mut answer = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n").into_bytes();
+    answer.extend_from_slice(body);
+    answer
+}
+
+fn send(mut stream: impl Write, answer: &[u8]) {
+    // Who has read enough may have closed.
+    let _ = stream.write_all(answer).and_then(|()| stream.flush());
+}
+
+fn read(stream: &mut impl Read) -> Option<Received> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;

@@ -25,6 +25,20 @@ pub fn not_run(what: &str, why: &str) {
     record(&NOT_RUN, format!("{what} ({why})"));
 }
 
+/// A client whose language or library is missing on this machine.
+///
+/// # Panics
+///
+/// Where `WEBHOOKS_REQUIRE_CLIENTS` is `1`.
+pub fn client_missing(name: &str) {
+    let required = std::env::var("WEBHOOKS_REQUIRE_CLIENTS").is_ok_and(|it| it == "1");
+    assert!(
+        !required,
+        "{name}: not installed, and WEBHOOKS_REQUIRE_CLIENTS=1"
+    );
+    not_run(name, "not installed");
+}
+
 fn record(list: &Mutex<Vec<String>>, entry: String) {
     static AT_EXIT: Once = Once::new();
 

@@ -97,6 +97,8 @@ pub struct Setup {
     variables: BTreeMap<String, String>,
     documents: Vec<(String, String)>,
     manifest: PathBuf,
+    runtime_config: Option<PathBuf>,
+    resolved: Vec<String>,
     state_dir: PathBuf,
     applications: Vec<Application>,
 }
@@ -120,6 +122,8 @@ impl Setup {
             ]),
             documents: Vec::new(),
             manifest: Path::new(env!("CARGO_MANIFEST_DIR")).join("spin.toml"),
+            runtime_config: None,
+            resolved: Vec::new(),
             state_dir,
             // Known from the start, since a running Spin cannot be given any more.
             applications: (0..256).map(|_| Application::new()).collect(),
@@ -149,6 +153,23 @@ impl Setup {
         self.manifest = self.state_dir.join("spin.toml");
         std::fs::write(&self.manifest, text).expect("write a manifest");
         self
+    }
+
+    /// Uses this runtime config, on Spin instead of the suite's.
+    pub fn runtime_config(mut self, file: &Path) -> Self {
+        self.runtime_config = Some(file.to_owned());
+        self
+    }
+
+    /// Resolves a host name to this address. Spin cannot be told to.
+    pub fn resolve(mut self, host: &str, address: &str) -> Self {
+        self.resolved.push(format!("{host}={address}"));
+        self
+    }
+
+    /// Where its data is.
+    pub fn state_dir(&self) -> &Path {
+        &self.state_dir
     }
 
     /// Starts it and waits until it serves.
@@ -240,6 +261,12 @@ impl Setup {
             .arg("--state-dir")
             .arg(&self.state_dir)
             .args(self.key_value_flags());
+        if let Some(file) = &self.runtime_config {
+            command.arg("--runtime-config-file").arg(file);
+        }
+        for resolved in &self.resolved {
+            command.arg("--resolve").arg(resolved);
+        }
         command
     }
 
@@ -255,7 +282,8 @@ impl Setup {
             .arg("--state-dir")
             .arg(&self.state_dir)
             .args(self.key_value_flags());
-        if let Some(file) = std::env::var_os("WEBHOOKS_RUNTIME_CONFIG") {
+        let suites = std::env::var_os("WEBHOOKS_RUNTIME_CONFIG").map(PathBuf::from);
+        if let Some(file) = self.runtime_config.clone().or(suites) {
             command.arg("--runtime-config-file").arg(file);
         }
         std::os::unix::process::CommandExt::process_group(&mut command, 0);

@@ -1,0 +1,265 @@
+//! Deliveries as merchants take them: over HTTPS, verified by the official libraries of Standard
+//! Webhooks for Rust, Python and JavaScript.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use crate::support::receiver::Received;
+use crate::support::{
+    Application, Authority, PATIENCE, Receiver, Server, Setup, local_runtime_only, report,
+};
+
+const HOST: &str = "hooks.merchant.example.com";
+
+/// How long the first secret stays valid after the rotation. Long enough for one delivery on a
+/// busy machine.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// A delivery, or what somebody made of it, and whether it must verify with a secret.
+struct Case {
+    what: &'static str,
+    secret: String,
+    delivery: Received,
+    verifies: bool,
+}
+
+/// Delivers before, during and after a rotation, to a real HTTPS server.
+async fn cases() -> Vec<Case> {
+    let authority = Authority::new();
+    let receiver = Receiver::https(&authority, HOST, "200 OK", b"thanks");
+    // All rules for URLs hold: this is what production does, but for the name's address.
+    let api = Setup::new()
+        .trusting(&authority, &[HOST])
+        .variable("store_timeout_ms", "20000")
+        .start();
+    let application = api.application();
+    let create = api.create(&application).url(&receiver.url());
+    let webhook = create.expect_created().await.webhook;
+    let path = application.webhook_path(&webhook.id);
+    let old = webhook.signing_secret;
+
+    let before = deliver(&api, &application, &path, &receiver).await;
+    let rotate = api.by(&application, "POST", &format!("{path}/rotate"));
+    let grace = json!({ "gracePeriodSeconds": GRACE.as_secs() });
+    let rotated = rotate.json(&grace).expect(200).await.json();
+    let since = Instant::now();
+    let new = rotated["signingSecret"]
+        .as_str()
+        .expect("a secret")
+        .to_owned();
+    let during = deliver(&api, &application, &path, &receiver).await;
+    tokio::time::sleep(GRACE.saturating_sub(since.elapsed()) + Duration::from_millis(100)).await;
+    let after = deliver(&api, &application, &path, &receiver).await;
+
+    let mut cases = Vec::new();
+    let mut case = |what, secret: &str, delivery: &Received, verifies| {
+        let (secret, delivery) = (secret.to_owned(), delivery.clone());
+        cases.push(Case {
+            what,
+            secret,
+            delivery,
+            verifies,
+        });
+    };
+    case("before, the secret", &old, &before, true);
+    case("before, the one that comes", &new, &before, false);
+    case("during, the old secret", &old, &during, true);
+    case("during, the new secret", &new, &during, true);
+    case("after, the new secret", &new, &after, true);
+    case("after, the one whose grace is over", &old, &after, false);
+    for secret in [&old, &new] {
+        for (what, changed) in changed(&during) {
+            case(what, secret, &changed, false);
+        }
+    }
+    cases
+}
+
+async fn deliver(
+    api: &Server,
+    application: &Application,
+    path: &str,
+    receiver: &Receiver,
+) -> Received {
+    let test = api.by(application, "POST", &format!("{path}/test"));
+    let result = test.expect(200).await;
+    assert_eq!(result.json()["success"], true, "{}", result.text);
+    assert_eq!(result.json()["responseBody"], "thanks");
+    receiver.last()
+}
+
+/// What others could make of a delivery on its way.
+fn changed(delivery: &Received) -> Vec<(&'static str, Received)> {
+    let mut longer = delivery.clone();
+    longer.body.push(b' ');
+    let mut other = delivery.clone();
+    let text = String::from_utf8(other.body).expect("UTF-8");
+    other.body = text.replacen("webhook.test", "webhook.tess", 1).into();
+    let with = |name: &'static str, value: String| {
+        let mut changed = delivery.clone();
+        let value = value.parse().expect("a value");
+        changed.headers.insert(name, value);
+        changed
+    };
+    let id = delivery.header("webhook-id");
+    let seconds: i64 = delivery
+        .header("webhook-timestamp")
+        .parse()
+        .expect("a time");
+    vec![
+        ("a longer body", longer),
+        ("another body", other),
+        ("another id", with("webhook-id", format!("{id}0"))),
+        (
+            "a later timestamp",
+            with("webhook-timestamp", (seconds + 1).to_string()),
+        ),
+        (
+            "an earlier timestamp",
+            with("webhook-timestamp", (seconds - 1).to_string()),
+        ),
+    ]
+}
+
+/// The cases as the scripts read them.
+fn as_json(cases: &[Case]) -> Value {
+    let case = |case: &Case| {
+        let headers = ["webhook-id", "webhook-timestamp", "webhook-signature"];
+        let headers = headers.map(|name| (name.to_owned(), json!(case.delivery.header(name))));
+        let body = String::from_utf8(case.delivery.body.clone()).expect("UTF-8");
+        json!({
+            "secret": case.secret,
+            "headers": headers.into_iter().collect::<serde_json::Map<_, _>>(),
+            "body": body,
+        })
+    };
+    cases.iter().map(case).collect()
+}
+
+fn check(library: &str, cases: &[Case], verified: &[bool]) {
+    assert_eq!(verified.len(), cases.len(), "{library}");
+    for (case, verified) in cases.iter().zip(verified) {
+        assert_eq!(*verified, case.verifies, "{library}: {}", case.what);
+    }
+}
+
+fn by_crate(case: &Case) -> bool {
+    let verifier = standardwebhooks::Webhook::new(&case.secret).expect("a secret");
+    let result = verifier.verify(&case.delivery.body, &case.delivery.headers);
+    match result {
+        Ok(()) => true,
+        Err(standardwebhooks::WebhookError::InvalidSignature) => false,
+        Err(error) => panic!("the crate, {}: {error}", case.what),
+    }
+}
+
+/// A command that reads the cases and prints an array of what verified.
+struct Script {
+    library: &'static str,
+    program: PathBuf,
+    file: &'static str,
+    /// The directory that holds `node_modules`.
+    argument: Option<PathBuf>,
+    /// What must be there.
+    installed: bool,
+}
+
+impl Script {
+    async fn python() -> Self {
+        let program = crate::support::python();
+        let probe = Command::new(&program)
+            .args(["-c", "import standardwebhooks"])
+            .stderr(Stdio::null())
+            .status();
+        Self {
+            library: "PyPI standardwebhooks",
+            installed: probe.await.is_ok_and(|status| status.success()),
+            program: program.into(),
+            file: "verify.py",
+            argument: None,
+        }
+    }
+
+    fn node() -> Self {
+        let modules = project().join("target/tools/standardwebhooks");
+        Self {
+            library: "npm standardwebhooks",
+            installed: modules.join("node_modules/standardwebhooks").exists(),
+            program: "node".into(),
+            file: "verify.mjs",
+            argument: Some(modules),
+        }
+    }
+
+    async fn run(&self, cases: &[Case]) -> Vec<bool> {
+        let mut child = Command::new(&self.program)
+            .arg(project().join("tests/standard_webhooks").join(self.file))
+            .args(&self.argument)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|e| panic!("{}: {e}", self.library));
+        let mut stdin = child.stdin.take().expect("piped");
+        let input = as_json(cases).to_string();
+        stdin.write_all(input.as_bytes()).await.expect("write");
+        drop(stdin);
+        let output = tokio::time::timeout(PATIENCE, child.wait_with_output())
+            .await
+            .unwrap_or_else(|_| panic!("{}: not within {PATIENCE:?}", self.library))
+            .expect("output");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {errors}", self.library);
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|e| panic!("{}: {e}: {errors}", self.library))
+    }
+}
+
+fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[tokio::test]
+async fn the_official_libraries_verify_deliveries_over_https_around_a_rotation() {
+    local_runtime_only!();
+    let cases = cases().await;
+    let by_crate: Vec<bool> = cases.iter().map(by_crate).collect();
+    check("crate standardwebhooks", &cases, &by_crate);
+    for script in [Script::python().await, Script::node()] {
+        if !script.installed {
+            report::client_missing(script.library);
+            continue;
+        }
+        check(script.library, &cases, &script.run(&cases).await);
+    }
+}
+
+/// A receiver that anybody could pretend to be gets nothing.
+#[tokio::test]
+async fn a_certificate_of_an_unknown_authority_or_another_host_gets_no_delivery() {
+    local_runtime_only!();
+    let authority = Authority::new();
+    let api = Setup::new()
+        .trusting(&authority, &[HOST])
+        .variable("store_timeout_ms", "20000")
+        .start();
+    let unknown = Receiver::https(&Authority::new(), HOST, "200 OK", b"");
+    let other = Receiver::https(&authority, "other.example.com", "200 OK", b"");
+    let as_host = other.url().replace("other.example.com", HOST);
+    for (receiver, url) in [(&unknown, unknown.url()), (&other, as_host)] {
+        let application = api.application();
+        let created = api.create(&application).url(&url).expect_created().await;
+        let path = application.webhook_path(&created.webhook.id);
+        let test = api.by(&application, "POST", &format!("{path}/test"));
+        let result = test.expect(200).await.json();
+        assert_eq!(result["success"], false);
+        assert_eq!(result["httpStatusCode"], json!(null));
+        assert!(receiver.received().is_empty());
+    }
+}
