@@ -26,6 +26,7 @@ mod configuration;
 mod cors;
 mod create;
 mod durability;
+mod earlier_documents;
 mod errors;
 mod every_operation;
 mod faults;

@@ -1,0 +1,110 @@
+//! Documents of the first release, which knew creates only: everything works on them.
+
+use serde_json::{Value, json};
+
+use crate::support::receiver::Received;
+use crate::support::{Application, Receiver, Setup};
+
+const ID: &str = "43498a08-32fb-4f6d-903b-b32972ab7581";
+const SECRET: &str = "whsec_WzxuQev/pJJvV0YNQdzkixG+KUaJ2AzD1H35qzI0oXOnsj88";
+/// [`SECRET`], encrypted for [`ID`] with the key of these tests.
+const SEALED: &str = "AfTZf73lYxtie4z3/VB1yE/nN1cphDX4gDoPaZNEpGous7oqChv4eBRQKxceQ/al5slM6CzHc40A1SJQgD3fPZvmfcKF3WPD+vX/BF4QbdGt";
+const CREATED_AT: &str = "2026-11-24T12:19:37.015Z";
+
+/// A webhook as the first release wrote it: its key alone told the application.
+fn document(url: &str) -> String {
+    json!({
+        "v": 1,
+        "id": ID,
+        "url": url,
+        "isActive": true,
+        "subscribedEvents": ["session.completed", "session.expired"],
+        "secret": {"fingerprint": "whsec_****sj88", "sealed": SEALED},
+        "createdAt": CREATED_AT,
+    })
+    .to_string()
+}
+
+fn verifies(secret: &str, delivery: &Received) -> bool {
+    let verifier = standardwebhooks::Webhook::new(secret).expect("a secret");
+    verifier.verify(&delivery.body, &delivery.headers).is_ok()
+}
+
+#[tokio::test]
+async fn a_webhook_of_the_first_release_lives_on() {
+    let receiver = Receiver::answering("200 OK", b"");
+    let application = Application::new();
+    let key = format!("{}{ID}", application.webhook_prefix());
+    let api = Setup::new()
+        .document(&application.key(), &application.document())
+        .document(&key, &document(&receiver.url()))
+        .document(&application.index_key(), &json!([ID]).to_string())
+        .variable("allow_insecure_urls", "true")
+        .variable("delivery_scheme", "*")
+        .variable("store_timeout_ms", "20000")
+        .start();
+    let path = application.webhook_path(ID);
+    let by = |method: &str, path: &str| api.by(&application, method, path);
+    let test = async || {
+        let result = by("POST", &format!("{path}/test")).expect(200).await.json();
+        assert_eq!(result["success"], true, "{result}");
+        (result, receiver.last())
+    };
+
+    // It is read and listed as ever.
+    let mut expected = json!({
+        "id": ID,
+        "url": receiver.url(),
+        "isActive": true,
+        "keyFingerprint": "whsec_****sj88",
+        "subscribedEvents": ["session.completed", "session.expired"],
+        "lastTestAt": null,
+        "lastTestStatus": null,
+        "createdAt": CREATED_AT,
+        "updatedAt": CREATED_AT,
+    });
+    let read = by("GET", &path).expect(200).await;
+    assert_eq!(read.json(), expected);
+    let list = by("GET", &application.path()).expect(200).await.json();
+    assert_eq!(list["items"], json!([expected]));
+
+    // Its deliveries are signed with the secret that its merchant has.
+    let (result, delivery) = test().await;
+    assert!(verifies(SECRET, &delivery));
+    expected["lastTestAt"] = result["deliveredAt"].clone();
+    expected["lastTestStatus"] = json!("SUCCEEDED");
+    let read = by("GET", &path).expect(200).await;
+    assert_eq!(read.json(), expected);
+
+    // It is changed, under the tag of its last state only.
+    let tag = read.header("etag").expect("a tag").to_owned();
+    let patch = |tag: &str, body: Value| by("PATCH", &path).header("if-match", tag).json(&body);
+    let changed = patch(&tag, json!({"isActive": false})).expect(200).await;
+    expected["isActive"] = json!(false);
+    expected["updatedAt"] = changed.json()["updatedAt"].clone();
+    assert_eq!(changed.json(), expected);
+    assert!(expected["updatedAt"].as_str() > Some(CREATED_AT));
+    patch(&tag, json!({"isActive": true})).expect(412).await;
+
+    // It is rotated, and both secrets sign.
+    let rotate = by("POST", &format!("{path}/rotate"));
+    let rotated = rotate.expect(200).await.json();
+    let new = rotated["signingSecret"].as_str().expect("a secret");
+    let (_, delivery) = test().await;
+    assert!(verifies(SECRET, &delivery) && verifies(new, &delivery));
+
+    // Another one is made beside it, and it is deleted.
+    let second = api.create(&application).expect_created().await.webhook;
+    let list = by("GET", &application.path()).expect(200).await.json();
+    let ids: Vec<&Value> = list["items"]
+        .as_array()
+        .expect("items")
+        .iter()
+        .map(|item| &item["id"])
+        .collect();
+    assert_eq!(ids, [&json!(second.id), &json!(ID)]);
+    by("DELETE", &path).expect(204).await;
+    by("GET", &path).expect(404).await;
+    let list = by("GET", &application.path()).expect(200).await.json();
+    assert_eq!(list["totalItems"], 1);
+}
