@@ -1,7 +1,6 @@
 //! The HTTP server: routes requests to components, and reuses their instances as Spin does.
 
 use std::collections::{BTreeMap, HashMap};
-use std::convert::Infallible;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -324,24 +323,26 @@ pub struct Server {
 
 enum Route {
     Exact(String),
-    /// `/prefix/...` leads to `/prefix` and all below.
+    /// `prefix` of `/prefix/...`, which leads to `/prefix` and all below.
     Below(String),
 }
 
 impl Route {
     fn parse(route: &str) -> Self {
         match route.strip_suffix("/...") {
-            Some(prefix) => Self::Below(prefix.to_owned()),
-            None => Self::Exact(route.to_owned()),
+            Some(prefix) => Self::Below(prefix.trim_matches('/').to_owned()),
+            None => Self::Exact(route.trim_matches('/').to_owned()),
         }
     }
 
+    /// Slashes at either end of the path do not count.
     fn matches(&self, path: &str) -> bool {
+        let path = path.trim_matches('/');
         match self {
             Self::Exact(route) => path == route,
             Self::Below(prefix) => path
                 .strip_prefix(prefix.as_str())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+                .is_some_and(|rest| prefix.is_empty() || rest.is_empty() || rest.starts_with('/')),
         }
     }
 
@@ -402,7 +403,7 @@ impl Server {
         }
         let service = service_fn(move |request| {
             let server = self.clone();
-            async move { Ok::<_, Infallible>(server.answer(request).await) }
+            async move { server.answer(request).await }
         });
         // A client that hangs up is no trouble of ours.
         let _ = hyper::server::conn::http1::Builder::new()
@@ -411,33 +412,36 @@ impl Server {
             .await;
     }
 
-    async fn answer(&self, mut request: Request<Incoming>) -> Response<WasiBody> {
+    /// # Errors
+    ///
+    /// When nobody can tell which host the request is for: as on Spin, the connection is closed.
+    async fn answer(&self, mut request: Request<Incoming>) -> anyhow::Result<Response<WasiBody>> {
         self.in_flight.fetch_add(1, Ordering::SeqCst);
         let _ends = Ends(&self.in_flight);
         let path = request.uri().path();
-        if path == "/.well-known/spin/health" {
-            return plain(StatusCode::OK, "OK");
+        match path.strip_prefix("/.well-known/spin/") {
+            Some("health") => return Ok(plain(StatusCode::OK, "OK")),
+            Some(_) => return Ok(plain(StatusCode::NOT_FOUND, "")),
+            None => {}
         }
         let Some((_, handler)) = self.routes.iter().find(|(route, _)| route.matches(path)) else {
-            return plain(StatusCode::NOT_FOUND, "");
+            return Ok(plain(StatusCode::NOT_FOUND, ""));
         };
         let name = request.headers_mut().remove(Caller::HEADER);
         let name: Option<Arc<str>> = name.and_then(|name| name.to_str().ok().map(Arc::from));
         if let Some(name) = &name {
             self.stats.follow(name);
         }
-        let Some(request) = as_spin_hands_it_over(request) else {
-            return plain(StatusCode::INTERNAL_SERVER_ERROR, "");
-        };
+        let request = as_spin_hands_it_over(request).context("the host is missing or malformed")?;
         let answered = handler.handle(name.clone(), request).await;
         if let Some(name) = &name {
             self.stats.responded(name);
         }
         match answered {
-            Ok(response) => response,
+            Ok(response) => Ok(response),
             Err(error) => {
                 eprintln!("A request failed: {error:?}");
-                plain(StatusCode::INTERNAL_SERVER_ERROR, "")
+                Ok(plain(StatusCode::INTERNAL_SERVER_ERROR, ""))
             }
         }
     }
@@ -508,6 +512,7 @@ mod tests {
         assert!(Route::parse("/docs/...").matches("/docs/x"));
         assert!(!Route::parse("/docs/...").matches("/docsx"));
         assert!(Route::parse("/a").matches("/a"));
+        assert!(Route::parse("/a").matches("/a/"));
         assert!(!Route::parse("/a").matches("/a/b"));
     }
 }
