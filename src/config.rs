@@ -15,7 +15,7 @@ use crate::secret::SecretsKey;
 use crate::webhook::EventType;
 
 /// The names of all variables, as in `spin.toml`.
-pub const VARIABLES: [&str; 14] = [
+pub const VARIABLES: [&str; 15] = [
     "jwks",
     "jwks_url",
     "jwks_cache_seconds",
@@ -28,6 +28,7 @@ pub const VARIABLES: [&str; 14] = [
     "max_webhooks_per_application",
     "max_changes_per_minute",
     "store_timeout_ms",
+    "store_key_separator",
     "allow_insecure_urls",
     "cors_allowed_origins",
 ];
@@ -56,6 +57,9 @@ pub struct Config {
     pub max_changes_per_minute: Option<NonZeroU32>,
     /// How long a request waits for the store in all: variable `store_timeout_ms`, 1 to 60,000.
     pub store_timeout: Duration,
+    /// What stands between the parts of a key in the store: variable `store_key_separator`, `/`
+    /// or `:`.
+    pub store_key_separator: char,
     /// Whether http and private hosts are accepted too, for local development:
     /// variable `allow_insecure_urls`.
     pub allow_insecure_urls: bool,
@@ -192,6 +196,11 @@ impl Config {
                 0..=1_000_000,
             )? as u32),
             store_timeout: Duration::from_millis(number("store_timeout_ms", 2000, 1..=60_000)?),
+            store_key_separator: match optional("store_key_separator").as_deref() {
+                None | Some("/") => '/',
+                Some(":") => ':',
+                Some(_) => return Err(problem("store_key_separator", "must be `/` or `:`")),
+            },
             allow_insecure_urls,
             cors_allowed_origins: match optional("cors_allowed_origins") {
                 Some(list) => origins(&list)?,
@@ -289,6 +298,7 @@ mod tests {
         assert_eq!(config.max_webhooks, 50);
         assert_eq!(config.max_changes_per_minute, NonZeroU32::new(120));
         assert_eq!(config.store_timeout, Duration::from_millis(2000));
+        assert_eq!(config.store_key_separator, '/');
         assert!(!config.allow_insecure_urls);
         assert!(config.cors_allowed_origins.is_empty());
     }
@@ -319,6 +329,8 @@ mod tests {
             ("store_timeout_ms", Some("0")),
             ("store_timeout_ms", Some("-1")),
             ("store_timeout_ms", Some("60001")),
+            ("store_key_separator", Some("sesame")),
+            ("store_key_separator", Some("::")),
             ("allow_insecure_urls", Some("sesame")),
             ("cors_allowed_origins", Some("sesame")),
             ("cors_allowed_origins", Some("*")),

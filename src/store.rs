@@ -1,5 +1,6 @@
 //! The key-value store: its keys, the deadline of every call, and the index that heals.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -13,12 +14,14 @@ use spin_sdk::time::sleep;
 use spin_sdk::wit_bindgen::spawn;
 
 use crate::application::{ApplicationId, MerchantId};
+use crate::config::Config;
 use crate::error::Error;
 use crate::log;
 use crate::random;
 use crate::webhook::WebhookId;
 
-/// The spelling of every key.
+/// The spelling of every key. Where the store does not take `/`, variable `store_key_separator`
+/// puts another character in its place.
 pub mod keys {
     use sha2::{Digest, Sha256};
 
@@ -106,7 +109,21 @@ pub mod keys {
 }
 
 /// The store `default`, opened once per instance: opening it costs Redis a ping.
-static OPENED: Mutex<Option<Arc<key_value::Store>>> = Mutex::new(None);
+static OPENED: Mutex<Option<Arc<Opened>>> = Mutex::new(None);
+
+struct Opened {
+    store: key_value::Store,
+    separator: char,
+}
+
+impl Opened {
+    fn spell<'a>(&self, key: &'a str) -> Cow<'a, str> {
+        match self.separator {
+            '/' => Cow::Borrowed(key),
+            separator => Cow::Owned(key.replace('/', separator.encode_utf8(&mut [0; 4]))),
+        }
+    }
+}
 
 /// The store as one request uses it: all its calls together have `store_timeout_ms`.
 #[derive(Clone)]
@@ -160,17 +177,18 @@ impl Store {
     }
 }
 
-async fn open() -> Result<Arc<key_value::Store>, Error> {
+async fn open() -> Result<Arc<Opened>, Error> {
     let opened = OPENED.lock().unwrap_or_else(|e| e.into_inner()).clone();
-    if let Some(store) = opened {
-        return Ok(store);
+    if let Some(opened) = opened {
+        return Ok(opened);
     }
+    let separator = Config::load().await?.store_key_separator;
     let store = key_value::Store::open_default()
         .await
         .map_err(|error| failed("open", &error))?;
-    let store = Arc::new(store);
-    *OPENED.lock().unwrap_or_else(|e| e.into_inner()) = Some(store.clone());
-    Ok(store)
+    let opened = Arc::new(Opened { store, separator });
+    *OPENED.lock().unwrap_or_else(|e| e.into_inner()) = Some(opened.clone());
+    Ok(opened)
 }
 
 fn failed(operation: &str, error: &key_value::Error) -> Error {
@@ -181,28 +199,29 @@ fn failed(operation: &str, error: &key_value::Error) -> Error {
 
 /// The bytes under `key`.
 pub async fn get(key: &str) -> Result<Option<Vec<u8>>, Error> {
-    let store = open().await?;
-    store.get(key).await.map_err(|error| failed("get", &error))
+    let opened = open().await?;
+    let got = opened.store.get(opened.spell(key)).await;
+    got.map_err(|error| failed("get", &error))
 }
 
 /// Writes `value` under `key`.
 pub async fn set(key: &str, value: &[u8]) -> Result<(), Error> {
-    let store = open().await?;
-    let written = store.set(key, value).await;
+    let opened = open().await?;
+    let written = opened.store.set(opened.spell(key), value).await;
     written.map_err(|error| failed("set", &error))
 }
 
 /// Removes `key`; one that is not there is no error.
 pub async fn delete(key: &str) -> Result<(), Error> {
-    let store = open().await?;
-    let deleted = store.delete(key).await;
+    let opened = open().await?;
+    let deleted = opened.store.delete(opened.spell(key)).await;
     deleted.map_err(|error| failed("delete", &error))
 }
 
 /// Whether `key` is there.
 pub async fn exists(key: &str) -> Result<bool, Error> {
-    let store = open().await?;
-    let found = store.exists(key).await;
+    let opened = open().await?;
+    let found = opened.store.exists(opened.spell(key)).await;
     found.map_err(|error| failed("exists", &error))
 }
 

@@ -67,6 +67,8 @@ fn malformed() -> Vec<(&'static str, String)> {
         text("store_timeout_ms", "-1"),
         text("store_timeout_ms", "2s"),
         text("store_timeout_ms", "99999999999999999999999"),
+        text("store_key_separator", "sesame"),
+        text("store_key_separator", "//"),
         text("allow_insecure_urls", "sesame"),
         text("allow_insecure_urls", "1"),
         text("allow_insecure_urls", "yes"),
