@@ -40,6 +40,7 @@ mod published_keys;
 mod rate_limit;
 mod rotation;
 mod secrets;
+mod shared;
 mod standard_webhooks;
 mod test_delivery;
 mod tokens;

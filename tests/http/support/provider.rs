@@ -22,6 +22,7 @@ impl Setup {
             .variable("store_timeout_ms", "20000")
             .variable("allow_insecure_urls", "true")
             .variable("delivery_scheme", "*")
+            .into_private_networks()
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use rustls::{ServerConnection, StreamOwned};
+use standardwebhooks::Webhook as Verifier;
 
 use super::Authority;
 
@@ -31,6 +32,12 @@ impl Received {
         let values: Vec<_> = self.headers.get_all(name).iter().collect();
         assert_eq!(values.len(), 1, "{name}: {:?}", self.headers);
         values[0].to_str().unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+
+    /// Whether one of its signatures is by this `whsec_…` secret.
+    pub fn is_signed_with(&self, secret: &str) -> bool {
+        let verifier = Verifier::new(secret).expect("a secret");
+        verifier.verify(&self.body, &self.headers).is_ok()
     }
 }
 

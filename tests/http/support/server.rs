@@ -30,6 +30,19 @@ pub fn on_spin() -> bool {
     }
 }
 
+/// Whether several processes can have one store: a SQLite file of the local runtime's, or what
+/// Spin's runtime config chooses.
+pub fn store_can_be_shared() -> bool {
+    !on_spin() || runtime_config().is_some_and(|text| text.contains("[key_value_store.default]"))
+}
+
+/// The runtime config that Spin is to run with.
+fn runtime_config() -> Option<String> {
+    let file = std::env::var_os("WEBHOOKS_RUNTIME_CONFIG")?;
+    let text = std::fs::read_to_string(&file);
+    Some(text.unwrap_or_else(|e| panic!("{}: {e}", file.display())))
+}
+
 /// The service as most tests want it: the defaults of every variable, but no hurry.
 ///
 /// The deadline is long because these tests are not about it and machines may be busy.
@@ -63,6 +76,7 @@ pub fn delivering() -> &'static Server {
             .variable("allow_insecure_urls", "true")
             .variable("delivery_scheme", "*")
             .variable("store_timeout_ms", "20000")
+            .into_private_networks()
             .start()
     });
     &SERVER
@@ -105,11 +119,6 @@ pub struct Setup {
 
 impl Setup {
     pub fn new() -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let state_dir = run_dir().join(number.to_string());
-        std::fs::create_dir_all(&state_dir)
-            .unwrap_or_else(|e| panic!("{}: {e}", state_dir.display()));
         Self {
             variables: BTreeMap::from([
                 ("jwks".to_owned(), tokens::configured_key_set()),
@@ -124,7 +133,7 @@ impl Setup {
             manifest: Path::new(env!("CARGO_MANIFEST_DIR")).join("spin.toml"),
             runtime_config: None,
             resolved: Vec::new(),
-            state_dir,
+            state_dir: fresh_state_dir(),
             // Known from the start, since a running Spin cannot be given any more.
             applications: (0..256).map(|_| Application::new()).collect(),
         }
@@ -170,6 +179,30 @@ impl Setup {
     /// Where its data is.
     pub fn state_dir(&self) -> &Path {
         &self.state_dir
+    }
+
+    /// Lets Spin deliver into private networks, whatever its runtime config says: the tests'
+    /// endpoints and identity providers are there.
+    pub fn into_private_networks(mut self) -> Self {
+        if let Some(text) = runtime_config() {
+            let (blocking, others): (Vec<&str>, Vec<&str>) = text
+                .lines()
+                .partition(|line| line.starts_with("block_networks"));
+            assert_eq!(blocking.len(), 1, "{text}");
+            let file = self.state_dir.join("runtime-config.toml");
+            std::fs::write(&file, others.join("\n")).expect("write a runtime config");
+            self.runtime_config = Some(file);
+        }
+        self
+    }
+
+    /// Another process of the same service: the same variables, applications and store.
+    pub fn another(&self) -> Self {
+        let mut other = self.clone();
+        if on_spin() {
+            other.state_dir = fresh_state_dir();
+        }
+        other
     }
 
     /// Starts it and waits until it serves.
@@ -475,6 +508,15 @@ fn run_dir() -> &'static Path {
         parent.join(std::process::id().to_string())
     });
     &RUN_DIR
+}
+
+/// A directory of its own in [`run_dir`].
+fn fresh_state_dir() -> PathBuf {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let state_dir = run_dir().join(number.to_string());
+    std::fs::create_dir_all(&state_dir).unwrap_or_else(|e| panic!("{}: {e}", state_dir.display()));
+    state_dir
 }
 
 /// The directory of this profile's programs: this test is in its `deps`.
