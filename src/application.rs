@@ -10,6 +10,17 @@ use crate::clock::Timestamp;
 /// Ours are UUIDs; whoever writes `application/{id}` into the store by hand may use others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(utoipa::ToSchema),
+    schema(
+        description = "1 to 128 letters, digits, `-`, `_`, `.` or `~`, and not only dots.",
+        min_length = 1,
+        max_length = 128,
+        pattern = "^[A-Za-z0-9._~-]*[A-Za-z0-9_~-][A-Za-z0-9._~-]*$",
+        examples("c1f4a7de-52b0-4c39-8f6e-0d9b3a5e7f21"),
+    )
+)]
 pub struct ApplicationId(String);
 
 impl ApplicationId {
@@ -77,6 +88,17 @@ impl MerchantId {
 /// An application's name: 1 to 100 characters, none of them a control character.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(utoipa::ToSchema),
+    schema(
+        description = "1 to 100 characters, none of them a control character, and not only white space.",
+        min_length = 1,
+        max_length = 100,
+        pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$",
+        examples("Kadosei Shop"),
+    )
+)]
 pub struct ApplicationName(String);
 
 impl ApplicationName {

@@ -43,10 +43,19 @@ pub struct Delivery {
     pub body: Vec<u8>,
 }
 
+/// The body of a delivery.
 #[derive(Serialize)]
-struct Payload<'a, T> {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub(crate) struct Payload<'a, T> {
+    /// What happened.
     r#type: &'a str,
+    /// When it happened.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(inline, examples("2026-04-20T12:34:56.000Z"))
+    )]
     timestamp: Timestamp,
+    /// What it happened to.
     data: &'a T,
 }
 

@@ -107,6 +107,30 @@ impl Serialize for EndpointUrl {
     }
 }
 
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for EndpointUrl {}
+
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for EndpointUrl {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
+
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Uri)))
+            .max_length(Some(Self::MAX_LENGTH))
+            .pattern(Some(r"^[Hh][Tt][Tt][Pp][Ss]://[^\s#\\]+$"))
+            .description(Some(
+                "An absolute HTTPS URL of at most 2,048 characters, without user name, password, \
+                 fragment, white space or control characters. Its host is a public DNS name (an \
+                 international one in its `xn--` form) or a global IP address; an IPv4 address is \
+                 written as four decimal numbers.",
+            ))
+            .examples(["https://merchant.example.com/hooks/kadosei"])
+            .into()
+    }
+}
+
 /// The text between the scheme's `//` and the path, as sent.
 fn authority(text: &str, allow_insecure: bool) -> Result<&str, UrlError> {
     let wrong_scheme = if allow_insecure {

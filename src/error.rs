@@ -50,24 +50,33 @@ pub enum Error {
 
 /// One wrong field of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Detail {
     /// The field's name: of a member of the body, of a parameter, or `body` for the whole.
+    #[cfg_attr(feature = "openapi", schema(examples("url")))]
     pub field: String,
     /// What is wrong with it, in words.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(examples("Must be an absolute URL that starts with https://"))
+    )]
     pub message: String,
 }
 
 /// The body of every error response.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Error))]
 pub struct ErrorBody {
     /// The status in words.
     pub error: &'static str,
     /// What happened, in words.
     pub message: String,
     /// The HTTP status.
+    #[cfg_attr(feature = "openapi", schema(minimum = 400, maximum = 599))]
     pub code: u16,
     /// The wrong fields; only with 400.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false, min_items = 1))]
     pub details: Option<Vec<Detail>>,
 }
 
@@ -152,6 +161,20 @@ impl Error {
         }
     }
 
+    /// The response's body.
+    pub fn body(self) -> ErrorBody {
+        let (error, message) = self.texts();
+        ErrorBody {
+            error,
+            message: message.to_owned(),
+            code: self.status().as_u16(),
+            details: match self {
+                Self::Invalid(details) => Some(details),
+                _ => None,
+            },
+        }
+    }
+
     /// What the log is told beside the status.
     fn cause(&self) -> Option<String> {
         match self {
@@ -172,7 +195,6 @@ impl Error {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let (error, message) = self.texts();
         let status = self.status();
         let cause = self.cause();
         let challenge = match &self {
@@ -184,18 +206,7 @@ impl IntoResponse for Error {
             Self::TooManyChanges { retry_after } => Some(*retry_after),
             _ => None,
         };
-        let mut response = json(
-            status,
-            &ErrorBody {
-                error,
-                message: message.to_owned(),
-                code: status.as_u16(),
-                details: match self {
-                    Self::Invalid(details) => Some(details),
-                    _ => None,
-                },
-            },
-        );
+        let mut response = json(status, &self.body());
         if let Some(challenge) = challenge {
             let headers = response.headers_mut();
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));

@@ -15,6 +15,8 @@ pub mod error;
 pub mod jwks;
 pub mod limit;
 pub mod log;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 pub mod provider;
 pub mod random;
 pub mod records;

@@ -12,6 +12,10 @@ use crate::secret::{Sealed, SecretsKey, SigningSecret};
 /// A webhook's id: a UUID, version 4 for those with random ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(
+    description = "A UUID in its usual form of 36 characters.",
+    value_type = String, format = Uuid, examples("8a1c2f9e-3d4b-4f5a-9b6c-7d8e9f0a1b2c"),
+))]
 pub struct WebhookId(Uuid);
 
 impl WebhookId {
@@ -41,6 +45,19 @@ impl std::fmt::Display for WebhookId {
 /// The name of an event: 1 to 128 letters, digits, `.`, `_` or `-`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(utoipa::ToSchema),
+    schema(
+        description = "The name of an event: 1 to 128 letters, digits, `.`, `_` or `-`. Which events there \
+        are is the platform's decision; unless it says otherwise, they are `session.completed` and \
+        `session.expired`.",
+        min_length = 1,
+        max_length = 128,
+        pattern = "^[A-Za-z0-9._-]+$",
+        examples("session.completed", "session.expired"),
+    )
+)]
 pub struct EventType(String);
 
 impl EventType {
@@ -112,6 +129,7 @@ pub struct Settings {
 /// How a test delivery ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum TestStatus {
     /// The endpoint answered with a status of 200 to 299.
     Succeeded,

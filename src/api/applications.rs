@@ -18,24 +18,82 @@ use crate::config::Config;
 use crate::error::{self, Error};
 use crate::limit::counted;
 use crate::log;
+#[cfg(feature = "openapi")]
+use crate::openapi::{ApplicationPath, IdempotencyKeyHeader, IfMatchHeader};
 use crate::records::{self, Listed, owned_application};
 use crate::store::{self, Store, keys};
 
 /// Longest description, in characters.
 const MAX_DESCRIPTION: usize = 250;
 
-const NAME_TAKEN: Error = Error::Conflict("Another application has this name");
+pub(crate) const NAME_TAKEN: Error = Error::Conflict("Another application has this name");
 
 /// An application as responses show it. One that was written into the store by hand may lack a
 /// name and the time of its creation.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(
+    as = Application, description = "An application of a merchant."
+))]
 pub struct ApplicationBody {
+    /// ID of the application.
+    #[cfg_attr(feature = "openapi", schema(inline))]
     id: ApplicationId,
+    /// Its name. No two applications of a merchant have the same. `null` only where the platform
+    /// made the application without one.
+    #[cfg_attr(feature = "openapi", schema(inline, required))]
     name: Option<ApplicationName>,
+    /// What the merchant says of it.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            required,
+            max_length = 250,
+            examples("The shop at kadosei.example.com")
+        )
+    )]
     description: Option<String>,
+    /// Whether it accepts changes and tests. A disabled application keeps its webhooks and accepts
+    /// reads.
+    #[cfg_attr(feature = "openapi", schema(examples(true)))]
     is_enabled: bool,
+    /// When it was created. `null` only where the platform made the application without it.
+    #[cfg_attr(feature = "openapi", schema(inline, required))]
     created_at: Option<Timestamp>,
+}
+
+/// The body of [`create`], as the document describes it.
+#[cfg(feature = "openapi")]
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(description = "A new application.")]
+pub struct NewApplication {
+    /// Its name. No two applications of a merchant have the same.
+    #[schema(inline)]
+    name: ApplicationName,
+    /// What the merchant says of it.
+    #[schema(max_length = 250, examples("The shop at kadosei.example.com"))]
+    description: Option<String>,
+}
+
+/// The body of [`change`], as the document describes it.
+#[cfg(feature = "openapi")]
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(
+    description = "What to change of an application; the rest stays.",
+    min_properties = 1
+)]
+pub struct ApplicationChange {
+    /// Its name. No two applications of a merchant have the same.
+    #[schema(inline, nullable = false)]
+    name: Option<ApplicationName>,
+    /// What the merchant says of it; `null` takes it away.
+    #[schema(max_length = 250, examples("The shop at kadosei.example.com"))]
+    description: Option<String>,
+    /// Whether it accepts changes and tests.
+    #[schema(nullable = false, examples(false))]
+    is_enabled: Option<bool>,
 }
 
 impl From<&Application> for ApplicationBody {
@@ -56,7 +114,16 @@ fn respond(application: &Application) -> Response {
     etag::tagged(error::json(StatusCode::OK, &body), &etag::of(&body))
 }
 
-/// `POST /api/v1/applications`
+/// Create application
+///
+/// Creates an application of the authenticated merchant.
+#[cfg_attr(feature = "openapi", utoipa::path(
+    post, path = "/api/v1/applications", operation_id = "createApplication", tag = "Applications",
+    params(IdempotencyKeyHeader),
+    request_body = NewApplication,
+    responses((status = 201, description = "The application.", body = ApplicationBody,
+        headers(("ETag"), ("Location"), ("Idempotency-Replayed")))),
+))]
 pub async fn create(
     Merchant(merchant): Merchant,
     RequestId(request_id): RequestId,
@@ -153,7 +220,14 @@ pub async fn create(
     Ok(kept.response())
 }
 
-/// `GET /api/v1/applications`
+/// List applications
+///
+/// The authenticated merchant's applications, a page at a time, the newest first.
+#[cfg_attr(feature = "openapi", utoipa::path(
+    get, path = "/api/v1/applications", operation_id = "listApplications", tag = "Applications",
+    params(PageQuery),
+    responses((status = 200, description = "A page of applications.", body = super::page::Page<ApplicationBody>)),
+))]
 pub async fn list(
     Merchant(merchant): Merchant,
     RequestId(request_id): RequestId,
@@ -202,7 +276,15 @@ fn readable<T>(listed: Listed<T>, request_id: &str) -> Option<T> {
         .ok()
 }
 
-/// `GET /api/v1/applications/{applicationId}`
+/// Get application
+///
+/// One application. It must belong to the authenticated merchant.
+#[cfg_attr(feature = "openapi", utoipa::path(
+    get, path = "/api/v1/applications/{applicationId}", operation_id = "getApplication",
+    tag = "Applications", params(ApplicationPath),
+    responses((status = 200, description = "The application.", body = ApplicationBody,
+        headers(("ETag")))),
+))]
 pub async fn read(
     Merchant(merchant): Merchant,
     RequestId(request_id): RequestId,
@@ -223,7 +305,20 @@ pub async fn read(
     Ok(respond(&application))
 }
 
-/// `PATCH /api/v1/applications/{applicationId}`
+/// Update application
+///
+/// Changes the application's name or description, or disables or enables it. The application must
+/// belong to the authenticated merchant.
+#[cfg_attr(feature = "openapi", utoipa::path(
+    patch, path = "/api/v1/applications/{applicationId}", operation_id = "updateApplication",
+    tag = "Applications", params(ApplicationPath, IfMatchHeader),
+    request_body = ApplicationChange,
+    responses(
+        (status = 200, description = "The application as it is now.", body = ApplicationBody,
+            headers(("ETag"))),
+        (status = 409),
+    ),
+))]
 pub async fn change(
     Merchant(merchant): Merchant,
     RequestId(request_id): RequestId,
@@ -301,7 +396,15 @@ pub async fn change(
     Ok(respond(&application))
 }
 
-/// `DELETE /api/v1/applications/{applicationId}`
+/// Delete application
+///
+/// Deletes the application and all its webhooks. The application must belong to the authenticated
+/// merchant.
+#[cfg_attr(feature = "openapi", utoipa::path(
+    delete, path = "/api/v1/applications/{applicationId}", operation_id = "deleteApplication",
+    tag = "Applications", params(ApplicationPath, IfMatchHeader),
+    responses((status = 204, description = "The application is gone, with its webhooks.")),
+))]
 pub async fn delete(
     Merchant(merchant): Merchant,
     RequestId(request_id): RequestId,

@@ -10,16 +10,34 @@ use crate::store::{self, Store};
 
 /// What a probe is told.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Health {
+    /// In one word.
+    #[cfg_attr(feature = "openapi", schema(examples("ok", "ready")))]
     status: &'static str,
 }
 
-/// `GET /healthz`: the component answers.
+/// Liveness probe
+///
+/// The component answers.
+#[cfg_attr(feature = "openapi", utoipa::path(
+    get, path = "/healthz", operation_id = "getLiveness", tag = "Probes", security(()),
+    responses((status = 200, description = "The component answers.", body = Health)),
+))]
 pub async fn live() -> Response {
     error::json(StatusCode::OK, &Health { status: "ok" })
 }
 
-/// `GET /readyz`: the configuration is sound and the store answers in time.
+/// Readiness probe
+///
+/// The configuration is sound and the store answers in time.
+#[cfg_attr(feature = "openapi", utoipa::path(
+    get, path = "/readyz", operation_id = "getReadiness", tag = "Probes", security(()),
+    responses(
+        (status = 200, description = "Requests can be served.", body = Health),
+        (status = 503),
+    ),
+))]
 pub async fn ready() -> Result<Response, Error> {
     let checked = async {
         let config = Config::load().await?;

@@ -24,6 +24,9 @@ pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key
 /// The response's header on a repeat.
 pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
+pub(crate) const KEY_USED: Error =
+    Error::Conflict("The Idempotency-Key was used with another body");
+
 /// How long a response is kept for repeats: 24 hours.
 const KEPT_SECS: u32 = 24 * 60 * 60;
 
@@ -101,9 +104,7 @@ pub async fn look_up(
         // The id and the secret of the first time must not come again.
         Some(old) if old.at.plus_secs(KEPT_SECS) <= now => old.generation + 1,
         Some(record) if record.request != request => {
-            return Err(Error::Conflict(
-                "The Idempotency-Key was used with another body",
-            ));
+            return Err(KEY_USED);
         }
         Some(record) => {
             let kept = config

@@ -19,7 +19,7 @@ use axum::body::Body;
 use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::MethodRouter;
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MATCH, LOCATION,
     RETRY_AFTER, WWW_AUTHENTICATE,
@@ -91,40 +91,59 @@ fn cors(config: &Config) -> CorsLayer {
         .max_age(Duration::from_secs(7200)) // Chromium's most.
 }
 
-fn routes() -> Router {
-    Router::new()
-        .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route(
-            "/api/v1/applications",
-            get(applications::list).post(applications::create),
-        )
-        .route(
-            "/api/v1/applications/{applicationId}",
-            get(applications::read)
-                .patch(applications::change)
-                .delete(applications::delete),
-        )
-        .route(
-            "/api/v1/applications/{applicationId}/webhooks",
-            get(webhooks::list).post(webhooks::create),
-        )
-        .route(
-            "/api/v1/applications/{applicationId}/webhooks/{webhookId}",
-            get(webhooks::read)
-                .patch(webhooks::change)
-                .delete(webhooks::delete),
-        )
-        .route(
-            "/api/v1/applications/{applicationId}/webhooks/{webhookId}/rotate",
-            post(rotation::rotate),
-        )
-        .route(
-            "/api/v1/applications/{applicationId}/webhooks/{webhookId}/test",
-            post(test_delivery::send),
-        )
-        .fallback(async || Error::NotFound)
-        .method_not_allowed_fallback(async || Error::MethodNotAllowed)
+/// The routes, told once: for the router, and for the document that describes them.
+macro_rules! routes {
+    ($($path:literal { $($method:ident $($handler:ident)::+;)+ })+) => {
+        fn routes() -> Router {
+            Router::new()
+                $(.route($path, MethodRouter::new()$(.$method($($handler)::+))+))+
+                .fallback(async || Error::NotFound)
+                .method_not_allowed_fallback(async || Error::MethodNotAllowed)
+        }
+
+        /// Method and path of every route.
+        #[cfg(feature = "openapi")]
+        pub(crate) const ROUTES: &[(&str, &str)] = &[$($((stringify!($method), $path),)+)+];
+
+        /// What the handlers' annotations say of them.
+        #[cfg(feature = "openapi")]
+        #[derive(utoipa::OpenApi)]
+        #[openapi(paths($($($($handler)::+,)+)+))]
+        pub(crate) struct Annotations;
+    };
+}
+
+routes! {
+    "/api/v1/applications" {
+        post applications::create;
+        get applications::list;
+    }
+    "/api/v1/applications/{applicationId}" {
+        get applications::read;
+        patch applications::change;
+        delete applications::delete;
+    }
+    "/api/v1/applications/{applicationId}/webhooks" {
+        post webhooks::create;
+        get webhooks::list;
+    }
+    "/api/v1/applications/{applicationId}/webhooks/{webhookId}" {
+        get webhooks::read;
+        patch webhooks::change;
+        delete webhooks::delete;
+    }
+    "/api/v1/applications/{applicationId}/webhooks/{webhookId}/rotate" {
+        post rotation::rotate;
+    }
+    "/api/v1/applications/{applicationId}/webhooks/{webhookId}/test" {
+        post test_delivery::send;
+    }
+    "/healthz" {
+        get health::live;
+    }
+    "/readyz" {
+        get health::ready;
+    }
 }
 
 fn observed(routes: Router) -> Router {

@@ -6,6 +6,8 @@ use axum::extract::Request;
 use axum::response::Response;
 use futures::future::join;
 use http::{HeaderMap, StatusCode};
+#[cfg(feature = "openapi")]
+use serde::Serialize;
 use spin_sdk::time::sleep;
 use spin_sdk::wit_bindgen::spawn;
 
@@ -19,6 +21,8 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::limit::counted;
 use crate::log;
+#[cfg(feature = "openapi")]
+use crate::openapi::{ApplicationPath, IdempotencyKeyHeader, IfMatchHeader, WebhookPath};
 use crate::records::{self, owned_application_and};
 use crate::store::{self, Store, keys};
 use crate::webhook::{Rotation, Rotations, StoredSecret, WebhookId};
@@ -29,7 +33,38 @@ const DEFAULT_GRACE_SECS: u32 = 86_400;
 /// How long it can stay valid, in seconds: a week.
 const MAX_GRACE_SECS: u32 = 604_800;
 
-/// `POST /api/v1/applications/{applicationId}/webhooks/{webhookId}/rotate`
+/// The body of [`rotate`], as the document describes it.
+#[cfg(feature = "openapi")]
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(description = "How to rotate a secret.")]
+pub struct Rotating {
+    /// For how many seconds the old secret stays valid: until then, deliveries carry a signature
+    /// of each.
+    #[schema(
+        nullable = false,
+        minimum = 0,
+        maximum = 604_800,
+        default = 86_400,
+        examples(86_400)
+    )]
+    grace_period_seconds: Option<u32>,
+}
+
+/// Rotate signing secret
+///
+/// Makes a new signing secret. Until the grace period of the old one ends, deliveries carry a
+/// signature of each. At most five old secrets live at a time. The application must belong to the
+/// authenticated merchant.
+#[cfg_attr(feature = "openapi", utoipa::path(
+    post, path = "/api/v1/applications/{applicationId}/webhooks/{webhookId}/rotate",
+    operation_id = "rotateWebhookSecret", tag = "Webhooks",
+    params(ApplicationPath, WebhookPath, IdempotencyKeyHeader, IfMatchHeader),
+    request_body(content = Option<Rotating>, content_type = "application/json"),
+    responses((status = 200, description = "The webhook, with its new signing secret.",
+        body = ref("#/components/schemas/WebhookWithSecret"),
+        headers(("ETag"), ("Idempotency-Replayed")))),
+))]
 pub async fn rotate(
     Merchant(merchant): Merchant,
     RequestId(request_id): RequestId,

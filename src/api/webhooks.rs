@@ -19,6 +19,8 @@ use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::error::{self, Error};
 use crate::limit::counted;
+#[cfg(feature = "openapi")]
+use crate::openapi::{ApplicationPath, IdempotencyKeyHeader, IfMatchHeader, WebhookPath};
 use crate::records::{self, owned_application_and};
 use crate::secret::SigningSecret;
 use crate::store::{self, Store, keys};
@@ -29,18 +31,98 @@ use crate::webhook::{
 /// A webhook as responses show it. `signingSecret` is there once: when it was made.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(
+    as = Webhook, description = "A webhook of an application."
+))]
 pub struct WebhookBody {
+    /// ID of the webhook.
+    #[cfg_attr(feature = "openapi", schema(inline))]
     id: WebhookId,
+    /// HTTPS endpoint on the merchant server that receives webhooks, as the merchant spelled it.
+    #[cfg_attr(feature = "openapi", schema(
+        format = Uri, max_length = 2048, examples("https://merchant.example.com/webhooks/kadosei")
+    ))]
     url: String,
+    /// Whether events are delivered.
+    #[cfg_attr(feature = "openapi", schema(examples(true)))]
     is_active: bool,
+    /// `whsec_****` and the last four characters of the newest signing secret.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(pattern = r"^whsec_\*{4}[A-Za-z0-9+/]{4}$", examples("whsec_****a3f2"))
+    )]
     key_fingerprint: String,
+    /// The secret that deliveries are signed with. It is told in this response and never again.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            nullable = false,
+            pattern = "^whsec_[A-Za-z0-9+/]{48}$",
+            examples("whsec_bm90LWEtcmVhbC1zZWNyZXQtYnV0LWFuLWV4YW1wbGUta3f2")
+        )
+    )]
     signing_secret: Option<String>,
+    /// The events that it is subscribed to.
+    #[cfg_attr(feature = "openapi", schema(
+        inline, examples(json!(["session.completed", "session.expired"]))
+    ))]
     subscribed_events: Vec<EventType>,
+    /// When the last test delivery was sent; `null` before the first.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(inline, required, examples("2026-04-20T12:34:56.000Z"))
+    )]
     last_test_at: Option<Timestamp>,
+    /// How the last test delivery ended; `null` before the first.
+    #[cfg_attr(feature = "openapi", schema(inline, required, examples("SUCCEEDED")))]
     last_test_status: Option<TestStatus>,
+    /// When it was created.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(inline, examples("2026-01-15T08:00:00.000Z"))
+    )]
     created_at: Timestamp,
+    /// When something of it was changed last. A test changes nothing.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(inline, examples("2026-04-01T09:30:00.000Z"))
+    )]
     updated_at: Timestamp,
+}
+
+/// The body of [`create`], as the document describes it.
+#[cfg(feature = "openapi")]
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(description = "A new webhook.")]
+pub struct NewWebhook {
+    /// HTTPS endpoint on the merchant server that receives webhooks.
+    #[schema(inline)]
+    url: EndpointUrl,
+    /// The events to subscribe to; without it, all there are.
+    #[schema(inline, nullable = false, min_items = 1, examples(json!(["session.completed"])))]
+    subscribed_events: Option<Vec<EventType>>,
+}
+
+/// The body of [`change`], as the document describes it.
+#[cfg(feature = "openapi")]
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(
+    description = "What to change of a webhook; the rest stays.",
+    min_properties = 1
+)]
+pub struct WebhookChange {
+    /// HTTPS endpoint on the merchant server that receives webhooks.
+    #[schema(inline, nullable = false)]
+    url: Option<EndpointUrl>,
+    /// Whether events are delivered.
+    #[schema(nullable = false, examples(false))]
+    is_active: Option<bool>,
+    /// The events to subscribe to.
+    #[schema(inline, nullable = false, min_items = 1, examples(json!(["session.completed"])))]
+    subscribed_events: Option<Vec<EventType>>,
 }
 
 impl From<&Webhook> for WebhookBody {
@@ -76,7 +158,23 @@ fn respond(webhook: &Webhook) -> Response {
     etag::tagged(error::json(StatusCode::OK, &body), &etag::of(&body))
 }
 
-/// `POST /api/v1/applications/{applicationId}/webhooks`
+/// Create application webhook
+///
+/// Creates a webhook configuration for the application. The application must belong to the
+/// authenticated merchant.
+#[cfg_attr(feature = "openapi", utoipa::path(
+    post, path = "/api/v1/applications/{applicationId}/webhooks", operation_id = "createWebhook",
+    tag = "Webhooks",
+    params(
+        ("applicationId" = inline(ApplicationId), Path,
+            description = "ID of the application that will own this webhook."),
+        IdempotencyKeyHeader,
+    ),
+    request_body = NewWebhook,
+    responses((status = 201, description = "The webhook, with its signing secret.",
+        body = ref("#/components/schemas/WebhookWithSecret"),
+        headers(("ETag"), ("Location"), ("Idempotency-Replayed")))),
+))]
 pub async fn create(
     Merchant(merchant): Merchant,
     RequestId(request_id): RequestId,
@@ -179,7 +277,16 @@ pub async fn create(
     Ok(kept.response())
 }
 
-/// `GET /api/v1/applications/{applicationId}/webhooks`
+/// List application webhooks
+///
+/// The application's webhooks, a page at a time, the newest first. The application must belong to
+/// the authenticated merchant.
+#[cfg_attr(feature = "openapi", utoipa::path(
+    get, path = "/api/v1/applications/{applicationId}/webhooks", operation_id = "listWebhooks",
+    tag = "Webhooks", params(ApplicationPath, PageQuery),
+    responses((status = 200, description = "A page of webhooks.",
+        body = super::page::Page<WebhookBody>)),
+))]
 pub async fn list(
     Merchant(merchant): Merchant,
     path: Path,
@@ -213,7 +320,15 @@ pub async fn list(
     ))
 }
 
-/// `GET /api/v1/applications/{applicationId}/webhooks/{webhookId}`
+/// Get application webhook
+///
+/// One webhook. The application must belong to the authenticated merchant.
+#[cfg_attr(feature = "openapi", utoipa::path(
+    get, path = "/api/v1/applications/{applicationId}/webhooks/{webhookId}",
+    operation_id = "getWebhook", tag = "Webhooks", params(ApplicationPath, WebhookPath),
+    responses((status = 200, description = "The webhook.", body = WebhookBody,
+        headers(("ETag")))),
+))]
 pub async fn read(Merchant(merchant): Merchant, path: Path) -> Result<Response, Error> {
     let config = Config::load().await?;
     let mut details = Details::default();
@@ -226,7 +341,18 @@ pub async fn read(Merchant(merchant): Merchant, path: Path) -> Result<Response, 
     Ok(respond(&webhook))
 }
 
-/// `PATCH /api/v1/applications/{applicationId}/webhooks/{webhookId}`
+/// Update application webhook
+///
+/// Changes where the webhook's deliveries go, whether there are any, and of which events. The
+/// application must belong to the authenticated merchant.
+#[cfg_attr(feature = "openapi", utoipa::path(
+    patch, path = "/api/v1/applications/{applicationId}/webhooks/{webhookId}",
+    operation_id = "updateWebhook", tag = "Webhooks",
+    params(ApplicationPath, WebhookPath, IfMatchHeader),
+    request_body = WebhookChange,
+    responses((status = 200, description = "The webhook as it is now.", body = WebhookBody,
+        headers(("ETag")))),
+))]
 pub async fn change(
     Merchant(merchant): Merchant,
     RequestId(request_id): RequestId,
@@ -286,7 +412,15 @@ pub async fn change(
     Ok(respond(&webhook))
 }
 
-/// `DELETE /api/v1/applications/{applicationId}/webhooks/{webhookId}`
+/// Delete application webhook
+///
+/// Deletes the webhook and its secrets. The application must belong to the authenticated merchant.
+#[cfg_attr(feature = "openapi", utoipa::path(
+    delete, path = "/api/v1/applications/{applicationId}/webhooks/{webhookId}",
+    operation_id = "deleteWebhook", tag = "Webhooks",
+    params(ApplicationPath, WebhookPath, IfMatchHeader),
+    responses((status = 204, description = "The webhook is gone.")),
+))]
 pub async fn delete(
     Merchant(merchant): Merchant,
     RequestId(request_id): RequestId,

@@ -1,59 +1,94 @@
-//! `cargo xtask build`: the component as it is released.
+//! `cargo xtask build`: the components as they are released.
+
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
 use crate::{imports, project};
 
-/// What `spin build` runs too, by `spin.toml`.
-pub const CARGO_ARGS: [&str; 6] = [
-    "build",
-    "--release",
-    "--target",
-    project::WASM_TARGET,
-    "--package",
-    "application-webhooks",
-];
+/// A component of `spin.toml`, by the name of its package.
+pub struct Component {
+    /// Its id in `spin.toml`, and its package.
+    pub package: &'static str,
+    /// Every instance's start and every deployment pays for the component's size.
+    max_bytes: u64,
+}
 
-/// Every instance's start and every deployment pays for the component's size.
-const MAX_BYTES: u64 = 1_350_000;
+/// The API.
+pub const API: Component = Component {
+    package: "application-webhooks",
+    max_bytes: 1_350_000,
+};
+
+/// The API reference.
+pub const REFERENCE: Component = Component {
+    package: "api-reference",
+    max_bytes: 3_000_000,
+};
+
+/// All components of `spin.toml`.
+pub const COMPONENTS: [Component; 2] = [API, REFERENCE];
+
+impl Component {
+    /// What `spin build` runs too, by `spin.toml`.
+    pub fn cargo_args(&self) -> [&'static str; 6] {
+        let target = project::WASM_TARGET;
+        ["build", "--release", "--target", target, "--package", self.package]
+    }
+
+    /// Where it is when it is built.
+    pub fn path(&self) -> PathBuf {
+        let file = format!("{}.wasm", self.package.replace('-', "_"));
+        project::wasm_dir().join(file)
+    }
+}
 
 #[derive(clap::Args)]
 pub struct Args {}
 
 pub fn run(_: &Args) -> Result<()> {
     project::manifest()?;
-    component()?;
-    let bytes = check()?;
-    println!("{}: {}", project::component().display(), size(bytes));
+    components()?;
+    for component in &COMPONENTS {
+        let bytes = check(component)?;
+        println!("{}: {}", component.path().display(), size(bytes));
+    }
     Ok(())
 }
 
-/// Builds the component, with cargo's progress visible.
-pub fn component() -> Result<()> {
+/// Builds the components, with cargo's progress visible, and checks them.
+pub fn components() -> Result<()> {
     project::ensure_wasm_target()?;
-    project::run(project::cargo().args(CARGO_ARGS), "building the component")
+    for component in &COMPONENTS {
+        let what = format!("building {}", component.package);
+        project::run(project::cargo().args(component.cargo_args()), &what)?;
+        check(component)?;
+    }
+    Ok(())
 }
 
 /// Checks what must hold for every released component, and returns its size.
-pub fn check() -> Result<u64> {
-    let path = project::component();
+pub fn check(component: &Component) -> Result<u64> {
+    let path = component.path();
     let wasm = std::fs::read(&path)
         .with_context(|| format!("{} cannot be read: build it first", path.display()))?;
     let imports = imports::of(&wasm)?;
     let foreign = imports::foreign(&imports);
     if !foreign.is_empty() {
         bail!(
-            "the component imports what Spin 4.1 does not provide, or what may block it: {}; \
+            "{} imports what Spin 4.1 does not provide, or what may block it: {}; \
              find the dependency that brings it, or extend the list in xtask/src/imports.rs",
+            component.package,
             foreign.join(", ")
         );
     }
     let bytes = wasm.len() as u64;
-    if bytes > MAX_BYTES {
+    if bytes > component.max_bytes {
         bail!(
-            "the component has {}, and may have {}: `cargo tree` shows what it is made of",
+            "{} has {}, and may have {}: `cargo tree` shows what it is made of",
+            component.package,
             size(bytes),
-            size(MAX_BYTES)
+            size(component.max_bytes)
         );
     }
     Ok(bytes)

@@ -25,9 +25,9 @@ pub fn state_dir(given: Option<&Path>) -> Result<PathBuf> {
     }
 }
 
-/// The built component.
-pub fn component() -> PathBuf {
-    root().join("target/wasm32-wasip2/release/application_webhooks.wasm")
+/// Where the built components are.
+pub fn wasm_dir() -> PathBuf {
+    root().join("target").join(WASM_TARGET).join("release")
 }
 
 /// The built local runtime.
@@ -192,15 +192,19 @@ mod tests {
     #[test]
     fn the_manifest_builds_and_serves_what_the_commands_build() {
         let manifest = manifest().unwrap_or_else(|error| panic!("{error:#}"));
-        let component = &manifest["component"]["application-webhooks"];
-        assert_eq!(
-            root().join(component["source"].as_str().unwrap_or_default()),
-            super::component()
-        );
-        assert_eq!(
-            component["build"]["command"].as_str(),
-            Some(format!("cargo {}", crate::build::CARGO_ARGS.join(" ")).as_str())
-        );
+        let components = manifest["component"].as_table().expect("components");
+        assert_eq!(components.len(), crate::build::COMPONENTS.len());
+        for built in crate::build::COMPONENTS {
+            let component = &components[built.package];
+            assert_eq!(
+                root().join(component["source"].as_str().unwrap_or_default()),
+                built.path()
+            );
+            assert_eq!(
+                component["build"]["command"].as_str(),
+                Some(format!("cargo {}", built.cargo_args().join(" ")).as_str())
+            );
+        }
     }
 
     #[test]

@@ -1,0 +1,177 @@
+//! The API reference: `GET /openapi.json`, and the pages under `/docs` that show it.
+//!
+//! A component of its own beside the API's, so that the API's does not carry its weight. All it
+//! serves is made when it is built (`build.rs`), the document from the API's own types and routes.
+
+#![deny(unsafe_code)]
+
+use std::io::Read;
+
+use bytes::Bytes;
+use flate2::read::GzDecoder;
+use http::header::{
+    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY, VARY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+
+/// A file as it is embedded.
+struct File {
+    /// Where it is served.
+    path: &'static str,
+    kind: Kind,
+    /// The start of the content's SHA-256, in hexadecimal.
+    tag: &'static str,
+    /// The content's length in bytes.
+    length: usize,
+    /// The content, compressed. Nearly every client takes it so; for the others it is unpacked.
+    gzip: &'static [u8],
+}
+
+/// What a file is, which decides most of its headers.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// The OpenAPI document.
+    Json,
+}
+
+const FILES: &[File] = include!(concat!(env!("OUT_DIR"), "/files.rs"));
+
+/// The bodies that the API's errors have.
+const NOT_FOUND: &str = include_str!(concat!(env!("OUT_DIR"), "/not-found.json"));
+const METHOD_NOT_ALLOWED: &str = include_str!(concat!(env!("OUT_DIR"), "/method-not-allowed.json"));
+
+impl Kind {
+    const fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+        }
+    }
+}
+
+/// Answers one request.
+pub fn answer(method: &Method, path: &str, headers: &HeaderMap) -> Response<Bytes> {
+    let Some(file) = FILES.iter().find(|file| file.path == path) else {
+        return error(StatusCode::NOT_FOUND, NOT_FOUND);
+    };
+    if method != Method::GET && method != Method::HEAD {
+        let mut response = error(StatusCode::METHOD_NOT_ALLOWED, METHOD_NOT_ALLOWED);
+        set(&mut response, ALLOW, "GET,HEAD");
+        return response;
+    }
+    let compressed = accepts_gzip(headers);
+    // RFC 9110 §8.8.3: each coding of a resource has a tag of its own.
+    let tag = match compressed {
+        true => format!("\"{}-gzip\"", file.tag),
+        false => format!("\"{}\"", file.tag),
+    };
+    let mut response = Response::new(Bytes::new());
+    set(&mut response, ETAG, &tag);
+    set(&mut response, VARY, "Accept-Encoding");
+    // May be kept, but must be asked about: what it describes changes with every release.
+    set(&mut response, CACHE_CONTROL, "no-cache");
+    set_security(&mut response);
+    if is_known(headers, &tag) {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        return response;
+    }
+    set(&mut response, CONTENT_TYPE, file.kind.media_type());
+    let mut length = file.length;
+    if compressed {
+        set(&mut response, CONTENT_ENCODING, "gzip");
+        length = file.gzip.len();
+    }
+    response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    if method == Method::GET {
+        *response.body_mut() = match compressed {
+            true => Bytes::from_static(file.gzip),
+            false => file.unpacked(),
+        };
+    }
+    response
+}
+
+impl File {
+    fn unpacked(&self) -> Bytes {
+        let mut content = Vec::with_capacity(self.length);
+        GzDecoder::new(self.gzip)
+            .read_to_end(&mut content)
+            .expect("what the build compressed");
+        content.into()
+    }
+}
+
+fn error(status: StatusCode, body: &'static str) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from_static(body.as_bytes()));
+    *response.status_mut() = status;
+    set(&mut response, CONTENT_TYPE, "application/json");
+    set(&mut response, CACHE_CONTROL, "no-store");
+    response
+        .headers_mut()
+        .insert(CONTENT_LENGTH, body.len().into());
+    set_security(&mut response);
+    response
+}
+
+/// What a browser must not do with a response of ours.
+fn set_security(response: &mut Response<Bytes>) {
+    set(
+        response,
+        CONTENT_SECURITY_POLICY,
+        "default-src 'none'; frame-ancestors 'none'",
+    );
+    set(response, X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(response, REFERRER_POLICY, "no-referrer");
+}
+
+fn set(response: &mut Response<Bytes>, name: http::HeaderName, value: &str) {
+    let value = HeaderValue::from_str(value).expect("ours are visible ASCII");
+    response.headers_mut().insert(name, value);
+}
+
+/// Whether the client takes gzip (RFC 9110 §12.5.3).
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let mut any = false;
+    for coding in list(headers, &ACCEPT_ENCODING) {
+        let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
+        let refused = parameters
+            .trim()
+            .strip_prefix("q=")
+            .is_some_and(|quality| quality.trim().parse() == Ok(0.0));
+        match name.trim() {
+            "gzip" | "x-gzip" => return !refused,
+            "*" => any = !refused,
+            _ => {}
+        }
+    }
+    any
+}
+
+/// Whether the client has this already (RFC 9110 §13.1.2: tags are compared weakly).
+fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    list(headers, &IF_NONE_MATCH).any(|known| known == "*" || known.trim_start_matches("W/") == tag)
+}
+
+fn list<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> impl Iterator<Item = &'a str> {
+    let values = headers.get_all(name).into_iter();
+    values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+}
+
+#[cfg(target_family = "wasm")]
+#[allow(unsafe_code, reason = "what the macro exports to the host is")]
+mod entry {
+    use bytes::Bytes;
+    use spin_sdk::http::{FullBody, IntoResponse, Request};
+    use spin_sdk::http_service;
+
+    /// The entry point: Spin calls it for every request.
+    #[http_service]
+    async fn handle(request: Request) -> impl IntoResponse {
+        super::answer(request.method(), request.uri().path(), request.headers())
+            .map(FullBody::<Bytes>::new)
+    }
+}

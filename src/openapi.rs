@@ -1,0 +1,455 @@
+//! The OpenAPI document of the API: the handlers' annotations and the types of their bodies, and
+//! what holds for all of them, said once.
+//!
+//! Compiled only with the feature `openapi`, for the build of `reference/`.
+
+use serde_json::{Map, Value, json};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{IntoParams, OpenApi};
+
+use crate::api::{Annotations, ROUTES};
+use crate::application::ApplicationId;
+use crate::delivery::Payload;
+use crate::error::{Detail, Error, ErrorBody};
+use crate::webhook::WebhookId;
+
+/// The path's application.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "describes what `api::Path::application` reads")]
+pub struct ApplicationPath {
+    /// ID of the application.
+    #[param(rename = "applicationId", inline)]
+    application_id: ApplicationId,
+}
+
+/// The path's webhook.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "describes what `api::Path::webhook` reads")]
+pub struct WebhookPath {
+    /// ID of the webhook.
+    #[param(rename = "webhookId", inline)]
+    webhook_id: WebhookId,
+}
+
+/// `Idempotency-Key`.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes what `api::idempotency` reads")]
+pub struct IdempotencyKeyHeader {
+    /// Makes the request safe to repeat: a repeat with the same body within 24 hours gets the first
+    /// response, secret included, with `Idempotency-Replayed: true`; with another body, 409. 1 to
+    /// 255 printable ASCII characters.
+    #[param(
+        rename = "Idempotency-Key",
+        required = false,
+        nullable = false,
+        min_length = 1,
+        max_length = 255,
+        pattern = "^[!-~]([ -~]*[!-~])?$",
+        example = "5f0c1c9e-7b1f-4d7e-9a51-2f6f0d1c8a34"
+    )]
+    idempotency_key: Option<String>,
+}
+
+/// `If-Match`.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes what `api::etag` reads")]
+pub struct IfMatchHeader {
+    /// The `ETag` of the resource as it was read, so that two editors do not overwrite each other:
+    /// when it has changed since, 412.
+    #[param(
+        rename = "If-Match",
+        required = false,
+        nullable = false,
+        example = r#""9b1c0a7be4d24f0f8a6f0f5c2d3e4f50""#
+    )]
+    if_match: Option<String>,
+}
+
+/// A delivery, which is a request of ours and has no handler.
+#[utoipa::path(
+    post, path = "webhook.test", operation_id = "receiveTestDelivery", tag = "Deliveries",
+    summary = "Test delivery",
+    description = "Sent to the webhook's URL when a test is asked for, signed by [Standard Webhooks]\
+        (https://www.standardwebhooks.com) 1.0.0: verify it with one of its libraries and the \
+        webhook's signing secret before you believe it. A delivery follows no redirect, and is \
+        over after 10 seconds.",
+    security(()),
+    params(
+        ("webhook-id" = String, Header,
+            description = "ID of the event, the same for every attempt to deliver it.",
+            pattern = "^msg_[0-9a-f]{32}$", example = "msg_2b7f5d0c4e8a4f6f9d3e1a2b3c4d5e6f"),
+        ("webhook-timestamp" = i64, Header,
+            description = "When this attempt was made, in seconds since the Unix epoch.",
+            minimum = 0, example = 1776688496),
+        ("webhook-signature" = String, Header,
+            description = "`v1,` and the base64 of the HMAC-SHA256 of \
+                `webhook-id.webhook-timestamp.body`. During a rotation there is one for each live \
+                secret, separated by spaces.",
+            pattern = "^v1,[A-Za-z0-9+/]{43}=( v1,[A-Za-z0-9+/]{43}=)*$",
+            example = "v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4="),
+        ("user-agent" = String, Header, description = "Who sends it.",
+            example = "application-webhooks/0.1.0"),
+    ),
+    request_body = Payload<'static, crate::api::test_delivery::TestData>,
+    responses(
+        (status = "2XX", description = "The endpoint took the delivery. Of the answer's body at \
+            most 64 KiB are read."),
+        (status = "default", description = "The endpoint did not take it."),
+    ),
+)]
+#[expect(dead_code, reason = "carries the annotation")]
+fn webhook_test() {}
+
+/// What the service sends.
+#[derive(OpenApi)]
+#[openapi(paths(webhook_test))]
+struct Deliveries;
+
+/// The document, but for what [`document`] adds.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Application webhooks",
+        description = include_str!("openapi.md"),
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    servers((url = "/", description = "The service that serves this document.")),
+    tags(
+        (name = "Webhooks", description = "Where an application's events are delivered, and how \
+            they are signed."),
+        (name = "Applications", description = "What a merchant's webhooks belong to."),
+        (name = "Deliveries", description = "What the merchant's endpoint receives."),
+        (name = "Probes", description = "Whether the service is up, for whoever runs it."),
+    ),
+    security(("bearerToken" = [])),
+    components(schemas(ErrorBody)),
+)]
+struct Base;
+
+/// A kind of error response: its name in the document, what it is about, and an error of that kind
+/// for each thing it can say.
+type ErrorKind = (&'static str, &'static str, Vec<(&'static str, Error)>);
+
+/// Every kind of error response.
+fn errors() -> Vec<ErrorKind> {
+    let cause = String::new;
+    vec![
+        (
+            "BadRequest",
+            "The body or parameters are wrong. `details` names every wrong field at once.",
+            vec![(
+                "wrongUrl",
+                Error::Invalid(vec![Detail {
+                    field: "url".to_owned(),
+                    message: "Must be an absolute URL that starts with https://".to_owned(),
+                }]),
+            )],
+        ),
+        (
+            "Unauthorized",
+            "The bearer token is missing or refused.",
+            vec![("unauthorized", Error::NoToken)],
+        ),
+        (
+            "Forbidden",
+            "The application belongs to another merchant, or is disabled.",
+            vec![
+                ("forbidden", Error::Forbidden),
+                ("disabled", Error::Disabled),
+            ],
+        ),
+        (
+            "NotFound",
+            "There is no such resource.",
+            vec![("notFound", Error::NotFound)],
+        ),
+        (
+            "Conflict",
+            "The request cannot be joined with what is there.",
+            vec![
+                ("nameTaken", crate::api::applications::NAME_TAKEN),
+                ("keyUsed", crate::api::idempotency::KEY_USED),
+            ],
+        ),
+        (
+            "PreconditionFailed",
+            "The resource has changed since `If-Match` was read.",
+            vec![("changed", Error::PreconditionFailed)],
+        ),
+        (
+            "ContentTooLarge",
+            "The body is larger than 16 KiB.",
+            vec![("tooLarge", Error::BodyTooLarge)],
+        ),
+        (
+            "TooManyRequests",
+            "The merchant made too many changes within a minute.",
+            vec![("tooMany", Error::TooManyChanges { retry_after: 30 })],
+        ),
+        (
+            "InternalServerError",
+            "A fault of the service.",
+            vec![("fault", Error::Internal(cause()))],
+        ),
+        (
+            "DependencyFailed",
+            "A downstream dependency responded with an error or could not be reached.",
+            vec![("failed", Error::Dependency(cause()))],
+        ),
+        (
+            "ServiceUnavailable",
+            "Requests cannot be served now.",
+            vec![("notReady", Error::NotReady(cause()))],
+        ),
+        (
+            "DependencyTimeout",
+            "A downstream dependency did not respond in time.",
+            vec![("late", Error::DependencyTimeout(cause()))],
+        ),
+    ]
+}
+
+/// The headers that responses have, by name.
+fn headers() -> Value {
+    json!({
+        "x-request-id": {
+            "description": "ID of the request, by which the service's log names it.",
+            "required": true,
+            "schema": {"type": "string", "format": "uuid"},
+            "example": "0f8b6a52-6f3e-4d0c-9b1d-3a5f7e2c4b68",
+        },
+        "Cache-Control": {
+            "description": "Nothing here may be kept by a cache.",
+            "required": true,
+            "schema": {"type": "string", "const": "no-store"},
+            "example": "no-store",
+        },
+        "ETag": {
+            "description": "Changes whenever the resource does; for `If-Match`.",
+            "required": true,
+            "schema": {"type": "string", "pattern": "^\"[0-9a-f]{32}\"$"},
+            "example": "\"9b1c0a7be4d24f0f8a6f0f5c2d3e4f50\"",
+        },
+        "Location": {
+            "description": "The path of what was created.",
+            "required": true,
+            "schema": {"type": "string", "format": "uri-reference"},
+            "example": "/api/v1/applications/c1f4a7de-52b0-4c39-8f6e-0d9b3a5e7f21/webhooks/\
+                8a1c2f9e-3d4b-4f5a-9b6c-7d8e9f0a1b2c",
+        },
+        "Idempotency-Replayed": {
+            "description": "There when this is the first response to the `Idempotency-Key`, again.",
+            "schema": {"type": "string", "const": "true"},
+            "example": "true",
+        },
+        "Retry-After": {
+            "description": "In how many seconds the next change is possible.",
+            "required": true,
+            "schema": {"type": "integer", "minimum": 1, "maximum": 120},
+            "example": 30,
+        },
+        "WWW-Authenticate": {
+            "description": "`Bearer`; with `error=\"invalid_token\"` when a token was sent \
+                (RFC 6750).",
+            "required": true,
+            "schema": {"type": "string", "enum": ["Bearer", "Bearer error=\"invalid_token\""]},
+            "example": "Bearer",
+        },
+    })
+}
+
+/// The document: OpenAPI 3.1.
+///
+/// # Panics
+///
+/// When the routes and their annotations do not agree: then the document would be wrong.
+pub fn document() -> Value {
+    let mut base = Base::openapi();
+    base.merge(Annotations::openapi());
+    let deliveries = Deliveries::openapi();
+    let components = base.components.get_or_insert_default();
+    components.add_security_scheme(
+        "bearerToken",
+        SecurityScheme::Http(
+            HttpBuilder::new()
+                .scheme(HttpAuthScheme::Bearer)
+                .bearer_format("JWT")
+                .description(Some(
+                    "Bearer token (JWT). Authentication token required. The token names the \
+                     merchant; only the merchant's own applications can be reached with it.",
+                ))
+                .build(),
+        ),
+    );
+    components
+        .schemas
+        .extend(deliveries.components.unwrap_or_default().schemas);
+    base.webhooks = Some(deliveries.paths);
+
+    let mut document = serde_json::to_value(base).expect("a document is JSON");
+    check_routes(&document);
+    split_secret(&mut document);
+    split_details(&mut document);
+    document["components"]["responses"] = error_responses();
+    document["components"]["headers"] = headers();
+    for (method, operation) in operations(&mut document) {
+        complete(&method, operation);
+    }
+    document
+}
+
+const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
+
+/// Compares the annotations' methods and paths with the router's.
+fn check_routes(document: &Value) {
+    let mut annotated: Vec<(&str, &str)> = Vec::new();
+    for (path, item) in object(&document["paths"]) {
+        let methods = object(item).keys().map(String::as_str);
+        annotated.extend(methods.map(|method| (method, path.as_str())));
+    }
+    let mut routed = ROUTES.to_vec();
+    annotated.sort_unstable();
+    routed.sort_unstable();
+    assert_eq!(
+        annotated, routed,
+        "the annotations' routes, and the router's"
+    );
+}
+
+/// One type serves the responses that tell the secret and those that do not. The document has a
+/// schema for each.
+fn split_secret(document: &mut Value) {
+    let schemas = &mut document["components"]["schemas"];
+    let mut telling = schemas["Webhook"].clone();
+    telling["description"] = json!("A webhook of an application, with its signing secret.");
+    let names = object(&telling["properties"]).keys();
+    telling["required"] = names.map(|name| json!(name)).collect();
+    schemas["WebhookWithSecret"] = telling;
+    remove_property(&mut schemas["Webhook"], "signingSecret");
+}
+
+/// As for the secret: `details` are there with 400, and only then.
+fn split_details(document: &mut Value) {
+    let schemas = &mut document["components"]["schemas"];
+    let mut detailed = schemas["Error"].clone();
+    detailed["description"] = json!("What a 400 says.");
+    let names = object(&detailed["properties"]).keys();
+    detailed["required"] = names.map(|name| json!(name)).collect();
+    schemas["ErrorWithDetails"] = detailed;
+    remove_property(&mut schemas["Error"], "details");
+}
+
+fn remove_property(schema: &mut Value, name: &str) {
+    object_mut(&mut schema["properties"])
+        .shift_remove(name)
+        .unwrap_or_else(|| panic!("no property {name}"));
+}
+
+/// The reusable error responses. Their examples are the bodies that the errors really have.
+fn error_responses() -> Value {
+    let mut responses = Map::new();
+    for (name, description, said) in errors() {
+        let status = said[0].1.status().as_u16();
+        let schema = match status {
+            400 => "ErrorWithDetails",
+            _ => "Error",
+        };
+        let examples: Map<String, Value> = said
+            .into_iter()
+            .map(|(name, error)| (name.to_owned(), json!({"value": error.body()})))
+            .collect();
+        let mut response = json!({
+            "description": description,
+            "headers": {},
+            "content": {"application/json": {
+                "schema": {"$ref": format!("#/components/schemas/{schema}")},
+                "examples": examples,
+            }},
+        });
+        match status {
+            401 => response["headers"]["WWW-Authenticate"] = Value::Null,
+            429 => response["headers"]["Retry-After"] = Value::Null,
+            _ => {}
+        }
+        link_headers(&mut response);
+        responses.insert(name.to_owned(), response);
+    }
+    responses.into()
+}
+
+/// Adds to an operation what follows from its shape: the errors that it can end with, and the
+/// headers that every response has.
+fn complete(method: &str, operation: &mut Value) {
+    let has_parameter = |name: &str| {
+        let parameters = operation["parameters"].as_array();
+        parameters.is_some_and(|all| all.iter().any(|parameter| parameter["name"] == name))
+    };
+    let takes_body = operation.get("requestBody").is_some();
+    let is_open = operation.get("security").is_some();
+    let possible = [
+        (400, operation.get("parameters").is_some() || takes_body),
+        (401, !is_open),
+        (403, has_parameter("applicationId")),
+        (404, has_parameter("applicationId")),
+        (409, has_parameter("Idempotency-Key")),
+        (412, has_parameter("If-Match")),
+        (413, takes_body),
+        (429, method != "get"),
+        (500, !is_open),
+        (502, !is_open),
+        (504, !is_open),
+    ];
+    let responses = object_mut(&mut operation["responses"]);
+    for (status, _) in possible.iter().filter(|(_, possible)| *possible) {
+        responses.entry(status.to_string()).or_insert(Value::Null);
+    }
+    for (name, _, said) in errors() {
+        if let Some(response) = responses.get_mut(said[0].1.status().as_str()) {
+            *response = json!({"$ref": format!("#/components/responses/{name}")});
+        }
+    }
+    responses.sort_keys();
+    for (_, response) in responses.iter_mut() {
+        if response.get("$ref").is_none() {
+            link_headers(response);
+        }
+    }
+}
+
+/// Makes a response's headers, and the two that all responses have, references to their
+/// descriptions.
+fn link_headers(response: &mut Value) {
+    let headers = response["headers"].take();
+    let own = headers.as_object().into_iter().flat_map(Map::keys);
+    let all = own
+        .map(String::as_str)
+        .chain(["x-request-id", "Cache-Control"]);
+    response["headers"] = all
+        .map(|name| {
+            let link = json!({"$ref": format!("#/components/headers/{name}")});
+            (name.to_owned(), link)
+        })
+        .collect::<Map<_, _>>()
+        .into();
+}
+
+/// Every operation of the API.
+fn operations(document: &mut Value) -> impl Iterator<Item = (String, &mut Value)> {
+    object_mut(&mut document["paths"])
+        .values_mut()
+        .flat_map(|item| object_mut(item).iter_mut())
+        .filter(|(key, _)| METHODS.contains(&key.as_str()))
+        .map(|(method, operation)| (method.clone(), operation))
+}
+
+fn object(value: &Value) -> &Map<String, Value> {
+    value.as_object().expect("an object")
+}
+
+fn object_mut(value: &mut Value) -> &mut Map<String, Value> {
+    value.as_object_mut().expect("an object")
+}
