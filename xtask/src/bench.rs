@@ -59,8 +59,8 @@ pub fn run(args: &Args) -> Result<()> {
     if project::on_path("wrk").is_none() {
         bail!("wrk, the load generator, is not on PATH: install it (Debian: apt-get install wrk)");
     }
-    build::component()?;
-    let bytes = build::check()?;
+    build::components()?;
+    let bytes = build::check(&build::API)?;
     project::run(
         project::cargo().args([
             "build",

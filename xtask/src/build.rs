@@ -33,7 +33,14 @@ impl Component {
     /// What `spin build` runs too, by `spin.toml`.
     pub fn cargo_args(&self) -> [&'static str; 6] {
         let target = project::WASM_TARGET;
-        ["build", "--release", "--target", target, "--package", self.package]
+        [
+            "build",
+            "--release",
+            "--target",
+            target,
+            "--package",
+            self.package,
+        ]
     }
 
     /// Where it is when it is built.

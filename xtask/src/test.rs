@@ -30,8 +30,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         bail!("--runtime-config is for Spin: add --runtime spin, or leave it out");
     }
 
-    build::component()?;
-    build::check()?;
+    build::components()?;
     project::build_local_runtime()?;
 
     let mut command = project::cargo();

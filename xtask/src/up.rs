@@ -63,8 +63,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let runtime = Runtime::find(args.runtime)?;
     let keys = Keys::ensure(&state_dir)?;
 
-    build::component()?;
-    build::check()?;
+    build::components()?;
     if matches!(runtime, Runtime::Local(_)) {
         project::build_local_runtime()?;
     }
