@@ -38,6 +38,7 @@ mod operations;
 mod paths;
 mod published_keys;
 mod rate_limit;
+mod reference;
 mod rotation;
 mod secrets;
 mod shared;

@@ -1,0 +1,255 @@
+//! The API reference: `GET /openapi.json` tells what the API really does.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::support::{Response, Server, standard};
+
+async fn get(api: &Server, headers: &[(&str, &str)]) -> Response {
+    let mut request = api.request("GET", "/openapi.json");
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    request.send_unchecked().await.expect("an answer")
+}
+
+async fn document(api: &Server) -> Value {
+    get(api, &[]).await.json()
+}
+
+#[tokio::test]
+async fn the_document_is_served_to_anybody_and_can_be_cached() {
+    let api = standard();
+    let plain = get(api, &[]).await;
+    assert_eq!(plain.status, 200);
+    assert_eq!(plain.header("content-type"), Some("application/json"));
+    assert_eq!(plain.header("cache-control"), Some("no-cache"));
+    assert_eq!(plain.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(plain.header("vary"), Some("Accept-Encoding"));
+    let length = plain.header("content-length").expect("a length");
+    assert_eq!(length, plain.text.len().to_string());
+    assert_eq!(plain.json()["openapi"], json!("3.1.0"));
+
+    let tag = plain.header("etag").expect("a tag");
+    for known in [
+        tag.to_owned(),
+        format!("\"other\", W/{tag}"),
+        "*".to_owned(),
+    ] {
+        let again = get(api, &[("if-none-match", &known)]).await;
+        assert_eq!((again.status, again.text.as_str()), (304, ""), "{known}");
+        assert_eq!(again.header("etag"), Some(tag));
+    }
+    let other = get(api, &[("if-none-match", "\"other\"")]).await;
+    assert_eq!(other.status, 200);
+}
+
+#[tokio::test]
+async fn other_methods_and_paths_are_answered_as_the_api_answers_them() {
+    let api = standard();
+    let refused = api.request("POST", "/openapi.json").send_unchecked().await;
+    let refused = refused.expect("an answer");
+    assert_eq!(refused.status, 405);
+    assert_eq!(refused.header("allow"), Some("GET,HEAD"));
+    assert_eq!(
+        refused.text,
+        r#"{"error":"Method Not Allowed","message":"The requested resource does not support this method","code":405}"#
+    );
+    let missing = api.request("GET", "/docs/missing").send_unchecked().await;
+    let missing = missing.expect("an answer");
+    assert_eq!(missing.status, 404);
+    assert_eq!(missing.json()["code"], json!(404));
+    let head = api.request("HEAD", "/openapi.json").send_unchecked().await;
+    assert_eq!(head.expect("an answer").status, 200);
+}
+
+/// Follows a reference within the document.
+fn resolve<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
+    match value.get("$ref").and_then(Value::as_str) {
+        Some(reference) => {
+            let pointer = reference.strip_prefix('#').expect("a reference within");
+            let target = document.pointer(pointer);
+            resolve(document, target.unwrap_or_else(|| panic!("{reference}")))
+        }
+        None => value,
+    }
+}
+
+fn operation<'a>(document: &'a Value, method: &str, path: &str) -> &'a Value {
+    let operation = &document["paths"][path][method.to_lowercase()];
+    assert!(operation.is_object(), "{method} {path} is missing");
+    operation
+}
+
+fn members(value: &Value) -> BTreeSet<&str> {
+    let members = value.as_object().unwrap_or_else(|| panic!("{value}"));
+    members.keys().map(String::as_str).collect()
+}
+
+/// Compares a real response with its description: status, headers, and every member of the body,
+/// no more and no less.
+fn check(document: &Value, method: &str, path: &str, response: &Response) {
+    let shown = format!("{method} {path}: {} {}", response.status, response.text);
+    let responses = &operation(document, method, path)["responses"];
+    let described = resolve(document, &responses[response.status.to_string()]);
+    assert!(described.is_object(), "{shown} is not described");
+
+    let standard = ["content-type", "content-length", "date"];
+    let names = response.headers.keys().map(|name| name.as_str().to_owned());
+    let names: BTreeSet<String> = names
+        .filter(|name| !standard.contains(&name.as_str()))
+        .collect();
+    let described_names = described["headers"].as_object().expect("headers");
+    for name in &names {
+        let known = described_names
+            .keys()
+            .any(|known| known.to_lowercase() == *name);
+        assert!(known, "{shown}: the header {name} is not described");
+    }
+    for (name, header) in described_names {
+        let required = resolve(document, header)["required"] == json!(true);
+        assert!(
+            !required || names.contains(&name.to_lowercase()),
+            "{shown}: no {name}"
+        );
+    }
+    let Some(content) = described.get("content") else {
+        assert_eq!(response.text, "", "{shown}");
+        return;
+    };
+    let schema = resolve(document, &content["application/json"]["schema"]);
+    same_members(document, schema, &response.json(), &shown);
+}
+
+fn same_members(document: &Value, schema: &Value, value: &Value, shown: &str) {
+    let schema = resolve(document, schema);
+    match value {
+        Value::Object(_) => {
+            assert_eq!(members(value), members(&schema["properties"]), "{shown}");
+            let required = schema["required"].as_array().expect("required");
+            assert_eq!(required.len(), members(value).len(), "{shown}");
+            for (name, value) in value.as_object().expect("an object") {
+                same_members(document, &schema["properties"][name], value, shown);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                same_members(document, &schema["items"], item, shown);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Every route is asked, and what it answers is what the document says.
+#[tokio::test]
+async fn every_response_has_the_fields_and_headers_that_the_document_tells() {
+    const APPLICATIONS: &str = "/api/v1/applications";
+    const APPLICATION: &str = "/api/v1/applications/{applicationId}";
+    const WEBHOOKS: &str = "/api/v1/applications/{applicationId}/webhooks";
+    const WEBHOOK: &str = "/api/v1/applications/{applicationId}/webhooks/{webhookId}";
+
+    let api = standard();
+    let document = document(api).await;
+    let merchant = api.application();
+    let mut asked = BTreeSet::new();
+    let mut ask = async |method: &str, template: &str, ids: [&str; 2], body: Value, status: u16| {
+        let path = template
+            .replace("{applicationId}", ids[0])
+            .replace("{webhookId}", ids[1]);
+        let mut request = api
+            .request(method, &path)
+            .token(&merchant.token())
+            .header("if-match", "*");
+        if !body.is_null() {
+            let key = crate::support::unique("key");
+            request = request.header("idempotency-key", key).json(&body);
+        }
+        let response = request.expect(status).await;
+        check(&document, method, template, &response);
+        asked.insert((method.to_lowercase(), template.to_owned()));
+        response
+    };
+    let none = Value::Null;
+    let name = crate::support::unique("name");
+    let new = json!({"name": name, "description": "d"});
+    let created = ask("POST", APPLICATIONS, ["", ""], new.clone(), 201).await;
+    ask("POST", APPLICATIONS, ["", ""], new, 409).await;
+    ask("POST", APPLICATIONS, ["", ""], json!({}), 400).await;
+    let created = created.json();
+    let id = created["id"].as_str().expect("an id");
+    ask("GET", APPLICATIONS, ["", ""], none.clone(), 200).await;
+    ask("GET", APPLICATION, [id, ""], none.clone(), 200).await;
+    ask(
+        "PATCH",
+        APPLICATION,
+        [id, ""],
+        json!({"description": null}),
+        200,
+    )
+    .await;
+
+    let new = json!({"url": "https://merchant.example.com/"});
+    let webhook = ask("POST", WEBHOOKS, [id, ""], new, 201).await.json();
+    let webhook = [id, webhook["id"].as_str().expect("an id")];
+    ask("GET", WEBHOOKS, webhook, none.clone(), 200).await;
+    ask("GET", WEBHOOK, webhook, none.clone(), 200).await;
+    ask("PATCH", WEBHOOK, webhook, json!({"isActive": false}), 200).await;
+    ask(
+        "POST",
+        &format!("{WEBHOOK}/rotate"),
+        webhook,
+        json!({}),
+        200,
+    )
+    .await;
+    ask("POST", &format!("{WEBHOOK}/test"), webhook, json!({}), 200).await;
+    ask("DELETE", WEBHOOK, webhook, none.clone(), 204).await;
+    ask("DELETE", WEBHOOK, webhook, none.clone(), 404).await;
+    ask("DELETE", APPLICATION, [id, ""], none.clone(), 204).await;
+    let other = api.application();
+    ask("GET", APPLICATION, [&other.id, ""], none.clone(), 403).await;
+    ask("GET", "/healthz", ["", ""], none.clone(), 200).await;
+    ask("GET", "/readyz", ["", ""], none, 200).await;
+
+    let unauthorized = api
+        .request("GET", APPLICATIONS)
+        .without_token()
+        .expect(401)
+        .await;
+    check(&document, "GET", APPLICATIONS, &unauthorized);
+
+    let mut described = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        described.extend(
+            members(item)
+                .into_iter()
+                .map(|method| (method.to_owned(), path.clone())),
+        );
+    }
+    assert_eq!(asked, described, "every route of the document was asked");
+}
+
+/// Where a merchant can be told to wait, the document says so; and nothing there is for no reason.
+#[tokio::test]
+async fn every_operation_of_a_merchant_tells_how_it_can_fail() {
+    let document = document(standard()).await;
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in item.as_object().expect("operations") {
+            let told = members(&operation["responses"]);
+            let is_probe = !path.starts_with("/api/");
+            for status in ["401", "500", "502", "504"] {
+                assert_eq!(
+                    told.contains(status),
+                    !is_probe,
+                    "{method} {path}: {status}"
+                );
+            }
+            let changes = !is_probe && method != "get";
+            assert_eq!(told.contains("429"), changes, "{method} {path}");
+            let takes_body = operation.get("requestBody").is_some();
+            assert_eq!(told.contains("413"), takes_body, "{method} {path}");
+        }
+    }
+}
