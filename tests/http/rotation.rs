@@ -45,10 +45,6 @@ async fn delivery(application: &Application, created: &Created, receiver: &Recei
     receiver.last()
 }
 
-fn signatures(delivery: &Received) -> usize {
-    delivery.header("webhook-signature").split(' ').count()
-}
-
 #[tokio::test]
 async fn a_rotation_tells_the_ten_fields_with_a_new_secret_once() {
     let receiver = Receiver::answering("200 OK", b"");
@@ -84,12 +80,12 @@ async fn the_standard_library_verifies_with_both_secrets_during_the_grace_and_th
     let first = created.webhook.signing_secret.clone();
     let before = delivery(&application, &created, &receiver).await;
     assert!(before.is_signed_with(&first));
-    assert_eq!(signatures(&before), 1);
+    assert_eq!(before.signatures(), 1);
 
     let second = secret(&rotate(&application, &created, json!({})).await);
     let during = delivery(&application, &created, &receiver).await;
     assert!(during.is_signed_with(&first) && during.is_signed_with(&second));
-    assert_eq!(signatures(&during), 2);
+    assert_eq!(during.signatures(), 2);
     assert!(
         !before.is_signed_with(&second),
         "a secret that was not there yet"
@@ -115,7 +111,7 @@ async fn an_old_secret_signs_no_more_when_its_grace_is_over() {
 
     assert!(after.is_signed_with(&new));
     assert!(!after.is_signed_with(&created.webhook.signing_secret));
-    assert_eq!(signatures(&after), 1);
+    assert_eq!(after.signatures(), 1);
 }
 
 #[tokio::test]
@@ -156,7 +152,7 @@ async fn at_most_five_old_secrets_live_at_a_time() {
     }
     let sent = delivery(&application, &created, &receiver).await;
 
-    assert_eq!(signatures(&sent), 6);
+    assert_eq!(sent.signatures(), 6);
     let live: Vec<bool> = secrets
         .iter()
         .map(|secret| sent.is_signed_with(secret))

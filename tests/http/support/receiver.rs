@@ -34,6 +34,11 @@ impl Received {
         values[0].to_str().unwrap_or_else(|e| panic!("{name}: {e}"))
     }
 
+    /// How many signatures it has.
+    pub fn signatures(&self) -> usize {
+        self.header("webhook-signature").split(' ').count()
+    }
+
     /// Whether one of its signatures is by this `whsec_…` secret.
     pub fn is_signed_with(&self, secret: &str) -> bool {
         let verifier = Verifier::new(secret).expect("a secret");
