@@ -6,6 +6,7 @@
 //! until one finds nothing to do.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -57,36 +58,40 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 /// Repairs the indexes only.
 pub fn reindex(args: &ReindexArgs) -> Result<ExitCode> {
     let state_dir = project::state_dir(args.state_dir.as_deref())?;
-    examine(&state_dir, true, |finding| finding.is_about_an_index)
+    examine(&state_dir, true, Finding::is_about_an_index)
 }
 
-fn examine(state_dir: &Path, fix: bool, wanted: impl Fn(&Finding) -> bool) -> Result<ExitCode> {
+/// Reads the store of a state directory, prints what is wrong of the `wanted`, and with `fix` puts
+/// it right. Fails when something is left.
+pub fn examine(state_dir: &Path, fix: bool, wanted: impl Fn(&Finding) -> bool) -> Result<ExitCode> {
     let documents = Documents::open(state_dir)?;
-    let mut found = findings(&documents)?;
-    let mut repaired = 0;
-    for _ in 0..MOST_PASSES {
+    let wrong = || -> Result<Vec<Finding>> {
+        // A request under way may be about to do it: only what is found twice is wrong.
+        let mut found = findings(&documents)?;
         found.retain(|finding| wanted(finding));
         if found.is_empty() {
-            break;
+            return Ok(found);
         }
-        // A request under way may be about to do it: only what is found twice is wrong.
         std::thread::sleep(SETTLE);
-        let again = findings(&documents)?;
-        found.retain(|finding| again.contains(finding));
-        if !fix || found.iter().all(|finding| finding.repair.is_none()) {
+        let again = findings(&documents)?.into_iter();
+        Ok(again.filter_map(|it| it.confirmed(&found)).collect())
+    };
+    let mut repaired = 0;
+    let mut found = wrong()?;
+    for _ in 0..MOST_PASSES {
+        if !fix || found.iter().all(Finding::is_for_a_person) {
             break;
         }
         for finding in &found {
             if finding.repair(&documents, state_dir)? {
-                println!("repaired: {}", finding.what);
+                println!("repaired: {finding}");
                 repaired += 1;
             }
         }
-        found = findings(&documents)?;
+        found = wrong()?;
     }
-    found.retain(|finding| wanted(finding));
     for finding in &found {
-        println!("{}", finding.what);
+        println!("{finding}");
     }
     println!("{} found, {repaired} repaired", found.len() + repaired);
     Ok(if found.is_empty() {
@@ -96,39 +101,125 @@ fn examine(state_dir: &Path, fix: bool, wanted: impl Fn(&Finding) -> bool) -> Re
     })
 }
 
-#[derive(Debug, PartialEq)]
-struct Finding {
-    what: String,
-    is_about_an_index: bool,
-    /// `None`: it could be a merchant's data, and a person must decide.
-    repair: Option<Repair>,
+/// Something that is wrong in a store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    key: String,
+    wrong: Wrong,
 }
 
-#[derive(Debug, PartialEq)]
-struct Repair {
-    key: String,
-    read: Option<Vec<u8>>,
-    new: Option<Vec<u8>>,
+#[derive(Clone, Debug, PartialEq)]
+enum Wrong {
+    /// It could be a merchant's data, and a person must decide.
+    Unreadable,
+    /// The same.
+    WithoutApplication,
+    /// This document belongs to a webhook that is not there.
+    Left(Vec<u8>),
+    Index {
+        readable: bool,
+        /// Ids that belong there.
+        lacking: BTreeSet<String>,
+        /// Ids without a document.
+        gone: BTreeSet<String>,
+    },
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.key)?;
+        match &self.wrong {
+            Wrong::Unreadable => f.write_str("cannot be read; requests for it are answered 502"),
+            Wrong::WithoutApplication => f.write_str("its application is not there"),
+            Wrong::Left(_) => f.write_str("is left of a webhook that is not there"),
+            Wrong::Index {
+                readable: false,
+                lacking,
+                ..
+            } => write!(f, "cannot be read; {} ids belong there", lacking.len()),
+            Wrong::Index { lacking, gone, .. } => write!(
+                f,
+                "{} ids lack, {} are without a document",
+                lacking.len(),
+                gone.len()
+            ),
+        }
+    }
 }
 
 impl Finding {
-    fn unreadable(key: &str) -> Self {
-        Self {
-            what: format!("{key}: cannot be read; requests for it are answered 502"),
-            is_about_an_index: false,
-            repair: None,
+    fn is_about_an_index(&self) -> bool {
+        matches!(self.wrong, Wrong::Index { .. })
+    }
+
+    fn is_for_a_person(&self) -> bool {
+        matches!(self.wrong, Wrong::Unreadable | Wrong::WithoutApplication)
+    }
+
+    /// What of this was found before too. An index may have changed in between, and still lack
+    /// the same ids.
+    fn confirmed(self, before: &[Self]) -> Option<Self> {
+        let earlier = before.iter().find(|it| it.key == self.key)?;
+        let (key, same) = (self.key.clone(), self == *earlier);
+        match (self.wrong, &earlier.wrong) {
+            (
+                Wrong::Index {
+                    readable,
+                    lacking,
+                    gone,
+                },
+                Wrong::Index {
+                    lacking: lacked,
+                    gone: were_gone,
+                    ..
+                },
+            ) => {
+                let (lacking, gone) = (&lacking & lacked, &gone & were_gone);
+                (!readable || !lacking.is_empty() || !gone.is_empty()).then_some(Self {
+                    key,
+                    wrong: Wrong::Index {
+                        readable,
+                        lacking,
+                        gone,
+                    },
+                })
+            }
+            (wrong, _) => same.then_some(Self { key, wrong }),
         }
     }
 
-    /// Whether it was repaired; not, when the document is another by now.
+    /// Whether it was repaired; not, when there is nothing to do any more.
     fn repair(&self, documents: &Documents, state_dir: &Path) -> Result<bool> {
-        let Some(Repair { key, read, new }) = &self.repair else {
-            return Ok(false);
-        };
-        if let Some(read) = read {
-            keep_copy(state_dir, key, read)?;
+        match &self.wrong {
+            Wrong::Unreadable | Wrong::WithoutApplication => Ok(false),
+            Wrong::Left(read) => {
+                keep_copy(state_dir, &self.key, read)?;
+                documents.replace(&self.key, Some(read), None)
+            }
+            Wrong::Index { lacking, gone, .. } => loop {
+                // Requests may change it all the time: what they wrote stays.
+                let read = documents.get(&self.key)?;
+                let listed = match &read {
+                    Some(document) => serde_json::from_slice::<Vec<String>>(document).ok(),
+                    None => Some(Vec::new()),
+                };
+                if let (None, Some(unreadable)) = (&listed, &read) {
+                    keep_copy(state_dir, &self.key, unreadable)?;
+                }
+                let mut ids = listed.clone().unwrap_or_default();
+                ids.retain(|id| !gone.contains(id));
+                let lacking = lacking.iter().filter(|id| !ids.contains(id));
+                let lacking: Vec<String> = lacking.cloned().collect();
+                ids.extend(lacking);
+                if listed.as_ref() == Some(&ids) {
+                    return Ok(false);
+                }
+                let new = (!ids.is_empty()).then(|| json!(ids).to_string().into_bytes());
+                if documents.replace(&self.key, read.as_deref(), new.as_deref())? {
+                    return Ok(true);
+                }
+            },
         }
-        documents.replace(key, read.as_deref(), new.as_deref())
     }
 }
 
@@ -217,29 +308,26 @@ fn findings(documents: &Documents) -> Result<Vec<Finding>> {
             _ => true,
         };
         if !good {
-            found.push(Finding::unreadable(&key));
+            found.push(Finding {
+                key,
+                wrong: Wrong::Unreadable,
+            });
         }
     }
 
     for (application, id) in &webhooks {
         if !applications.contains(application) {
             found.push(Finding {
-                what: format!("webhook/{application}/{id}: its application is not there"),
-                is_about_an_index: false,
-                repair: None,
+                key: format!("webhook/{application}/{id}"),
+                wrong: Wrong::WithoutApplication,
             });
         }
     }
     for (key, application, id, document) in rests {
         if !webhooks.contains(&(application, id)) {
             found.push(Finding {
-                what: format!("{key}: is left of a webhook that is not there"),
-                is_about_an_index: false,
-                repair: Some(Repair {
-                    key,
-                    read: Some(document),
-                    new: None,
-                }),
+                key,
+                wrong: Wrong::Left(document),
             });
         }
     }
@@ -269,34 +357,20 @@ fn index(
         let document = scope.map(|scope| format!("webhook/{scope}/{id}"));
         there.contains(id) || document.is_some_and(|document| unreadable.contains(&document))
     };
-    let mut ids = listed.clone().unwrap_or_default();
-    let listed_ids = ids.len();
+    let readable = listed.is_some();
+    let ids: BTreeSet<String> = listed.unwrap_or_default().into_iter().collect();
     // An application that cannot be read has no merchant: its place in a list stays.
-    if scope.is_some() {
-        ids.retain(is_there);
-    }
-    let gone = listed_ids - ids.len();
-    let lacking: Vec<String> = there
-        .iter()
-        .filter(|id| !ids.contains(id))
-        .cloned()
-        .collect();
-    if listed.is_some() && gone == 0 && lacking.is_empty() {
-        return None;
-    }
-    let what = match listed {
-        None => format!("{key}: cannot be read; {} ids belong there", lacking.len()),
-        Some(_) => format!(
-            "{key}: {} ids lack, {gone} are without a document",
-            lacking.len()
-        ),
-    };
-    ids.extend(lacking);
-    let new = (!ids.is_empty()).then(|| json!(ids).to_string().into_bytes());
-    Some(Finding {
-        what,
-        is_about_an_index: true,
-        repair: Some(Repair { key, read, new }),
+    let gone = ids.iter().filter(|id| scope.is_some() && !is_there(id));
+    let gone: BTreeSet<String> = gone.cloned().collect();
+    let lacking = there - &ids;
+    let sound = readable && gone.is_empty() && lacking.is_empty();
+    (!sound).then_some(Finding {
+        key,
+        wrong: Wrong::Index {
+            readable,
+            lacking,
+            gone,
+        },
     })
 }
 
@@ -345,7 +419,11 @@ mod tests {
             "what cannot be read is for a person"
         );
         let found = findings(&store).expect("read the store");
-        assert_eq!(found, [Finding::unreadable(&format!("webhook/a/{TORN}"))]);
+        let torn_one = Finding {
+            key: format!("webhook/a/{TORN}"),
+            wrong: Wrong::Unreadable,
+        };
+        assert_eq!(found, [torn_one]);
         let get = |key: &str| store.get(key).expect("get");
         let index = get("webhooks/a").expect("an index");
         assert_eq!(index, json!([KEPT, TORN, LOST]).to_string().into_bytes());
@@ -366,27 +444,53 @@ mod tests {
     }
 
     #[test]
-    fn what_a_request_changed_meanwhile_is_left_alone() {
+    fn what_a_request_wrote_meanwhile_stays() {
+        let left = format!("webhook-secrets/a/{GONE}");
         let (state, store) = crate::store::tests::filled(
             "doctor-race",
             &[
                 ("application/a", r#"{"merchantId":"m"}"#),
                 (&format!("webhook/a/{LOST}"), &webhook(LOST)),
                 ("webhooks/a", &json!([KEPT]).to_string()),
+                (&left, r#"{"rotations":[]}"#),
             ],
         );
         let found = findings(&store).expect("read the store");
-        let stale = found
-            .iter()
-            .find(|finding| finding.what.starts_with("webhooks/a"))
-            .expect("the index");
-        let (old, new) = (json!([KEPT]).to_string(), json!([GONE]).to_string());
-        let changed = store.replace("webhooks/a", Some(old.as_bytes()), Some(new.as_bytes()));
-        assert!(changed.expect("a request"));
-        assert!(!stale.repair(&store, &state).expect("repair"));
+        let finding = |key: &str| found.iter().find(|it| it.key == key).expect("is found");
+        let write = |key: &str, new: &[u8]| {
+            let read = store.get(key).expect("get");
+            let written = store.replace(key, read.as_deref(), Some(new));
+            assert!(written.expect("a request"));
+        };
+
+        write("webhooks/a", json!([KEPT, TORN]).to_string().as_bytes());
+        let index = finding("webhooks/a");
+        assert!(index.repair(&store, &state).expect("repair"));
+        let ids = json!([TORN, LOST]).to_string().into_bytes();
+        assert_eq!(store.get("webhooks/a").expect("get"), Some(ids));
+        assert!(!index.repair(&store, &state).expect("nothing to do"));
+
+        write(&left, b"{}");
+        assert!(!finding(&left).repair(&store, &state).expect("repair"));
+        assert_eq!(store.get(&left).expect("get"), Some(b"{}".to_vec()));
+    }
+
+    #[test]
+    fn an_index_that_changes_all_the_time_is_wrong_where_the_same_ids_lack() {
+        let finding = |lacking: &[&str]| Finding {
+            key: "webhooks/a".to_owned(),
+            wrong: Wrong::Index {
+                readable: true,
+                lacking: lacking.iter().map(|&id| id.to_owned()).collect(),
+                gone: BTreeSet::new(),
+            },
+        };
+        let before = [finding(&[KEPT, LOST])];
         assert_eq!(
-            store.get("webhooks/a").expect("get"),
-            Some(new.into_bytes())
+            finding(&[LOST, TORN]).confirmed(&before),
+            Some(finding(&[LOST]))
         );
+        assert_eq!(finding(&[TORN]).confirmed(&before), None);
+        assert_eq!(finding(&[TORN]).confirmed(&[]), None);
     }
 }

@@ -1,5 +1,5 @@
 //! The project's commands: `cargo xtask up`, `build`, `token`, `test`, and
-//! `doctor`, `reindex`, `reencrypt` for a store.
+//! `doctor`, `reindex`, `reencrypt` for a store, `soak`.
 //!
 //! Each command has its own file; `project`, `keys` and the others beside them
 //! are what several commands share.
@@ -14,6 +14,7 @@ mod keys;
 mod project;
 mod reencrypt;
 mod runtime;
+mod soak;
 mod spin;
 mod store;
 mod test;
@@ -55,6 +56,8 @@ enum Command {
     Bench(bench::Args),
     /// Feed the token parser, the body parser and the URL rules with what nobody thought of
     Fuzz(fuzz::Args),
+    /// Load, faults and checks together: nothing that was acknowledged is lost
+    Soak(soak::Args),
 }
 
 fn main() -> ExitCode {
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Command::Reencrypt(args) => reencrypt::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Fuzz(args) => fuzz::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Soak(args) => soak::run(&args),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
