@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `WEBHOOKS_RUNTIME` | `local` (default) or `spin`, which must then be on PATH |
 //! | `WEBHOOKS_LOCAL_RUNTIME` | the `local-runtime` command, when it is not beside the tests' target directory |
+//! | `WEBHOOKS_XTASK` | the `xtask` command, when it is not there either |
 //! | `WEBHOOKS_RUNTIME_CONFIG` | with `spin`: its `--runtime-config-file` |
 //! | `WEBHOOKS_PYTHON` | the Python interpreter, one that has `requests` and `standardwebhooks` |
 //! | `WEBHOOKS_REQUIRE_CLIENTS` | `1`: a client whose language is missing is a failure |
@@ -34,6 +35,7 @@ mod idempotency;
 mod isolation;
 mod limit;
 mod logs;
+mod maintenance;
 mod operations;
 mod paths;
 mod published_keys;

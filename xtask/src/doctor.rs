@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::Write;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -159,7 +160,10 @@ impl Finding {
     /// What of this was found before too. An index may have changed in between, and still lack
     /// the same ids.
     fn confirmed(self, before: &[Self]) -> Option<Self> {
-        let earlier = before.iter().find(|it| it.key == self.key)?;
+        let kind = mem::discriminant(&self.wrong);
+        let earlier = before
+            .iter()
+            .find(|it| it.key == self.key && mem::discriminant(&it.wrong) == kind)?;
         let (key, same) = (self.key.clone(), self == *earlier);
         match (self.wrong, &earlier.wrong) {
             (
@@ -492,5 +496,16 @@ mod tests {
         );
         assert_eq!(finding(&[TORN]).confirmed(&before), None);
         assert_eq!(finding(&[TORN]).confirmed(&[]), None);
+    }
+
+    #[test]
+    fn a_document_that_is_wrong_in_two_ways_is_found_in_both() {
+        let left = format!("webhook-settings/a/{GONE}");
+        let (_, store) = crate::store::tests::filled("doctor-both", &[(&left, "{}")]);
+        let found = findings(&store).expect("read the store");
+        assert_eq!(found.len(), 2, "{found:?}");
+        for finding in &found {
+            assert_eq!(finding.clone().confirmed(&found).as_ref(), Some(finding));
+        }
     }
 }

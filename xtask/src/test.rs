@@ -38,6 +38,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         .args(["test", "--workspace", "--no-fail-fast"])
         .args(&args.arguments)
         .env("WEBHOOKS_LOCAL_RUNTIME", project::local_runtime())
+        .env("WEBHOOKS_XTASK", std::env::current_exe()?)
         .env(
             "WEBHOOKS_RUNTIME",
             match runtime {

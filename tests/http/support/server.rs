@@ -224,14 +224,7 @@ impl Setup {
         } else {
             self.local_runtime()
         };
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("SPIN_VARIABLE_") {
-                command.env_remove(name);
-            }
-        }
-        for (name, value) in &self.variables {
-            command.env(format!("SPIN_VARIABLE_{}", name.to_uppercase()), value);
-        }
+        self.variables_of(&mut command);
         let mut child = command
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .stdin(Stdio::piped())
@@ -275,17 +268,20 @@ impl Setup {
         })
     }
 
+    /// Gives a command these variables and no others.
+    fn variables_of(&self, command: &mut Command) {
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("SPIN_VARIABLE_") {
+                command.env_remove(name);
+            }
+        }
+        for (name, value) in &self.variables {
+            command.env(format!("SPIN_VARIABLE_{}", name.to_uppercase()), value);
+        }
+    }
+
     fn local_runtime(&self) -> Command {
-        let program = std::env::var_os("WEBHOOKS_LOCAL_RUNTIME").map_or_else(
-            || target_dir().join("local-runtime"),
-            |program| Path::new(env!("CARGO_MANIFEST_DIR")).join(program),
-        );
-        assert!(
-            program.exists(),
-            "{} is missing: run `cargo xtask test`, which builds it",
-            program.display()
-        );
-        let mut command = Command::new(program);
+        let mut command = Command::new(built("WEBHOOKS_LOCAL_RUNTIME", "local-runtime"));
         command
             .arg("--manifest")
             .arg(&self.manifest)
@@ -337,6 +333,13 @@ pub struct Refusal {
     pub status: ExitStatus,
     pub stdout: String,
     pub stderr: String,
+}
+
+/// A command that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub ok: bool,
+    pub stdout: String,
 }
 
 /// A server that runs until it is dropped, or until the tests end.
@@ -408,6 +411,21 @@ impl Server {
             &self.stdout
         };
         output.text().lines().map(str::to_owned).collect()
+    }
+
+    /// Runs `cargo xtask` on its state, with its variables.
+    pub async fn xtask(&self, arguments: &[&str]) -> Ended {
+        let program = built("WEBHOOKS_XTASK", "xtask");
+        let mut command = tokio::process::Command::new(program);
+        command.args(arguments).arg("--state-dir");
+        command.arg(&self.setup.state_dir);
+        command.kill_on_drop(true).stderr(Stdio::inherit());
+        self.setup.variables_of(command.as_std_mut());
+        let output = command.output().await.expect("run xtask");
+        Ended {
+            ok: output.status.success(),
+            stdout: String::from_utf8(output.stdout).expect("UTF-8"),
+        }
     }
 
     /// Kills it as `kill -9` does, and hands back what it was started with: the same store.
@@ -517,6 +535,20 @@ fn fresh_state_dir() -> PathBuf {
     let state_dir = run_dir().join(number.to_string());
     std::fs::create_dir_all(&state_dir).unwrap_or_else(|e| panic!("{}: {e}", state_dir.display()));
     state_dir
+}
+
+/// A program of this project: where the variable says, or beside the tests.
+fn built(variable: &str, name: &str) -> PathBuf {
+    let program = std::env::var_os(variable).map_or_else(
+        || target_dir().join(name),
+        |program| Path::new(env!("CARGO_MANIFEST_DIR")).join(program),
+    );
+    assert!(
+        program.exists(),
+        "{} is missing: run `cargo xtask test`, which builds it",
+        program.display()
+    );
+    program
 }
 
 /// The directory of this profile's programs: this test is in its `deps`.
