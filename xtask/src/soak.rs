@@ -318,8 +318,13 @@ impl Server {
             })
             .collect();
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut child = Runtime::Local
-            .serve(anywhere, state_dir, &pairs)
+        let mut child = Runtime::Local(project::local_runtime())
+            .serve(
+                &project::root().join("spin.toml"),
+                anywhere,
+                state_dir,
+                &pairs,
+            )
             .args(["--control", &anywhere.to_string()])
             .env("SPIN_VARIABLE_JWKS", keys.jwks())
             .env("SPIN_VARIABLE_JWKS_URL", "")
