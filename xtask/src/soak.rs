@@ -414,7 +414,8 @@ async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>> {
 struct Told {
     /// The end of its secret. `None`: a rotation ended without an explanation, which was counted.
     fingerprint: Option<String>,
-    /// `None`: so did a change.
+    /// `None`: so did a change; or a write that was given up may undo it, which is no secret's
+    /// loss, and which nothing promises to prevent.
     is_active: Option<bool>,
 }
 
@@ -510,11 +511,13 @@ impl Worker {
         };
         let is_active = !told.is_active.unwrap_or_default();
         let body = json!({ "isActive": is_active });
+        let since = Instant::now();
         let changed = self
             .insist("PATCH", &format!("/{id}"), Some(&body), None, &[200])
             .await;
+        let stays = changed.is_some() && !self.late_writes(since);
         if let Some(told) = self.told.get_mut(id) {
-            told.is_active = changed.map(|_| is_active);
+            told.is_active = stays.then_some(is_active);
         }
     }
 
@@ -533,7 +536,6 @@ impl Worker {
     /// effect only now, which the service then notices and puts right.
     async fn read(&mut self, id: &str) {
         let since = Instant::now();
-        let given_up = since.checked_sub(DEADLINE + LATE).unwrap_or(since);
         while let Ok((_, webhook)) = self
             .ask("GET", &format!("/{id}"), None, None, &[200, 404])
             .await
@@ -541,12 +543,17 @@ impl Worker {
             let Err(problem) = self.compare(id, &webhook) else {
                 return;
             };
-            let late = self.soak.explains(self.application, Some(504), given_up);
-            if !late || since.elapsed() > PATIENCE {
+            if !self.late_writes(since) || since.elapsed() > PATIENCE {
                 return self.soak.lose(&problem);
             }
             sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// Whether a write that was given up may have taken effect after this moment.
+    fn late_writes(&self, since: Instant) -> bool {
+        let given_up = since.checked_sub(DEADLINE + LATE).unwrap_or(since);
+        self.soak.explains(self.application, Some(504), given_up)
     }
 
     /// Says what of the webhook is not as it was told.
