@@ -203,8 +203,7 @@ impl Soak {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    build::component()?;
-    build::check()?;
+    build::components()?;
     project::build_local_runtime()?;
     let state_dir = project::root().join(format!("target/soak/{}", std::process::id()));
     let outcome = tokio::runtime::Builder::new_multi_thread()
