@@ -1,22 +1,42 @@
-//! Makes the files that the component serves: the OpenAPI document from the API's own code, and
-//! each of them compressed.
+//! Makes the files that the component serves: the OpenAPI document from the API's own code, the
+//! pages with the receivers' samples in them, and each of them compressed.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use application_webhooks::error::Error;
 use flate2::Compression;
+use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
 fn main() {
-    println!("cargo::rerun-if-changed=build.rs");
+    for source in ["build.rs", "page", "receivers", "vendor"] {
+        println!("cargo::rerun-if-changed={source}");
+    }
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"));
     let document = serde_json::to_vec(&application_webhooks::openapi::document()).expect("JSON");
 
     let mut table = String::from("&[\n");
     add(&mut table, &out, "/openapi.json", "Json", &document);
+    for (path, kind, file) in [
+        ("/docs", "Reference", "page/docs.html"),
+        ("/docs/reference.js", "Script", "page/reference.js"),
+        ("/docs/receivers.css", "Style", "page/receivers.css"),
+    ] {
+        add(&mut table, &out, path, kind, &read(file));
+    }
+    let gzip = read("vendor/scalar.js.gz");
+    add_compressed(&mut table, &out, "/docs/scalar.js", "Script", &gzip);
+    let receivers = receivers();
+    add(
+        &mut table,
+        &out,
+        "/docs/receivers",
+        "Page",
+        receivers.as_bytes(),
+    );
     table.push_str("]\n");
     write(&out.join("files.rs"), table.as_bytes());
 
@@ -29,13 +49,38 @@ fn main() {
     }
 }
 
-/// Compresses a file, and adds its entry to the table of `src/lib.rs`.
+/// The page for receivers, with each sample where the page names its file.
+fn receivers() -> String {
+    let mut page = text("page/receivers.html");
+    for sample in ["receiver.py", "receiver.mjs", "receiver.go", "receiver.rb"] {
+        let place = format!("{{{{{sample}}}}}");
+        assert_eq!(page.matches(&place).count(), 1, "{sample}");
+        let code = text(&format!("receivers/{sample}"))
+            .trim_end()
+            .replace('&', "&amp;")
+            .replace('<', "&lt;");
+        page = page.replace(&place, &code);
+    }
+    page
+}
+
+/// Compresses a file, and adds it.
 fn add(table: &mut String, out: &Path, path: &str, kind: &str, content: &[u8]) {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
     gzip.write_all(content).expect("memory");
+    let gzip = gzip.finish().expect("memory");
+    add_compressed(table, out, path, kind, &gzip);
+}
+
+/// Adds a compressed file's entry to the table of `src/lib.rs`.
+fn add_compressed(table: &mut String, out: &Path, path: &str, kind: &str, gzip: &[u8]) {
+    let mut content = Vec::new();
+    GzDecoder::new(gzip)
+        .read_to_end(&mut content)
+        .unwrap_or_else(|e| panic!("{path}: {e}"));
     let name = format!("{}.gz", path.trim_start_matches('/').replace('/', "_"));
-    write(&out.join(&name), &gzip.finish().expect("memory"));
-    let digest = Sha256::digest(content);
+    write(&out.join(&name), gzip);
+    let digest = Sha256::digest(&content);
     let tag: String = digest[..16]
         .iter()
         .map(|byte| format!("{byte:02x}"))
@@ -46,6 +91,14 @@ fn add(table: &mut String, out: &Path, path: &str, kind: &str, content: &[u8]) {
          include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{name}\")) }},",
         content.len(),
     );
+}
+
+fn text(path: &str) -> String {
+    String::from_utf8(read(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+fn read(path: &str) -> Vec<u8> {
+    std::fs::read(path).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
 fn write(path: &Path, content: &[u8]) {

@@ -34,6 +34,12 @@ struct File {
 enum Kind {
     /// The OpenAPI document.
     Json,
+    /// The page that shows the document and sends requests.
+    Reference,
+    /// A page without scripts.
+    Page,
+    Script,
+    Style,
 }
 
 const FILES: &[File] = include!(concat!(env!("OUT_DIR"), "/files.rs"));
@@ -42,10 +48,34 @@ const FILES: &[File] = include!(concat!(env!("OUT_DIR"), "/files.rs"));
 const NOT_FOUND: &str = include_str!(concat!(env!("OUT_DIR"), "/not-found.json"));
 const METHOD_NOT_ALLOWED: &str = include_str!(concat!(env!("OUT_DIR"), "/method-not-allowed.json"));
 
+/// The policy of what is no page.
+const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
+
 impl Kind {
     const fn media_type(self) -> &'static str {
         match self {
             Self::Json => "application/json",
+            Self::Reference | Self::Page => "text/html; charset=utf-8",
+            Self::Script => "text/javascript; charset=utf-8",
+            Self::Style => "text/css; charset=utf-8",
+        }
+    }
+
+    /// What a browser may load and do for it.
+    const fn policy(self) -> &'static str {
+        match self {
+            // Styles: Scalar brings its own as a `<style>` element and sets more on elements.
+            // Connections: the base URL can be edited, and may be that of another deployment.
+            Self::Reference => {
+                "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; \
+                 img-src data:; connect-src http: https:; base-uri 'none'; form-action 'none'; \
+                 frame-ancestors 'none'"
+            }
+            Self::Page => {
+                "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; \
+                 form-action 'none'; frame-ancestors 'none'"
+            }
+            Self::Json | Self::Script | Self::Style => NOTHING,
         }
     }
 }
@@ -71,7 +101,7 @@ pub fn answer(method: &Method, path: &str, headers: &HeaderMap) -> Response<Byte
     set(&mut response, VARY, "Accept-Encoding");
     // May be kept, but must be asked about: what it describes changes with every release.
     set(&mut response, CACHE_CONTROL, "no-cache");
-    set_security(&mut response);
+    set_security(&mut response, file.kind.policy());
     if is_known(headers, &tag) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return response;
@@ -110,17 +140,13 @@ fn error(status: StatusCode, body: &'static str) -> Response<Bytes> {
     response
         .headers_mut()
         .insert(CONTENT_LENGTH, body.len().into());
-    set_security(&mut response);
+    set_security(&mut response, NOTHING);
     response
 }
 
 /// What a browser must not do with a response of ours.
-fn set_security(response: &mut Response<Bytes>) {
-    set(
-        response,
-        CONTENT_SECURITY_POLICY,
-        "default-src 'none'; frame-ancestors 'none'",
-    );
+fn set_security(response: &mut Response<Bytes>, policy: &str) {
+    set(response, CONTENT_SECURITY_POLICY, policy);
     set(response, X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(response, REFERRER_POLICY, "no-referrer");
 }

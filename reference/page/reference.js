@@ -1,0 +1,70 @@
+// The API reference at /docs. Scalar shows the service's own OpenAPI document; everything that
+// would reach another host, or that the original page does not have, is off.
+"use strict";
+
+// The five languages of the reference; of each, one client.
+const CLIENTS = {
+  shell: "curl",
+  python: "requests",
+  js: "fetch",
+  go: "native",
+  ruby: "native",
+};
+
+// Every other client that Scalar knows.
+const HIDDEN = {
+  c: true,
+  clojure: true,
+  csharp: true,
+  dart: true,
+  fsharp: true,
+  http: true,
+  java: true,
+  js: ["axios", "jquery", "ofetch", "xhr"],
+  julia: true,
+  kotlin: true,
+  node: true,
+  objc: true,
+  ocaml: true,
+  php: true,
+  powershell: true,
+  python: ["python3", "aiohttp", "httpx_sync", "httpx_async"],
+  r: true,
+  rust: true,
+  shell: ["httpie", "wget"],
+  swift: true,
+};
+
+Scalar.createApiReference("#reference", {
+  url: "/openapi.json",
+  // The document's own server is "/". Here it is a variable, which gives it a field to edit.
+  servers: [
+    {
+      url: "{baseUrl}",
+      description: "Base URL",
+      variables: { baseUrl: { default: location.origin } },
+    },
+  ],
+  authentication: { preferredSecurityScheme: "bearerToken" },
+  // A token is kept no longer than the page is open.
+  persistAuth: false,
+  hiddenClients: HIDDEN,
+  defaultHttpClient: { targetKey: "shell", clientKey: CLIENTS.shell },
+
+  // There is one way to authenticate: what says so would only crowd the heading out.
+  customCss: '[data-testid="auth-indicator"] { display: none; }',
+  layout: "modern",
+  theme: "default",
+  metaData: { title: "Application webhooks: API reference" },
+  defaultOpenAllTags: true,
+  documentDownloadType: "json",
+  hideClientButton: true,
+  showDeveloperTools: "never",
+
+  // Nothing from elsewhere, and nothing to elsewhere.
+  withDefaultFonts: false,
+  proxyUrl: "",
+  telemetry: false,
+  agent: { disabled: true },
+  mcp: { disabled: true },
+});
