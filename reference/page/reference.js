@@ -35,8 +35,7 @@ const HIDDEN = {
   swift: true,
 };
 
-Scalar.createApiReference("#reference", {
-  url: "/openapi.json",
+const CONFIGURATION = {
   // The document's own server is "/". Here it is a variable, which gives it a field to edit.
   servers: [
     {
@@ -57,7 +56,7 @@ Scalar.createApiReference("#reference", {
   theme: "default",
   metaData: { title: "Application webhooks: API reference" },
   defaultOpenAllTags: true,
-  documentDownloadType: "json",
+  documentDownloadType: "none",
   hideClientButton: true,
   showDeveloperTools: "never",
 
@@ -67,4 +66,37 @@ Scalar.createApiReference("#reference", {
   telemetry: false,
   agent: { disabled: true },
   mcp: { disabled: true },
+};
+
+// What Scalar would make of the document is a chooser for each parameter with an example, and a
+// first request with every header, the same idempotency key each time. Here the examples are in
+// fields that can be written in, and parameters that are not required are off until wanted.
+function adapt(document) {
+  for (const path of Object.values(document.paths)) {
+    for (const operation of Object.values(path)) {
+      for (const parameter of operation.parameters ?? []) {
+        const { examples = [], ...schema } = parameter.schema;
+        const value = parameter.example ?? examples[0];
+        delete parameter.example;
+        parameter.schema = schema;
+        if (value !== undefined) {
+          parameter.examples = { default: { value, "x-disabled": !parameter.required } };
+        }
+      }
+    }
+  }
+  document.info.description =
+    "[OpenAPI document](/openapi.json) · [How to verify deliveries](/docs/receivers)\n\n" +
+    document.info.description;
+  return document;
+}
+
+async function show() {
+  const response = await fetch("/openapi.json");
+  if (!response.ok) throw new Error(`/openapi.json: ${response.status}`);
+  Scalar.createApiReference("#reference", { ...CONFIGURATION, content: adapt(await response.json()) });
+}
+
+show().catch((error) => {
+  document.querySelector("#reference").textContent = `The reference cannot be shown: ${error.message}`;
 });

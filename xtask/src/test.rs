@@ -56,6 +56,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     // What stays missing is no failure here: the tests report it.
     npm_package("oidc-provider", "9.13.3", "openid-provider");
     npm_package("standardwebhooks", "1.1.1", "standardwebhooks");
+    npm_package("playwright-core", "1.65.1", "playwright-core");
     // A test that cannot run here says so in a line of this file.
     let not_run = project::root().join("target/tools/not-run");
     if let Some(directory) = not_run.parent() {
@@ -163,6 +164,7 @@ fn clients() -> Option<PathBuf> {
         ("go", "golang-go"),
         ("ruby", "ruby"),
         ("python3", "python3"),
+        ("chromium", "chromium"),
     ]
     .into_iter()
     .filter(|(program, _)| project::on_path(program).is_none())

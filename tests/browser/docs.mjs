@@ -1,0 +1,130 @@
+// A merchant at /docs with a real browser:
+//   node docs.mjs MODULES CHROMIUM BASE APPLICATION TOKEN SCREENSHOTS
+// MODULES holds playwright-core; SCREENSHOTS gets the pictures. Prints the created webhook's ID.
+import assert from "node:assert/strict";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+
+const [modules, chromiumPath, base, application, token, screenshots] = process.argv.slice(2);
+const { chromium } = createRequire(join(modules, "/"))("playwright-core");
+
+const TABS = [
+  ["Shell", "curl"],
+  ["Python", "requests.post("],
+  ["JavaScript", "fetch('"],
+  ["Go", "http.NewRequest("],
+  ["Ruby", "Net::HTTP"],
+];
+const SIZES = { desktop: { width: 1280, height: 900 }, phone: { width: 390, height: 844 } };
+
+const browser = await chromium.launch({
+  executablePath: chromiumPath,
+  args: process.getuid() === 0 ? ["--no-sandbox"] : [],
+});
+try {
+  for (const [name, viewport] of Object.entries(SIZES)) {
+    for (const colorScheme of ["light", "dark"]) {
+      await looks(name, viewport, colorScheme);
+    }
+  }
+  await createsAWebhook();
+} finally {
+  await browser.close();
+}
+
+// A page, and what went wrong on it: what it asked of other hosts, and what the browser complained
+// about, such as a breach of the page's policy.
+async function open(path, options) {
+  const context = await browser.newContext(options);
+  const page = await context.newPage();
+  page.setDefaultTimeout(60_000);
+  const wrong = [];
+  page.on("request", (request) => {
+    const url = new URL(request.url());
+    if (url.origin !== base && !["data:", "blob:"].includes(url.protocol)) wrong.push(url.href);
+  });
+  page.on("console", (message) => {
+    if (["error", "warning"].includes(message.type())) wrong.push(message.text());
+  });
+  page.on("pageerror", (error) => wrong.push(error.message));
+  const response = await page.goto(base + path);
+  assert.equal(response.status(), 200, path);
+  return { context, page, wrong };
+}
+
+// How bright the page's ground is, from 0 to 255.
+function brightness(page) {
+  return page.evaluate(() => {
+    const canvas = document.createElement("canvas").getContext("2d");
+    canvas.fillStyle = getComputedStyle(document.body).backgroundColor;
+    canvas.fillRect(0, 0, 1, 1);
+    return canvas.getImageData(0, 0, 1, 1).data[0];
+  });
+}
+
+async function looks(name, viewport, colorScheme) {
+  const pages = {
+    docs: ["/docs", "Webhooks"],
+    receivers: ["/docs/receivers", "A receiver, whole"],
+  };
+  for (const [file, [path, heading]] of Object.entries(pages)) {
+    const { context, page, wrong } = await open(path, { viewport, colorScheme });
+    await page.getByRole("heading", { name: heading, exact: true }).first().waitFor();
+    await page.screenshot({ path: join(screenshots, `${file}-${name}-${colorScheme}.png`) });
+    const ground = await brightness(page);
+    assert.ok(colorScheme === "dark" ? ground < 64 : ground > 192, `${path}: ${ground}`);
+    const width = await page.evaluate(() => document.documentElement.scrollWidth);
+    assert.ok(width <= viewport.width, `${path} is ${width} wide on ${viewport.width}`);
+    assert.deepEqual(wrong, [], path);
+    await context.close();
+  }
+}
+
+async function createsAWebhook() {
+  const { context, page, wrong } = await open("/docs", { viewport: SIZES.desktop });
+
+  const operation = page.getByRole("link", { name: "Create application webhook" });
+  await operation.or(page.getByRole("button", { name: "Create application webhook" })).first().click();
+
+  // The languages, with the keyboard alone.
+  const tabs = page.getByRole("tab");
+  await tabs.filter({ hasText: "Shell" }).first().focus();
+  const sample = page.locator("#reference pre").filter({ hasText: "Authorization" });
+  for (const [name, text] of TABS) {
+    await page.getByRole("tab", { name, selected: true }).first().waitFor();
+    await sample.filter({ hasText: text }).first().waitFor();
+    assert.equal(await page.evaluate(() => document.activeElement.innerText.trim()), name);
+    await page.keyboard.press("ArrowRight");
+    await page.keyboard.press("Enter");
+  }
+
+  // The base URL can be edited, and every sample follows.
+  const server = page.locator("input").and(page.getByRole("textbox")).first();
+  assert.equal(await server.inputValue(), base);
+  await server.fill("https://api.example.com");
+  await sample.filter({ hasText: "https://api.example.com/api/v1" }).first().waitFor();
+  await server.fill(base);
+  await sample.filter({ hasText: `${base}/api/v1` }).first().waitFor();
+
+  await page.getByPlaceholder("Token").first().fill(token);
+  await page.getByRole("button", { name: "Test Request (post /api/v1/applications/{applicationId}/webhooks)" }).click();
+  const dialog = page.getByRole("dialog");
+  const field = dialog.getByRole("combobox", { name: "Value" }).first();
+  await field.fill(application);
+  await field.press("Tab");
+  const [response] = await Promise.all([
+    page.waitForResponse((answer) => answer.request().method() === "POST"),
+    dialog.getByRole("button", { name: "Send" }).first().click(),
+  ]);
+  const request = response.request();
+  assert.equal(request.url(), `${base}/api/v1/applications/${application}/webhooks`);
+  assert.equal((await request.allHeaders()).authorization, `Bearer ${token}`);
+  assert.equal(response.status(), 201, await response.text());
+  const { id } = await response.json();
+  await dialog.getByText("201 Created").first().waitFor();
+  await dialog.getByText(id).first().waitFor();
+  await page.screenshot({ path: join(screenshots, "created-desktop-light.png") });
+  assert.deepEqual(wrong, []);
+  console.log(id);
+  await context.close();
+}
