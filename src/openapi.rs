@@ -414,11 +414,20 @@ fn error_responses() -> Value {
 /// Adds to an operation what follows from its shape: the errors that it can end with, and the
 /// headers that every response has.
 fn complete(method: &str, operation: &mut Value) {
+    let takes_body = operation.get("requestBody").is_some();
+    // A body that may be left out is not a body that may be `null`.
+    if let Some(schema) = operation.pointer_mut("/requestBody/content/application~1json/schema")
+        && let Some([body, _null]) = schema
+            .get("oneOf")
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+    {
+        *schema = body.clone();
+    }
     let has_parameter = |name: &str| {
         let parameters = operation["parameters"].as_array();
         parameters.is_some_and(|all| all.iter().any(|parameter| parameter["name"] == name))
     };
-    let takes_body = operation.get("requestBody").is_some();
     let is_open = operation.get("security").is_some();
     let possible = [
         (400, operation.get("parameters").is_some() || takes_body),

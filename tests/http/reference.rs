@@ -1,10 +1,12 @@
 //! The API reference: `GET /openapi.json` tells what the API really does.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{Response, Server, standard};
+use crate::support::{Response, Server, report, standard};
 
 async fn get(api: &Server, headers: &[(&str, &str)]) -> Response {
     let mut request = api.request("GET", "/openapi.json");
@@ -252,4 +254,90 @@ async fn every_operation_of_a_merchant_tells_how_it_can_fail() {
             assert_eq!(told.contains("413"), takes_body, "{method} {path}");
         }
     }
+}
+
+/// Ends the test when its tools are not there, and says so loudly.
+fn tool(path: &str, what: &str) -> Option<PathBuf> {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools");
+    let program = tools.join(path);
+    if program.exists() {
+        return Some(program);
+    }
+    report::not_run(
+        what,
+        &format!("target/tools/{path} is missing; `cargo xtask test` installs it"),
+    );
+    None
+}
+
+/// Runs it off the test's thread, which also answers for others.
+async fn run(mut command: Command) -> (bool, String) {
+    let output = tokio::task::spawn_blocking(move || {
+        let output = command.stdin(std::process::Stdio::null()).output();
+        output.unwrap_or_else(|error| panic!("{command:?}: {error}"))
+    });
+    let output = output.await.expect("it ran");
+    let told =
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    (output.status.success(), told.concat())
+}
+
+fn settings(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests")
+        .join(name)
+}
+
+#[tokio::test]
+async fn independent_validators_find_nothing_wrong_with_the_document() {
+    let document = get(standard(), &[]).await.text;
+    let file = tempfile::Builder::new()
+        .suffix(".json")
+        .tempfile()
+        .expect("a file");
+    std::fs::write(file.path(), document).expect("written");
+    if let Some(validator) = tool("venv/bin/openapi-spec-validator", "openapi-spec-validator") {
+        let mut command = Command::new(validator);
+        command.arg(file.path());
+        let (valid, told) = run(command).await;
+        assert!(valid, "{told}");
+    }
+    if let Some(linter) = tool("redocly/node_modules/.bin/redocly", "the linter of OpenAPI") {
+        let mut command = Command::new(linter);
+        command
+            .env("REDOCLY_TELEMETRY", "off")
+            .args(["lint", "--max-problems", "20", "--config"])
+            .arg(settings("redocly.yaml"))
+            .arg(file.path());
+        let (clean, told) = run(command).await;
+        assert!(clean && !told.contains("Warning was generated"), "{told}");
+    }
+}
+
+/// What schemathesis makes up from the document is answered as the document says.
+#[tokio::test]
+async fn schemathesis_finds_no_answer_that_the_document_does_not_tell() {
+    let api = standard();
+    let Some(schemathesis) = tool(
+        "venv/bin/schemathesis",
+        "the contract tests of schemathesis",
+    ) else {
+        return;
+    };
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut command = Command::new(schemathesis);
+    command
+        .current_dir(directory.path())
+        .arg("--config-file")
+        .arg(settings("schemathesis.toml"))
+        .args(["run", &format!("http://{}/openapi.json", api.address())])
+        .arg("--header")
+        .arg(format!(
+            "Authorization: Bearer {}",
+            api.application().token()
+        ))
+        .args(["--checks", "all", "--max-examples", "10", "--workers", "2"])
+        .args(["--request-timeout", "30", "--seed", "1", "--no-color"]);
+    let (clean, told) = run(command).await;
+    assert!(clean, "{told}");
 }

@@ -57,6 +57,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     npm_package("oidc-provider", "9.13.3", "openid-provider");
     npm_package("standardwebhooks", "1.1.1", "standardwebhooks");
     npm_package("playwright-core", "1.65.1", "playwright-core");
+    npm_package("@redocly/cli", "2.77.0", "redocly");
     // A test that cannot run here says so in a line of this file.
     let not_run = project::root().join("target/tools/not-run");
     if let Some(directory) = not_run.parent() {
@@ -151,8 +152,13 @@ impl std::fmt::Display for Sum {
     }
 }
 
-/// What the tests import in Python; their packages have the same names.
-const PYTHON_MODULES: [&str; 2] = ["requests", "standardwebhooks"];
+/// What the tests use of Python's: each module, and its package.
+const PYTHON_MODULES: [(&str, &str); 4] = [
+    ("requests", "requests"),
+    ("standardwebhooks", "standardwebhooks==1.1.0"),
+    ("openapi_spec_validator", "openapi-spec-validator==0.9.0"),
+    ("schemathesis", "schemathesis==4.32.5"),
+];
 
 /// Prepares the languages of the reference page's examples as far as this
 /// machine allows, and returns a Python that has [`PYTHON_MODULES`]. What stays missing
@@ -184,7 +190,10 @@ fn clients() -> Option<PathBuf> {
 
     let directory = project::root().join("target/tools/venv");
     let python = directory.join("bin/python");
-    let import = format!("import {}", PYTHON_MODULES.join(", "));
+    let import = format!(
+        "import {}",
+        PYTHON_MODULES.map(|(module, _)| module).join(", ")
+    );
     let has_modules = || project::output_of(Command::new(&python).args(["-c", &import])).is_some();
     if !has_modules() && !virtual_environment(&directory) {
         // Debian has the module for it in a package of its own.
@@ -199,7 +208,7 @@ fn clients() -> Option<PathBuf> {
          and `{1} -m pip install {2}` show why",
         directory.display(),
         python.display(),
-        PYTHON_MODULES.join(" ")
+        PYTHON_MODULES.map(|(_, package)| package).join(" ")
     );
     None
 }
@@ -242,7 +251,7 @@ fn virtual_environment(directory: &Path) -> bool {
                 "--quiet",
                 "--disable-pip-version-check",
             ])
-            .args(PYTHON_MODULES),
+            .args(PYTHON_MODULES.map(|(_, package)| package)),
     )
 }
 
