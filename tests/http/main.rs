@@ -32,6 +32,7 @@ mod earlier_documents;
 mod errors;
 mod every_operation;
 mod faults;
+mod generated_clients;
 mod idempotency;
 mod isolation;
 mod limit;

@@ -257,7 +257,7 @@ async fn every_operation_of_a_merchant_tells_how_it_can_fail() {
 }
 
 /// Ends the test when its tools are not there, and says so loudly.
-fn tool(path: &str, what: &str) -> Option<PathBuf> {
+pub fn tool(path: &str, what: &str) -> Option<PathBuf> {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools");
     let program = tools.join(path);
     if program.exists() {
@@ -271,7 +271,7 @@ fn tool(path: &str, what: &str) -> Option<PathBuf> {
 }
 
 /// Runs it off the test's thread, which also answers for others.
-async fn run(mut command: Command) -> (bool, String) {
+pub async fn run(mut command: Command) -> (bool, String) {
     let output = tokio::task::spawn_blocking(move || {
         let output = command.stdin(std::process::Stdio::null()).output();
         output.unwrap_or_else(|error| panic!("{command:?}: {error}"))

@@ -57,6 +57,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     npm_package("oidc-provider", "9.13.3", "openid-provider");
     npm_package("standardwebhooks", "1.1.1", "standardwebhooks");
     npm_package("playwright-core", "1.65.1", "playwright-core");
+    // The generator of the client works with this TypeScript, and not yet with its successor.
+    npm_package("typescript", "5.9.3", "typescript-client");
+    npm_package("@types/node", "20.19.0", "typescript-client");
+    npm_package("openapi-typescript", "7.13.0", "typescript-client");
+    npm_package("openapi-fetch", "0.17.0", "typescript-client");
     npm_package("@redocly/cli", "2.77.0", "redocly");
     // A test that cannot run here says so in a line of this file.
     let not_run = project::root().join("target/tools/not-run");
@@ -153,10 +158,11 @@ impl std::fmt::Display for Sum {
 }
 
 /// What the tests use of Python's: each module, and its package.
-const PYTHON_MODULES: [(&str, &str); 4] = [
+const PYTHON_MODULES: [(&str, &str); 5] = [
     ("requests", "requests"),
     ("standardwebhooks", "standardwebhooks==1.1.0"),
     ("openapi_spec_validator", "openapi-spec-validator==0.9.0"),
+    ("openapi_python_client", "openapi-python-client==0.29.1"),
     ("schemathesis", "schemathesis==4.32.5"),
 ];
 
