@@ -78,8 +78,15 @@ pub async fn rotate(
     let key = IdempotencyKey::read(&headers, &mut details);
     let mut body = Object::read_optional(request, &mut details).await?;
     let grace = body.optional("gracePeriodSeconds", &mut details, |value| {
+        // To JSON Schema 600.0 is an integer too.
+        let whole = value.as_f64().filter(|seconds| seconds.fract() == 0.0);
         value
             .as_u64()
+            .or_else(|| {
+                whole
+                    .filter(|seconds| *seconds >= 0.0)
+                    .map(|seconds| seconds as u64)
+            })
             .and_then(|seconds| u32::try_from(seconds).ok())
             .filter(|seconds| *seconds <= MAX_GRACE_SECS)
             .ok_or("Must be a whole number from 0 to 604800")

@@ -1,12 +1,12 @@
 """Creates, reads and deletes a webhook with a generated client; what it is told goes to standard
-output as JSON. Arguments: base URL, token, application. The client is the package `client`."""
+output as JSON. Arguments: base URL, token, application. The client is the package `webhooks_client`."""
 
 import json
 import sys
 
-from client import AuthenticatedClient
-from client.api.webhooks import create_webhook, delete_webhook, get_webhook, list_webhooks
-from client.models import NewWebhook
+from webhooks_client import AuthenticatedClient
+from webhooks_client.api.webhooks import create_webhook, delete_webhook, get_webhook, list_webhooks
+from webhooks_client.models import NewWebhook
 
 base_url, token, application = sys.argv[1:]
 api = AuthenticatedClient(base_url=base_url, token=token)

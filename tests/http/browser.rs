@@ -17,6 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// The screenshots are left in `target/tmp/screenshots`.
 #[tokio::test]
 async fn a_merchant_creates_a_webhook_on_the_reference_page() {
+    let _busy = crate::support::busy().await;
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let modules = project.join("target/tools/playwright-core");
     if !(modules.join("node_modules/playwright-core").exists() && Path::new(CHROMIUM).exists()) {

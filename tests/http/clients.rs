@@ -178,25 +178,30 @@ fn scratch(name: &str) -> PathBuf {
 
 #[tokio::test]
 async fn the_curl_example_creates_a_webhook() {
+    let _busy = crate::support::busy().await;
     CURL.creates_a_webhook().await;
 }
 
 #[tokio::test]
 async fn the_python_example_creates_a_webhook() {
+    let _busy = crate::support::busy().await;
     PYTHON.creates_a_webhook().await;
 }
 
 #[tokio::test]
 async fn the_javascript_example_creates_a_webhook() {
+    let _busy = crate::support::busy().await;
     JAVASCRIPT.creates_a_webhook().await;
 }
 
 #[tokio::test]
 async fn the_go_example_creates_a_webhook() {
+    let _busy = crate::support::busy().await;
     GO.creates_a_webhook().await;
 }
 
 #[tokio::test]
 async fn the_ruby_example_creates_a_webhook() {
+    let _busy = crate::support::busy().await;
     RUBY.creates_a_webhook().await;
 }

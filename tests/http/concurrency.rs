@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use crate::support::client::Webhook;
-use crate::support::{Application, PATIENCE, Server, bulk, local_runtime_only, poll, standard};
+use crate::support::{
+    Application, PATIENCE, Server, bulk, local_runtime_only, poll, quiet, standard,
+};
 
 /// What the design allows the index after the last 201.
 const INDEXED: Duration = Duration::from_secs(2);
@@ -77,6 +79,7 @@ async fn index_is(api: &Server, application: &Application, ids: &HashSet<String>
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_creates_on_one_application_are_all_kept() {
     local_runtime_only!();
+    let _quiet = quiet().await;
     let api = bulk();
     let application = api.application();
 
@@ -97,6 +100,7 @@ async fn two_hundred_creates_on_one_application_are_all_kept() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_creates_on_as_many_applications_are_all_kept() {
     local_runtime_only!();
+    let _quiet = quiet().await;
     let api = bulk();
     let applications: Vec<Application> = (0..200).map(|_| api.application()).collect();
 

@@ -152,6 +152,7 @@ fn settings_of(webhook: &Value) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sixty_four_mixed_changes_at_once_keep_every_guarantee() {
+    let _busy = crate::support::busy().await;
     let storm = Storm::new().await;
     let changes = storm.changes();
     assert_eq!(changes.len(), 64);

@@ -8,6 +8,7 @@ use crate::support::{PATIENCE, Setup, local_runtime_only, poll};
 #[tokio::test]
 async fn every_201_survives_kill_9() {
     local_runtime_only!();
+    let _busy = crate::support::busy().await;
     let api = Setup::new().variable("store_timeout_ms", "20000").start();
     let applications: Vec<_> = (0..3).map(|_| api.application()).collect();
     let mut created = BTreeSet::new();
@@ -45,6 +46,7 @@ async fn every_201_survives_kill_9() {
 /// Again and again: load, `kill -9` in the middle of it, a new start on the same store.
 #[tokio::test]
 async fn every_201_survives_kill_9_in_a_loop_under_load() {
+    let _busy = crate::support::busy().await;
     const ROUNDS: usize = 6;
 
     local_runtime_only!();
@@ -113,6 +115,7 @@ async fn every_201_survives_kill_9_in_a_loop_under_load() {
 #[tokio::test]
 async fn a_crash_in_the_middle_of_a_create_leaves_the_application_in_order() {
     local_runtime_only!();
+    let _busy = crate::support::busy().await;
     let mut setup = Setup::new().variable("store_timeout_ms", "20000");
     for when in ["before", "after"] {
         let api = setup.start();

@@ -539,6 +539,7 @@ fn service(deadline: Duration) -> Setup {
 #[tokio::test]
 async fn whichever_operation_of_an_endpoint_fails_all_stays_in_order() {
     local_runtime_only!();
+    let _busy = crate::support::busy().await;
     let api = service(Duration::from_secs(20)).start();
     each_operation(&api, Fault::error, (502, DEPENDENCY_FAILED)).await;
 }
@@ -546,6 +547,7 @@ async fn whichever_operation_of_an_endpoint_fails_all_stays_in_order() {
 #[tokio::test]
 async fn whichever_operation_of_an_endpoint_is_late_all_stays_in_order() {
     local_runtime_only!();
+    let _busy = crate::support::busy().await;
     let api = service(DEADLINE).start();
     let late = |operation: &str| Fault::delay(operation, LATE).detached();
     each_operation(&api, late, (504, DEPENDENCY_LATE)).await;
@@ -555,6 +557,7 @@ async fn whichever_operation_of_an_endpoint_is_late_all_stays_in_order() {
 #[tokio::test]
 async fn whichever_operation_of_an_endpoint_is_the_last_before_a_crash_all_stays_in_order() {
     local_runtime_only!();
+    let _busy = crate::support::busy().await;
     let api = service(Duration::from_secs(60)).start();
     let operations = operations(&api).await;
     let cases = Case::of(&operations);

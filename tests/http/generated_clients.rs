@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::reference::{run, tool};
-use crate::support::{Server, standard};
+use crate::support::{Server, busy, standard};
 
 fn source(name: &str) -> std::path::PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
@@ -45,6 +45,7 @@ async fn check(api: &Server, mut program: Command) {
 
 #[tokio::test]
 async fn a_generated_client_in_python_works() {
+    let _busy = busy().await;
     let api = standard();
     let Some(generator) = tool("venv/bin/openapi-python-client", "the client in Python") else {
         return;
@@ -61,7 +62,7 @@ async fn a_generated_client_in_python_works() {
         "--path",
         "openapi.json",
         "--output-path",
-        "client",
+        "webhooks_client",
     ]);
     let (generated, told) = run(generate).await;
     assert!(generated, "{told}");
@@ -75,6 +76,7 @@ async fn a_generated_client_in_python_works() {
 /// The compiler checks the program against the generated types first.
 #[tokio::test]
 async fn a_generated_client_in_typescript_compiles_and_works() {
+    let _busy = busy().await;
     let api = standard();
     let what = "the client in TypeScript";
     let Some(modules) = tool("typescript-client/node_modules", what) else {

@@ -127,6 +127,7 @@ fn status(address: SocketAddr, delivery: &Received, change: &dyn Fn(&str, &str) 
 
 #[tokio::test]
 async fn the_python_receiver_takes_what_is_signed_and_refuses_the_rest() {
+    let _busy = crate::support::busy().await;
     let directory = scratch("receiver.py");
     let mut probe = command(python(), &directory);
     if !succeeds(probe.args(["-c", "import standardwebhooks"])).await {
@@ -140,6 +141,7 @@ async fn the_python_receiver_takes_what_is_signed_and_refuses_the_rest() {
 
 #[tokio::test]
 async fn the_javascript_receiver_takes_what_is_signed_and_refuses_the_rest() {
+    let _busy = crate::support::busy().await;
     let modules = project().join("target/tools/standardwebhooks/node_modules");
     let directory = scratch("receiver.mjs");
     if !modules.join("standardwebhooks").exists() {
@@ -154,6 +156,7 @@ async fn the_javascript_receiver_takes_what_is_signed_and_refuses_the_rest() {
 
 #[tokio::test]
 async fn the_go_receiver_takes_what_is_signed_and_refuses_the_rest() {
+    let _busy = crate::support::busy().await;
     const LIBRARY: &str = "github.com/standard-webhooks/standard-webhooks/libraries";
     let directory = scratch("receiver.go");
     if !(succeeds(command("go", &directory).args(["mod", "init", "receiver"])).await
@@ -172,6 +175,7 @@ async fn the_go_receiver_takes_what_is_signed_and_refuses_the_rest() {
 
 #[tokio::test]
 async fn the_ruby_receiver_takes_what_is_signed_and_refuses_the_rest() {
+    let _busy = crate::support::busy().await;
     let directory = scratch("receiver.rb");
     let libraries = "require 'standardwebhooks'; require 'webrick'";
     if !succeeds(command("ruby", &directory).args(["-e", libraries])).await {

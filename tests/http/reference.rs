@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{Response, Server, report, standard};
+use crate::support::{Response, Server, busy, report, standard};
 
 async fn get(api: &Server, headers: &[(&str, &str)]) -> Response {
     let mut request = api.request("GET", "/openapi.json");
@@ -290,6 +290,7 @@ fn settings(name: &str) -> PathBuf {
 
 #[tokio::test]
 async fn independent_validators_find_nothing_wrong_with_the_document() {
+    let _busy = busy().await;
     let document = get(standard(), &[]).await.text;
     let file = tempfile::Builder::new()
         .suffix(".json")
@@ -317,6 +318,7 @@ async fn independent_validators_find_nothing_wrong_with_the_document() {
 /// What schemathesis makes up from the document is answered as the document says.
 #[tokio::test]
 async fn schemathesis_finds_no_answer_that_the_document_does_not_tell() {
+    let _busy = busy().await;
     let api = standard();
     let Some(schemathesis) = tool(
         "venv/bin/schemathesis",

@@ -15,6 +15,8 @@ pub mod tokens;
 
 use std::time::{Duration, Instant};
 
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
 pub use application::Application;
 pub use authority::Authority;
 pub use client::{Created, Response};
@@ -39,6 +41,18 @@ pub async fn poll<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Optio
         assert!(since.elapsed() < limit, "{what}: not within {limit:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+static MACHINE: RwLock<()> = RwLock::const_new(());
+
+/// For a test of the contract's times: while it is held, no test runs that is [`busy`].
+pub async fn quiet() -> RwLockWriteGuard<'static, ()> {
+    MACHINE.write().await
+}
+
+/// For a test that keeps the machine busy with other programs.
+pub async fn busy() -> RwLockReadGuard<'static, ()> {
+    MACHINE.read().await
 }
 
 /// A text that occurs nowhere else.
