@@ -29,8 +29,13 @@ fn check(text: &str) {
         Ok(&url),
         "stricter where more is allowed"
     );
-    let normalized = EndpointUrl::parse(url.normalized(), false).expect("its own normal form");
-    assert_eq!(normalized.normalized(), url.normalized());
+    // Escaped, a URL can be longer than what is accepted.
+    if url.normalized().len() <= EndpointUrl::MAX_LENGTH {
+        let normalized = EndpointUrl::parse(url.normalized(), false).expect("its own normal form");
+        assert_eq!(normalized.normalized(), url.normalized());
+    }
+    let normalized = Url::parse(url.normalized()).expect("a normal form that is a URL");
+    assert_eq!(normalized.as_str(), url.normalized());
 
     let parsed = Url::parse(text).expect("a URL");
     assert_eq!(parsed.scheme(), "https");

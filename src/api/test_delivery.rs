@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde::Serialize;
 
 use super::body::Object;
-use super::webhooks::{check_enabled, find, ids};
+use super::webhooks::{find_for_change, ids};
 use super::{Details, Path, RequestId};
 use crate::application::ApplicationId;
 use crate::auth::Merchant;
@@ -14,7 +14,6 @@ use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::delivery::{Attempt, Delivery};
 use crate::error::{self, Error};
-use crate::limit::counted;
 #[cfg(feature = "openapi")]
 use crate::openapi::{ApplicationPath, WebhookPath};
 use crate::store::{self, Store, keys};
@@ -115,14 +114,8 @@ pub async fn send(
     body.finish(&mut details);
     let (application, id) = details.all(ids)?;
     let store = Store::with_timeout(config.store_timeout);
-    let found = find(&merchant, &application, id);
-    let (owned, webhook) = store
-        .in_time(
-            "reading a webhook",
-            counted(&merchant, config, &request_id, found),
-        )
-        .await?;
-    check_enabled(&owned)?;
+    let found = find_for_change(&merchant, &application, id, config, &request_id);
+    let webhook = store.in_time("reading a webhook", found).await?;
 
     let now = Timestamp::now();
     let data = TestData {

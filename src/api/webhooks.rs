@@ -381,14 +381,8 @@ pub async fn change(
     let (application, id) = details.all(ids)?;
 
     let store = Store::with_timeout(config.store_timeout);
-    let found = find(&merchant, &application, id);
-    let (owned, mut webhook) = store
-        .in_time(
-            "reading a webhook",
-            counted(&merchant, config, &request_id, found),
-        )
-        .await?;
-    check_enabled(&owned)?;
+    let found = find_for_change(&merchant, &application, id, config, &request_id);
+    let mut webhook = store.in_time("reading a webhook", found).await?;
     etag::check(&headers, &etag::of(&WebhookBody::from(&webhook)))?;
     let before = webhook.settings();
     let mut settings = before.clone();
@@ -432,14 +426,8 @@ pub async fn delete(
     let ids = ids(&path, &mut details);
     let (application, id) = details.all(ids)?;
     let store = Store::with_timeout(config.store_timeout);
-    let found = find(&merchant, &application, id);
-    let (owned, webhook) = store
-        .in_time(
-            "reading a webhook",
-            counted(&merchant, config, &request_id, found),
-        )
-        .await?;
-    check_enabled(&owned)?;
+    let found = find_for_change(&merchant, &application, id, config, &request_id);
+    let webhook = store.in_time("reading a webhook", found).await?;
     etag::check(&headers, &etag::of(&WebhookBody::from(&webhook)))?;
     store
         .in_time(
@@ -474,12 +462,30 @@ pub(super) fn ids(path: &Path, details: &mut Details) -> Option<(ApplicationId, 
     application.zip(webhook)
 }
 
+/// [`find`], where the merchant may change it now; counts the change.
+///
+/// # Errors
+///
+/// Those of [`counted`], [`find`] and [`check_enabled`].
+pub(super) async fn find_for_change(
+    merchant: &MerchantId,
+    application: &ApplicationId,
+    id: WebhookId,
+    config: &Config,
+    request_id: &str,
+) -> Result<Webhook, Error> {
+    let found = find(merchant, application, id);
+    let (owned, webhook) = counted(merchant, config, request_id, found).await?;
+    check_enabled(&owned)?;
+    Ok(webhook)
+}
+
 /// The merchant's webhook, with its application.
 ///
 /// # Errors
 ///
 /// [`Error::NotFound`], [`Error::Forbidden`], or the store's failure.
-pub(super) async fn find(
+async fn find(
     merchant: &MerchantId,
     application: &ApplicationId,
     id: WebhookId,

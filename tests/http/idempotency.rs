@@ -134,6 +134,23 @@ async fn another_application_with_the_same_key_gets_a_webhook_of_its_own() {
 }
 
 #[tokio::test]
+async fn another_merchant_with_the_same_key_gets_an_application_of_its_own() {
+    let api = standard();
+    let key = unique("key");
+    let mut ids = HashSet::new();
+    for _ in 0..2 {
+        let create = api
+            .by(&Application::new(), "POST", "/api/v1/applications")
+            .header(HEADER, &key)
+            .json(&json!({"name": "Shop"}));
+        let created = create.expect(201).await;
+        assert_eq!(created.header(REPLAYED), None);
+        ids.insert(created.json()["id"].to_string());
+    }
+    assert_eq!(ids.len(), 2);
+}
+
+#[tokio::test]
 async fn what_is_kept_does_not_show_the_response() {
     local_runtime_only!();
     let api = standard();

@@ -116,6 +116,20 @@ async fn the_answer_is_shown_up_to_1024_characters_whatever_its_bytes_are() {
 }
 
 #[tokio::test]
+async fn no_more_than_64_kib_of_the_answer_are_read() {
+    let hanging_after = |bytes: usize| {
+        let mut answer = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n".to_vec();
+        answer.resize(answer.len() + bytes, b'x');
+        Receiver::hanging_after(answer)
+    };
+    let result = result_of(&hanging_after(64 * 1024)).await;
+    assert_eq!(result["success"], true);
+    assert_eq!(result["responseBody"], "x".repeat(1024));
+    let result = result_of(&hanging_after(64 * 1024 - 1)).await;
+    assert_eq!(result["success"], false);
+}
+
+#[tokio::test]
 async fn an_endpoint_that_is_gone_or_breaks_off_is_a_failure_of_its_own() {
     let gone = TcpListener::bind("127.0.0.1:0")
         .and_then(|it| it.local_addr())

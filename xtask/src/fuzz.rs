@@ -20,9 +20,13 @@ const RUSTFLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module \
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// How long each target runs
+    /// How long each target runs, each time with other inputs
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
+    /// How many inputs each target gets instead, the same ones each time: for CI, where a change
+    /// must not fail by what others' luck finds
+    #[arg(long, conflicts_with = "seconds", value_parser = clap::value_parser!(u32).range(1..))]
+    runs: Option<u32>,
     /// Only this target
     #[arg(long, value_parser = TARGETS)]
     target: Option<String>,
@@ -47,14 +51,26 @@ pub fn run(args: &Args) -> Result<()> {
     let chosen = |target: &&str| args.target.as_deref().is_none_or(|only| only == *target);
     for target in TARGETS.into_iter().filter(chosen) {
         let program = directory.join(&host).join("release").join(target);
-        fuzz(target, &program, &directory, args.seconds)?;
+        fuzz(target, &program, &directory, args)?;
     }
     Ok(())
 }
 
-/// One target, from its seeds and what earlier runs found.
-fn fuzz(target: &str, program: &Path, directory: &Path, seconds: u32) -> Result<()> {
-    let corpus = folder(directory.join("corpus").join(target))?;
+/// One target, from its seeds and, unless the inputs are to be the same each time, from what earlier
+/// runs covered.
+fn fuzz(target: &str, program: &Path, directory: &Path, args: &Args) -> Result<()> {
+    let (corpus, limits, extent) = match args.runs {
+        Some(runs) => (
+            emptied(directory.join("corpus-of-runs").join(target))?,
+            vec![format!("-runs={runs}"), "-seed=1".to_owned()],
+            format!("with {runs} inputs"),
+        ),
+        None => (
+            folder(directory.join("corpus").join(target))?,
+            vec![format!("-max_total_time={}", args.seconds)],
+            format!("for {} s", args.seconds),
+        ),
+    };
     let found = folder(directory.join("found").join(target))?;
     let mut fuzzer = Command::new(program);
     fuzzer
@@ -62,7 +78,7 @@ fn fuzz(target: &str, program: &Path, directory: &Path, seconds: u32) -> Result<
         .arg(&corpus)
         .arg(project::root().join("fuzz/seeds").join(target))
         .arg(format!("-artifact_prefix={}/", found.display()))
-        .arg(format!("-max_total_time={seconds}"))
+        .args(limits)
         // One slow input is a finding: requests have two seconds in all.
         .args(["-timeout=2", "-rss_limit_mb=1024", "-max_len=20000"])
         .args(["-print_final_stats=1", "-verbosity=0"]);
@@ -76,8 +92,16 @@ fn fuzz(target: &str, program: &Path, directory: &Path, seconds: u32) -> Result<
             found.display()
         );
     }
-    println!("Fuzzed `{target}` for {seconds} s: nothing found");
+    println!("Fuzzed `{target}` {extent}: nothing found");
     Ok(())
+}
+
+fn emptied(path: PathBuf) -> Result<PathBuf> {
+    if path.exists() {
+        std::fs::remove_dir_all(&path)
+            .with_context(|| format!("{} cannot be removed", path.display()))?;
+    }
+    folder(path)
 }
 
 fn folder(path: PathBuf) -> Result<PathBuf> {

@@ -61,10 +61,17 @@ impl Receiver {
 
     /// One that reads every request and never answers.
     pub fn hanging() -> Self {
+        Self::hanging_after(Vec::new())
+    }
+
+    /// One that answers every request with these bytes, and neither goes on nor closes.
+    pub fn hanging_after(answer: Vec<u8>) -> Self {
         let held = Mutex::new(Vec::new());
         let (listener, address) = listen();
         let base = format!("http://{address}");
-        Self::start(base, listener, Some, move |stream| {
+        Self::start(base, listener, Some, move |mut stream: TcpStream| {
+            // The service may go first.
+            let _ = stream.write_all(&answer);
             held.lock().expect("not poisoned").push(stream);
         })
     }
