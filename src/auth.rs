@@ -1,7 +1,7 @@
 //! A bearer token in, the merchant out.
 
 use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use axum::extract::FromRequestParts;
 use http::HeaderMap;
@@ -18,6 +18,7 @@ use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::error::Error;
 use crate::log::RequestId;
+use crate::provider::{Provider, Published};
 
 /// The longest token that is looked at, in bytes.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
@@ -25,7 +26,8 @@ const MAX_TOKEN_BYTES: usize = 8 * 1024;
 /// How far the issuer's clock and ours may differ, in seconds.
 const LEEWAY_SECS: i64 = 60;
 
-/// How many verified tokens an instance remembers. One entry takes some 100 bytes.
+/// How many valid tokens an instance remembers, and how many refused ones. One entry takes some 100
+/// bytes.
 const REMEMBERED_TOKENS: usize = 1024;
 
 /// The merchant whose valid token came with the request.
@@ -55,21 +57,21 @@ pub async fn authenticate(
     let token = bearer_token(headers)?;
     let digest = Sha256::digest(token).into();
     let now = Timestamp::now();
-    if let Some(verified) = recall(&digest, now) {
-        // A token is believed no longer than the key that verified it.
-        let still = match (verified.published, &config.provider) {
+    if let Some(decision) = recall(&digest) {
+        // What a key decided holds no longer than the key.
+        let still = match (decision.published, &config.provider) {
             (None, _) => true,
             (Some(id), Some(provider)) => provider.keys(config, request_id).await?.id == id,
             (Some(_), None) => false,
         };
         if still {
-            return Ok(verified.merchant);
+            return decision.merchant(now);
         }
     }
-    let verified = verify(token, config, request_id, now).await?;
-    let merchant = verified.merchant.clone();
-    remember(digest, verified, now);
-    Ok(merchant)
+    let decision = decide(token, config, request_id).await?;
+    let merchant = decision.merchant(now);
+    remember(digest, decision, merchant.is_ok(), now);
+    merchant
 }
 
 /// The token of the request's one `Authorization: Bearer` header (RFC 6750 §2.1).
@@ -94,24 +96,36 @@ fn bearer_token(headers: &HeaderMap) -> Result<&str, Error> {
     Ok(token)
 }
 
+/// What an instance found out about a token.
+#[derive(Clone)]
+struct Decision {
+    /// What it says, or why it is refused whenever it is used.
+    verdict: Result<Verified, &'static str>,
+    /// The set of the provider's whose keys were asked; `None`: configured keys decided.
+    published: Option<[u8; 32]>,
+}
+
 #[derive(Clone)]
 struct Verified {
     merchant: MerchantId,
     not_before: i64,
     expires: i64,
-    /// The set of the provider's that had the key; `None`: a configured key.
-    published: Option<[u8; 32]>,
 }
 
-impl Verified {
-    fn valid_at(&self, now: Timestamp) -> Result<(), Error> {
-        if now.as_secs() >= self.expires.saturating_add(LEEWAY_SECS) {
+impl Decision {
+    /// The merchant, if the token is valid at `now`.
+    fn merchant(&self, now: Timestamp) -> Result<MerchantId, Error> {
+        let verified = self
+            .verdict
+            .as_ref()
+            .map_err(|why| Error::InvalidToken(why))?;
+        if now.as_secs() >= verified.expires.saturating_add(LEEWAY_SECS) {
             return Err(Error::InvalidToken("expired"));
         }
-        if now.as_secs() < self.not_before.saturating_sub(LEEWAY_SECS) {
+        if now.as_secs() < verified.not_before.saturating_sub(LEEWAY_SECS) {
             return Err(Error::InvalidToken("not valid yet"));
         }
-        Ok(())
+        Ok(verified.merchant.clone())
     }
 }
 
@@ -127,70 +141,83 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error>
     IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
-async fn verify(
-    token: &str,
-    config: &'static Config,
-    request_id: &str,
-    now: Timestamp,
-) -> Result<Verified, Error> {
+/// Decides about a token.
+///
+/// # Errors
+///
+/// What is found out without a key, that its key is unknown as yet, and the provider's failure.
+async fn decide(token: &str, config: &'static Config, request_id: &str) -> Result<Decision, Error> {
     let token: UntrustedToken<'_, HeaderFields> =
         UntrustedToken::try_from(token).map_err(|_| Error::InvalidToken("not a JWT"))?;
     // RFC 7515 §4.1.11: who does not understand an extension must refuse it, and we know none.
     if token.header().other_fields.crit {
         return Err(Error::InvalidToken("has critical extensions"));
     }
-    let (claims, published) = match config.keys.verify(&token) {
-        Some(claims) => (claims, None),
-        None => verify_published(&token, config, request_id).await?,
+    let (claims, published) = match (config.keys.verify(&token), &config.provider) {
+        (None, Some(provider)) => {
+            let published = published(provider, &token, config, request_id).await?;
+            (published.keys.verify(&token), Some(published.id))
+        }
+        (claims, _) => (claims, None),
     };
+    let verdict = claims
+        .ok_or("no key verifies it")
+        .and_then(|claims| check(&claims, config));
+    Ok(Decision { verdict, published })
+}
 
+type Payload = Claims<Map<String, Value>>;
+
+/// What a token whose signature is good says, or why that will not do.
+fn check(claims: &Payload, config: &Config) -> Result<Verified, &'static str> {
     // RFC 7519 §4.1.4 and §4.1.5.
-    let expires = claims
-        .expiration
-        .ok_or(Error::InvalidToken("has no exp"))?
-        .timestamp();
+    let expires = claims.expiration.ok_or("has no exp")?.timestamp();
     let not_before = claims.not_before.map_or(i64::MIN, |time| time.timestamp());
     let text = |name: &str| claims.custom.get(name).and_then(Value::as_str);
     if let Some(issuer) = &config.issuer
         && text("iss") != Some(issuer)
     {
-        return Err(Error::InvalidToken("wrong iss"));
+        return Err("wrong iss");
     }
     if let Some(audience) = &config.audience
         && !is_for_audience(claims.custom.get("aud"), audience)
     {
-        return Err(Error::InvalidToken("wrong aud"));
+        return Err("wrong aud");
     }
-    let verified = Verified {
-        merchant: text(&config.merchant_claim)
-            .and_then(MerchantId::parse)
-            .ok_or(Error::InvalidToken("names no merchant"))?,
+    let merchant = text(&config.merchant_claim)
+        .and_then(MerchantId::parse)
+        .ok_or("names no merchant")?;
+    Ok(Verified {
+        merchant,
         not_before,
         expires,
-        published,
-    };
-    verified.valid_at(now)?;
-    Ok(verified)
+    })
 }
 
-type Payload = Claims<Map<String, Value>>;
-
-/// Verifies the token with the identity provider's keys, and returns which set of them did.
-async fn verify_published(
+/// The identity provider's keys; newer ones, when the token names one that nobody knows.
+///
+/// # Errors
+///
+/// The provider's failure, and that the token's key is still unknown.
+async fn published(
+    provider: &'static Provider,
     token: &UntrustedToken<'_, HeaderFields>,
     config: &'static Config,
     request_id: &str,
-) -> Result<(Payload, Option<[u8; 32]>), Error> {
-    const NO_KEY: Error = Error::InvalidToken("no key verifies it");
-
-    let provider = config.provider.as_ref().ok_or(NO_KEY)?;
-    let mut published = provider.keys(config, request_id).await?;
-    let unknown = |id: &str| !config.keys.has(id) && !published.keys.has(id);
-    if token.header().key_id.as_deref().is_some_and(unknown) {
-        published = provider.newer(published, config, request_id).await?;
+) -> Result<Arc<Published>, Error> {
+    let published = provider.keys(config, request_id).await?;
+    let named = token.header().key_id.as_deref();
+    let unknown = |published: &Published| {
+        named.is_some_and(|id| !config.keys.has(id) && !published.keys.has(id))
+    };
+    if !unknown(&published) {
+        return Ok(published);
     }
-    let claims = published.keys.verify(token).ok_or(NO_KEY)?;
-    Ok((claims, Some(published.id)))
+    let newer = provider.newer(published, config, request_id).await?;
+    if unknown(&newer) {
+        return Err(Error::InvalidToken("its key is unknown"));
+    }
+    Ok(newer)
 }
 
 /// RFC 7519 §4.1.3: `aud` is one string or an array of them.
@@ -202,26 +229,36 @@ fn is_for_audience(aud: Option<&Value>, audience: &str) -> bool {
     }
 }
 
-/// Tokens that were verified already, by their SHA-256.
+/// Tokens that were decided about already, by their SHA-256.
 ///
-/// A merchant sends the same token many times, and one ES256 verification in
-/// WebAssembly takes a millisecond. A token stays as long as it is valid at most.
-static REMEMBERED: LazyLock<Mutex<HashMap<[u8; 32], Verified>>> = LazyLock::new(Mutex::default);
-
-fn recall(digest: &[u8; 32], now: Timestamp) -> Option<Verified> {
-    let remembered = REMEMBERED.lock().unwrap_or_else(|e| e.into_inner());
-    let verified = remembered.get(digest)?;
-    verified.valid_at(now).ok()?;
-    Some(verified.clone())
+/// A merchant sends the same token many times, also one that has expired, and one ES256
+/// verification in WebAssembly takes a millisecond. A valid token stays as long as it is valid at
+/// most; no number of refused ones makes room among them.
+#[derive(Default)]
+struct Remembered {
+    valid: HashMap<[u8; 32], Decision>,
+    refused: HashMap<[u8; 32], Decision>,
 }
 
-fn remember(digest: [u8; 32], verified: Verified, now: Timestamp) {
+static REMEMBERED: LazyLock<Mutex<Remembered>> = LazyLock::new(Mutex::default);
+
+fn recall(digest: &[u8; 32]) -> Option<Decision> {
+    let remembered = REMEMBERED.lock().unwrap_or_else(|e| e.into_inner());
+    let refused = || remembered.refused.get(digest);
+    remembered.valid.get(digest).or_else(refused).cloned()
+}
+
+fn remember(digest: [u8; 32], decision: Decision, valid: bool, now: Timestamp) {
     let mut remembered = REMEMBERED.lock().unwrap_or_else(|e| e.into_inner());
-    if remembered.len() >= REMEMBERED_TOKENS {
-        remembered.retain(|_, verified| verified.valid_at(now).is_ok());
+    let tokens = match valid {
+        true => &mut remembered.valid,
+        false => &mut remembered.refused,
+    };
+    if tokens.len() >= REMEMBERED_TOKENS {
+        tokens.retain(|_, decision| decision.merchant(now).is_ok());
     }
-    if remembered.len() >= REMEMBERED_TOKENS {
-        remembered.clear();
+    if tokens.len() >= REMEMBERED_TOKENS {
+        tokens.clear();
     }
-    remembered.insert(digest, verified);
+    tokens.insert(digest, decision);
 }

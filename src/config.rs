@@ -4,12 +4,12 @@ use std::num::NonZeroU32;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use futures::future::join_all;
 use http::HeaderValue;
 use spin_sdk::variables;
 
 use crate::error::Error;
 use crate::jwks::KeySet;
+use crate::many;
 use crate::provider::Provider;
 use crate::secret::SecretsKey;
 use crate::webhook::EventType;
@@ -97,23 +97,11 @@ impl Config {
         if let Some(config) = CONFIG.get() {
             return Ok(config);
         }
-        let values = join_all(VARIABLES.map(variables::get)).await;
-        let mut set = Vec::new();
-        for (variable, value) in VARIABLES.into_iter().zip(values) {
-            match value {
-                Ok(value) => set.push((variable, value)),
-                Err(variables::Error::Undefined(_)) => {}
-                // The provider's text may hold what it should not: left out.
-                Err(_) => {
-                    return Err(Error::Dependency(format!(
-                        "variable `{variable}` could not be read"
-                    )));
-                }
-            }
-        }
+        let values = many::all(VARIABLES.map(read)).await?;
         let get = |name: &str| {
-            let found = set.iter().find(|(variable, _)| *variable == name);
-            found.map(|(_, value)| value.clone())
+            let mut all = VARIABLES.iter().zip(&values);
+            all.find(|(variable, _)| **variable == name)
+                .and_then(|(_, value)| value.clone())
         };
         let config = Self::parse(&get).map_err(|error| Error::Internal(error.to_string()))?;
         // Requests that came at the same moment each read the same.
@@ -207,6 +195,18 @@ impl Config {
                 None => Vec::new(),
             },
         })
+    }
+}
+
+/// A variable's value; `None`: it is not set.
+async fn read(variable: &'static str) -> Result<Option<String>, Error> {
+    match variables::get(variable).await {
+        Ok(value) => Ok(Some(value)),
+        Err(variables::Error::Undefined(_)) => Ok(None),
+        // The provider's text may hold what it should not: left out.
+        Err(_) => Err(Error::Dependency(format!(
+            "variable `{variable}` could not be read"
+        ))),
     }
 }
 

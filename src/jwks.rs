@@ -1,5 +1,8 @@
 //! A JSON Web Key Set (RFC 7517) as keys that verify tokens.
 
+use std::borrow::Cow;
+
+use base64ct::{Base64UrlUnpadded, Encoding};
 use jwt_compact::Algorithm;
 use jwt_compact::alg::{Ed25519, Es256, Hs256, Hs256Key, Rsa};
 use jwt_compact::jwk::JsonWebKey;
@@ -142,11 +145,12 @@ fn is_secret(jwk: &Value) -> bool {
 impl Key {
     fn from_jwk(jwk: &Value) -> Result<Self, Unsuitable> {
         let text = |name| jwk.get(name).and_then(Value::as_str);
-        let (algorithm, curve) = match text("kty") {
-            Some("oct") => ("HS256", None),
-            Some("RSA") => ("RS256", None),
-            Some("EC") => ("ES256", Some("P-256")),
-            Some("OKP") => ("EdDSA", Some("Ed25519")),
+        type Read = fn(&Value) -> Result<Verifier, Unsuitable>;
+        let (algorithm, curve, read): (_, _, Read) = match text("kty") {
+            Some("oct") => ("HS256", None, Verifier::hs256),
+            Some("RSA") => ("RS256", None, Verifier::rs256),
+            Some("EC") => ("ES256", Some("P-256"), Verifier::es256),
+            Some("OKP") => ("EdDSA", Some("Ed25519"), Verifier::eddsa),
             _ => return Err(Unsuitable::NotForUs),
         };
         let for_signatures = matches!(text("use"), None | Some("sig"));
@@ -163,40 +167,60 @@ impl Key {
         }
         Ok(Self {
             id: text("kid").map(str::to_owned),
-            verifier: Verifier::from_jwk(jwk)?,
+            verifier: read(jwk)?,
         })
     }
 }
 
 impl Verifier {
-    fn from_jwk(jwk: &Value) -> Result<Self, Unsuitable> {
-        const BROKEN: Unsuitable = Unsuitable::Refused("cannot be read");
-
-        let jwk: JsonWebKey<'_> = without_private_parts(jwk)
-            .and_then(|jwk| serde_json::from_value(jwk).ok())
-            .ok_or(BROKEN)?;
-        match &jwk {
-            JsonWebKey::Symmetric { secret } => {
-                if secret.as_ref().len() < MIN_HMAC_BYTES {
-                    return Err(Unsuitable::Refused("is an HMAC key of under 32 bytes"));
-                }
-                Hs256Key::try_from(&jwk).map(Self::Hs256)
-            }
-            JsonWebKey::Rsa { modulus, .. } => {
-                let first = modulus.iter().position(|byte| *byte != 0);
-                let bits = first.map_or(0, |first| {
-                    (modulus.len() - first) * 8 - modulus[first].leading_zeros() as usize
-                });
-                if bits < MIN_RSA_BYTES * 8 {
-                    return Err(Unsuitable::Refused("is an RSA key of under 2,048 bits"));
-                }
-                RsaKey::try_from(&jwk).map(Self::Rs256)
-            }
-            JsonWebKey::EllipticCurve { .. } => Es256Key::try_from(&jwk).map(Self::Es256),
-            JsonWebKey::KeyPair { .. } => Ed25519Key::try_from(&jwk).map(Self::EdDsa),
-            _ => return Err(Unsuitable::NotForUs),
+    fn hs256(jwk: &Value) -> Result<Self, Unsuitable> {
+        let secret = bytes(jwk, "k")?;
+        if secret.len() < MIN_HMAC_BYTES {
+            return Err(Unsuitable::Refused("is an HMAC key of under 32 bytes"));
         }
-        .map_err(|_| BROKEN)
+        Ok(Self::Hs256(Hs256Key::new(secret)))
+    }
+
+    fn rs256(jwk: &Value) -> Result<Self, Unsuitable> {
+        let modulus = bytes(jwk, "n")?;
+        let first = modulus.iter().position(|byte| *byte != 0);
+        let bits = first.map_or(0, |first| {
+            (modulus.len() - first) * 8 - modulus[first].leading_zeros() as usize
+        });
+        if bits < MIN_RSA_BYTES * 8 {
+            return Err(Unsuitable::Refused("is an RSA key of under 2,048 bits"));
+        }
+        let public = JsonWebKey::Rsa {
+            modulus,
+            public_exponent: bytes(jwk, "e")?,
+            private_parts: None,
+        };
+        RsaKey::try_from(&public)
+            .map(Self::Rs256)
+            .map_err(|_| BROKEN)
+    }
+
+    fn es256(jwk: &Value) -> Result<Self, Unsuitable> {
+        let public = JsonWebKey::EllipticCurve {
+            curve: "P-256".into(),
+            x: bytes(jwk, "x")?,
+            y: bytes(jwk, "y")?,
+            secret: None,
+        };
+        Es256Key::try_from(&public)
+            .map(Self::Es256)
+            .map_err(|_| BROKEN)
+    }
+
+    fn eddsa(jwk: &Value) -> Result<Self, Unsuitable> {
+        let public = JsonWebKey::KeyPair {
+            curve: "Ed25519".into(),
+            x: bytes(jwk, "x")?,
+            secret: None,
+        };
+        Ed25519Key::try_from(&public)
+            .map(Self::EdDsa)
+            .map_err(|_| BROKEN)
     }
 
     fn verify<T, H>(&self, token: &UntrustedToken<'_, H>) -> Option<Claims<T>>
@@ -215,14 +239,16 @@ impl Verifier {
     }
 }
 
-/// Private parts are of no use to a verifier, and a set that has them by
-/// mistake must not fail over how they are written.
-fn without_private_parts(jwk: &Value) -> Option<Value> {
-    let mut members = jwk.as_object()?.clone();
-    for private in ["d", "p", "q", "dp", "dq", "qi", "oth"] {
-        members.remove(private);
-    }
-    Some(Value::Object(members))
+const BROKEN: Unsuitable = Unsuitable::Refused("cannot be read");
+
+/// The bytes of a member that is written in base64url (RFC 7518 §6). Only public members are asked
+/// for, so a set that has private ones by mistake does not fail over how they are written.
+fn bytes(jwk: &Value, member: &str) -> Result<Cow<'static, [u8]>, Unsuitable> {
+    jwk.get(member)
+        .and_then(Value::as_str)
+        .and_then(|text| Base64UrlUnpadded::decode_vec(text).ok())
+        .map(Cow::Owned)
+        .ok_or(BROKEN)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod error;
 pub mod jwks;
 pub mod limit;
 pub mod log;
+pub mod many;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 pub mod provider;

@@ -3,16 +3,13 @@
 
 use std::future::Future;
 
-use futures::future::{join_all, try_join, try_join3};
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::future::{join3, try_join, try_join3};
 
 use crate::application::{self, Application, ApplicationId, MerchantId};
 use crate::error::Error;
+use crate::many;
 use crate::store::{self, keys};
 use crate::webhook::{self, LastTest, Rotations, Webhook, WebhookId};
-
-/// How many records are read or removed at a time, when there are many.
-const SIDE_BY_SIDE: usize = 32;
 
 /// The application.
 ///
@@ -169,14 +166,10 @@ pub async fn webhooks_since(
     all_that_are_there(reads).await
 }
 
-async fn all_that_are_there<T>(
-    reads: impl IntoIterator<Item = impl Future<Output = Result<Option<T>, Error>>>,
+async fn all_that_are_there<T: Send>(
+    reads: impl IntoIterator<Item = impl Future<Output = Result<Option<T>, Error>> + Send>,
 ) -> Result<Vec<T>, Error> {
-    let read: Vec<Option<T>> = stream::iter(reads)
-        .buffered(SIDE_BY_SIDE)
-        .try_collect()
-        .await?;
-    Ok(read.into_iter().flatten().collect())
+    Ok(many::all(reads).await?.into_iter().flatten().collect())
 }
 
 /// What changed of a webhook since it was created.
@@ -222,13 +215,13 @@ async fn changes(application: &ApplicationId, id: WebhookId) -> Result<Changes, 
 ///
 /// The store's failure. What is left is never read.
 pub async fn clear_webhook(application: &ApplicationId, id: WebhookId) -> Result<(), Error> {
-    let rest = [
-        keys::webhook_settings(application, id),
-        keys::webhook_secrets(application, id),
-        keys::webhook_test(application, id),
-    ];
-    let removed = join_all(rest.iter().map(|key| store::delete(key))).await;
-    removed.into_iter().collect()
+    let (settings, secrets, test) = join3(
+        store::delete(&keys::webhook_settings(application, id)),
+        store::delete(&keys::webhook_secrets(application, id)),
+        store::delete(&keys::webhook_test(application, id)),
+    )
+    .await;
+    settings.and(secrets).and(test)
 }
 
 /// Removes an application with its webhooks. The document that makes the application exist goes
@@ -244,10 +237,7 @@ pub async fn delete_application(id: &ApplicationId) -> Result<(), Error> {
         store::delete(&keys::webhook(id, webhook)).await?;
         clear_webhook(id, webhook).await
     });
-    stream::iter(removals)
-        .buffer_unordered(SIDE_BY_SIDE)
-        .try_collect::<()>()
-        .await?;
+    many::all(removals).await?;
     store::delete(&keys::application(id)).await
 }
 

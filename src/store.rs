@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use futures::future::{Either, select, try_join_all};
+use futures::future::{Either, select};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use spin_sdk::key_value;
@@ -17,6 +17,7 @@ use crate::application::{ApplicationId, MerchantId};
 use crate::config::Config;
 use crate::error::Error;
 use crate::log;
+use crate::many;
 use crate::random;
 use crate::webhook::WebhookId;
 
@@ -325,7 +326,7 @@ impl<Id: Member> Index<Id> {
     /// The ids that have no document.
     async fn missing(&self) -> Result<Vec<Id>, Error> {
         let keys: Vec<_> = self.ids.iter().map(|id| self.member(id)).collect();
-        let found = try_join_all(keys.iter().map(|key| exists(key))).await?;
+        let found = many::all(keys.iter().map(|key| exists(key))).await?;
         let missing = self.ids.iter().zip(found).filter(|(_, found)| !found);
         Ok(missing.map(|(id, _)| id.clone()).collect())
     }

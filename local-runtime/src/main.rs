@@ -47,6 +47,9 @@ struct Arguments {
     /// Where to serve the control API of tests
     #[arg(long)]
     control: Option<SocketAddr>,
+    /// Tells `perf` where each function of the component is
+    #[arg(long)]
+    perf_map: bool,
     /// Stops when standard input ends
     #[arg(long)]
     stop_with_stdin: bool,
@@ -80,7 +83,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let stores = Arc::new(stores(&arguments, &config)?);
     let resolve = resolve(&arguments.resolve)?;
 
-    let engine = engine()?;
+    let engine = engine(arguments.perf_map)?;
     let mut handlers = HashMap::new();
     for component in &components {
         let key_value = KeyValue {

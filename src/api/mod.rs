@@ -147,7 +147,8 @@ routes! {
 }
 
 fn observed(routes: Router) -> Router {
-    routes.layer(middleware::from_fn(observe))
+    // With its state, though it has none, each route is made once and not with every request.
+    routes.layer(middleware::from_fn(observe)).with_state(())
 }
 
 async fn observe(mut request: Request, next: Next) -> Response {

@@ -139,6 +139,7 @@ async fn waves_of_creates_on_one_application_find_all_in_the_index() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_creates_near_the_limit_are_told_the_truth() {
     local_runtime_only!();
+    let _quiet = quiet().await;
     let api = standard();
     let application = api.application();
     let requests: Vec<_> = (0..80)

@@ -225,10 +225,17 @@ async fn a_token_with_an_unknown_kid_brings_the_new_keys_at_once() {
     let api = Setup::new().jwks_url(&provider.url()).start();
     let application = api.application();
     expect(&api, &application, "es256", 200).await;
+    let without_kid = application
+        .claims()
+        .sign(&Signer::of("eddsa").with_kid(None));
+    let create = api.create(&application).token(&without_kid);
+    create.clone().expect_error(UNAUTHORIZED).await;
     provider.answer(Answer::Keys(key_set(&["eddsa"])));
     expect(&api, &application, "eddsa", 200).await;
-    // The old one was accepted and remembered, but its key is gone.
+    // The old one was accepted and remembered, but its key is gone; the other was refused and
+    // remembered, and its key is there.
     expect(&api, &application, "es256", 401).await;
+    create.expect(201).await;
     assert_eq!(provider.hits(), 2);
 
     // The next look is 10 s away.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use base64ct::{Base64UrlUnpadded, Encoding};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::configuration::claims_for_custom;
 use crate::support::contract::{FORBIDDEN, INVALID_TOKEN, NO_TOKEN, UNAUTHORIZED};
@@ -411,6 +413,44 @@ async fn a_token_that_was_accepted_expires_all_the_same() {
     for _ in 0..3 {
         refused(&application, &token, "expired meanwhile").await;
     }
+}
+
+/// And a refused one is verified once too: what it lacks may be time only.
+#[tokio::test]
+async fn a_token_that_came_too_early_is_accepted_later() {
+    let application = standard().application();
+    let nbf = now() + 3 + 60;
+    let token = application.claims().claim("nbf", nbf).sign(hs256());
+    for _ in 0..3 {
+        refused(&application, &token, "not valid yet").await;
+    }
+    poll("its time comes", Duration::from_secs(30), || {
+        (now() >= nbf - 60).then_some(())
+    })
+    .await;
+    accepted(&application, &token).await;
+}
+
+/// More tokens than an instance remembers: none is taken for another.
+#[tokio::test]
+async fn many_refused_tokens_leave_the_valid_one_valid() {
+    let application = standard().application();
+    let valid = application.claims().sign(hs256());
+    let (signed, _) = valid.rsplit_once('.').expect("a signature");
+    accepted(&application, &valid).await;
+    let forged = |number: usize| {
+        let signature = Base64UrlUnpadded::encode_string(&Sha256::digest(number.to_be_bytes()));
+        format!("{signed}.{signature}")
+    };
+    let all: Vec<String> = (0..1100).map(forged).collect();
+    for some in all.chunks(32) {
+        let refusals = some
+            .iter()
+            .map(|token| refused(&application, token, "forged"));
+        futures::future::join_all(refusals).await;
+    }
+    refused(&application, &all[0], "forged").await;
+    accepted(&application, &valid).await;
 }
 
 #[tokio::test]

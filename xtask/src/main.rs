@@ -11,6 +11,7 @@ mod doctor;
 mod fuzz;
 mod imports;
 mod keys;
+mod profile;
 mod project;
 mod reencrypt;
 mod runtime;

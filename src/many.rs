@@ -1,0 +1,74 @@
+//! Many calls of the host at a time.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use crate::error::Error;
+
+/// How many calls are under way at a time.
+const SIDE_BY_SIDE: usize = 32;
+
+type Call<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>>;
+
+/// What the calls return, in their order.
+///
+/// # Errors
+///
+/// That of the first to fail. Those that are under way then are cancelled.
+pub async fn all<T: Send>(
+    calls: impl IntoIterator<Item = impl Future<Output = Result<T, Error>> + Send>,
+) -> Result<Vec<T>, Error> {
+    let calls: Vec<_> = calls.into_iter().collect();
+    let mut returned: Vec<Option<T>> = calls.iter().map(|_| None).collect();
+    let calls = calls.into_iter().zip(&mut returned);
+    let calls = calls.map(|(call, returned)| -> Call<'_> {
+        Box::pin(async move {
+            *returned = Some(call.await?);
+            Ok(())
+        })
+    });
+    run(calls.collect()).await?;
+    Ok(returned.into_iter().flatten().collect())
+}
+
+/// Not generic: what runs them is three kilobytes of the component.
+async fn run(calls: Vec<Call<'_>>) -> Result<(), Error> {
+    let running = stream::iter(calls).buffer_unordered(SIDE_BY_SIDE);
+    running.try_collect().await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::FutureExt;
+    use futures::future::{pending, ready};
+
+    use super::*;
+
+    #[test]
+    fn what_is_returned_keeps_its_order_and_an_error_ends_the_wait() {
+        let numbers = all((0..100).map(|number| ready(Ok(number)))).now_or_never();
+        assert!(numbers.unwrap().unwrap().into_iter().eq(0..100));
+
+        let calls = (0..3).map(async |number| match number {
+            1 => Err(Error::NotFound),
+            _ => pending().await,
+        });
+        let result: Option<Result<Vec<()>, Error>> = all(calls).now_or_never();
+        assert!(matches!(result, Some(Err(Error::NotFound))));
+    }
+
+    #[test]
+    fn no_more_than_32_are_under_way() {
+        let started = AtomicUsize::new(0);
+        let calls = (0..100).map(async |_| {
+            started.fetch_add(1, Ordering::Relaxed);
+            pending::<Result<(), Error>>().await
+        });
+        assert!(all(calls).now_or_never().is_none());
+        assert_eq!(started.into_inner(), 32);
+    }
+}
