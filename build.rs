@@ -6,6 +6,6 @@ fn main() {
     let is = |name: &str, value: &str| std::env::var(name).is_ok_and(|found| found == value);
     // Debug information would not survive it: `strip = "debuginfo"` keeps the names of functions.
     if is("CARGO_CFG_TARGET_FAMILY", "wasm") && is("PROFILE", "release") {
-        println!("cargo::rustc-link-arg-cdylib=--compress-relocations");
+        println!("cargo::rustc-link-arg=--compress-relocations");
     }
 }

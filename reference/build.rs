@@ -42,7 +42,10 @@ fn main() {
 
     for (name, error) in [
         ("not-found.json", Error::NotFound),
-        ("method-not-allowed.json", Error::MethodNotAllowed),
+        (
+            "method-not-allowed.json",
+            Error::MethodNotAllowed(String::new()),
+        ),
     ] {
         let body = serde_json::to_vec(&error.body()).expect("JSON");
         write(&out.join(name), &body);

@@ -61,7 +61,7 @@ impl std::fmt::Display for ApplicationId {
 }
 
 /// A merchant's id as tokens name it: a non-empty string.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct MerchantId(String);
 

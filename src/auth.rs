@@ -3,10 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
 
-use axum::extract::FromRequestParts;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use http::request::Parts;
 use jwt_compact::{Claims, UntrustedToken};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
@@ -17,7 +15,6 @@ use crate::application::MerchantId;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::error::Error;
-use crate::log::RequestId;
 use crate::provider::{Provider, Published};
 
 /// The longest token that is looked at, in bytes.
@@ -29,19 +26,6 @@ const LEEWAY_SECS: i64 = 60;
 /// How many valid tokens an instance remembers, and how many refused ones. One entry takes some 100
 /// bytes.
 const REMEMBERED_TOKENS: usize = 1024;
-
-/// The merchant whose valid token came with the request.
-pub struct Merchant(pub MerchantId);
-
-impl<S: Sync> FromRequestParts<S> for Merchant {
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        let config = Config::load().await?;
-        let RequestId(id) = RequestId::of(parts);
-        authenticate(&parts.headers, config, &id).await.map(Self)
-    }
-}
 
 /// The merchant whose token is in the request's headers.
 ///

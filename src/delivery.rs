@@ -3,8 +3,8 @@
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use axum::body::Bytes;
 use base64ct::{Base64, Encoding};
+use bytes::Bytes;
 use futures::future::{Either, select};
 use hmac::{Hmac, Mac};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};

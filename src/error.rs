@@ -1,10 +1,10 @@
 //! Every way in which a request can fail, and the documented body of each.
 
-use axum::body::Body;
-use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
+
+use crate::response::{self, Response};
 
 /// Why a request failed. What the client is told follows from the variant alone; the text in
 /// some of them is for the log.
@@ -22,8 +22,8 @@ pub enum Error {
     Disabled,
     /// 404: no such resource, or no such route.
     NotFound,
-    /// 405: the route has other methods.
-    MethodNotAllowed,
+    /// 405: the route has other methods, these: the header `Allow` (RFC 9110 §10.2.1).
+    MethodNotAllowed(String),
     /// 409: the request cannot be joined with what is there; the text is for the client.
     Conflict(&'static str),
     /// 412: the resource is not what the client's `If-Match` expects.
@@ -100,7 +100,7 @@ impl Error {
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
             Self::Forbidden | Self::Disabled => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -132,7 +132,7 @@ impl Error {
                 "The application is disabled. Enable it to make changes or send tests",
             ),
             Self::NotFound => ("Not Found", "The requested resource was not found"),
-            Self::MethodNotAllowed => (
+            Self::MethodNotAllowed(_) => (
                 "Method Not Allowed",
                 "The requested resource does not support this method",
             ),
@@ -191,48 +191,33 @@ impl Error {
             _ => None,
         }
     }
-}
 
-impl IntoResponse for Error {
-    fn into_response(self) -> Response {
+    /// The response. What the log is told rides on it.
+    pub fn into_response(self) -> Response {
         let status = self.status();
         let cause = self.cause();
-        let challenge = match &self {
-            Self::NoToken => Some("Bearer"),
-            Self::InvalidToken(_) => Some(r#"Bearer error="invalid_token""#), // RFC 6750 §3.1
+        let header = match &self {
+            Self::NoToken => Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+            // RFC 6750 §3.1
+            Self::InvalidToken(_) => Some((
+                WWW_AUTHENTICATE,
+                HeaderValue::from_static(r#"Bearer error="invalid_token""#),
+            )),
+            Self::TooManyChanges { retry_after } => {
+                Some((RETRY_AFTER, HeaderValue::from(*retry_after)))
+            }
+            Self::MethodNotAllowed(allow) => HeaderValue::from_str(allow)
+                .ok()
+                .map(|allow| (ALLOW, allow)),
             _ => None,
         };
-        let retry_after = match &self {
-            Self::TooManyChanges { retry_after } => Some(*retry_after),
-            _ => None,
-        };
-        let mut response = json(status, &self.body());
-        if let Some(challenge) = challenge {
-            let headers = response.headers_mut();
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-        }
-        if let Some(seconds) = retry_after {
-            let headers = response.headers_mut();
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        let mut response = response::json(status, &self.body());
+        if let Some((name, value)) = header {
+            response.headers_mut().insert(name, value);
         }
         if let Some(cause) = cause {
             response.extensions_mut().insert(Cause(cause));
         }
         response
     }
-}
-
-/// A response with a JSON body.
-pub fn json(status: StatusCode, body: &impl Serialize) -> Response {
-    let body = serde_json::to_string(body).expect("our bodies have string keys and finite numbers");
-    json_text(status, body)
-}
-
-/// A response with a body that is JSON already.
-pub fn json_text(status: StatusCode, body: String) -> Response {
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
 }

@@ -21,6 +21,7 @@ pub mod openapi;
 pub mod provider;
 pub mod random;
 pub mod records;
+pub mod response;
 pub mod secret;
 pub mod store;
 pub mod webhook;

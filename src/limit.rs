@@ -15,7 +15,7 @@
 //! changes within about two pauses and the store's own delay, and for so long each can admit as
 //! many as are left. Where regions have stores of their own, each counts for itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
@@ -146,7 +146,7 @@ impl Known {
 
 /// Runs `f` on what this instance knows of the merchant's changes.
 fn known<T>(merchant: &MerchantId, f: impl FnOnce(&mut Known) -> T) -> T {
-    static KNOWN: Mutex<BTreeMap<MerchantId, Known>> = Mutex::new(BTreeMap::new());
+    static KNOWN: LazyLock<Mutex<HashMap<MerchantId, Known>>> = LazyLock::new(Mutex::default);
 
     let mut all = KNOWN.lock().unwrap_or_else(|e| e.into_inner());
     if all.len() >= REMEMBERED_MERCHANTS && !all.contains_key(merchant) {

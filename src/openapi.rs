@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{IntoParams, OpenApi};
 
-use crate::api::{Annotations, ROUTES};
+use crate::api::route::{Annotations, Route};
 use crate::application::ApplicationId;
 use crate::delivery::Payload;
 use crate::error::{Detail, Error, ErrorBody};
@@ -16,7 +16,10 @@ use crate::webhook::WebhookId;
 /// The path's application.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
-#[expect(dead_code, reason = "describes what `api::Path::application` reads")]
+#[expect(
+    dead_code,
+    reason = "describes what `api::route::Path::application` reads"
+)]
 pub struct ApplicationPath {
     /// ID of the application.
     #[param(rename = "applicationId", inline)]
@@ -26,7 +29,7 @@ pub struct ApplicationPath {
 /// The path's webhook.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
-#[expect(dead_code, reason = "describes what `api::Path::webhook` reads")]
+#[expect(dead_code, reason = "describes what `api::route::Path::webhook` reads")]
 pub struct WebhookPath {
     /// ID of the webhook.
     #[param(rename = "webhookId", inline)]
@@ -314,12 +317,14 @@ const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 /// Compares the annotations' methods and paths with the router's.
 fn check_routes(document: &Value) {
-    let mut annotated: Vec<(&str, &str)> = Vec::new();
+    let mut annotated: Vec<(String, &str)> = Vec::new();
     for (path, item) in object(&document["paths"]) {
-        let methods = object(item).keys().map(String::as_str);
-        annotated.extend(methods.map(|method| (method, path.as_str())));
+        let methods = object(item).keys();
+        annotated.extend(methods.map(|method| (method.clone(), path.as_str())));
     }
-    let mut routed = ROUTES.to_vec();
+    let mut routed: Vec<_> = Route::all()
+        .map(|(method, path)| (method.to_lowercase(), path))
+        .collect();
     annotated.sort_unstable();
     routed.sort_unstable();
     assert_eq!(

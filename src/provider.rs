@@ -7,10 +7,10 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use axum::body::Bytes;
+use bytes::Bytes;
 use futures::future::{Either, join, select};
 use http::header::ACCEPT;
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use spin_sdk::time::sleep;
@@ -403,7 +403,7 @@ impl Provider {
         let fetch = async {
             let request = http::Request::get(&self.url)
                 .header(ACCEPT, "application/json")
-                .body(Empty::<Bytes>::new())
+                .body(Full::<Bytes>::default())
                 .map_err(|_| failed("is no URL to connect to".to_owned()))?;
             // Follows no redirect: there is nobody here who would.
             let response = spin_sdk::http::send(request)

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -153,7 +153,9 @@ impl Store {
         what: &str,
         calls: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        match select(pin!(calls), pin!(sleep(self.left()))).await {
+        // Not generic in the calls: each use of its own would be a kilobyte of the component.
+        let calls: Pin<&mut dyn Future<Output = _>> = pin!(calls);
+        match select(calls, pin!(sleep(self.left()))).await {
             Either::Left((result, _)) => result,
             Either::Right(_) => Err(Error::DependencyTimeout(format!(
                 "store: {what} took longer than {} ms",
@@ -501,27 +503,41 @@ pub fn mend(
     cause: &Error,
     store: &Store,
     request_id: &str,
-    mut undo: impl AsyncFnMut() -> Result<(), Error> + 'static,
+    undo: impl AsyncFnMut() -> Result<(), Error> + 'static,
 ) {
     let enough = match cause {
         Error::DependencyTimeout(_) => MENDING,
         _ => Duration::from_secs(1),
     };
     let (store, request_id) = (store.clone(), request_id.to_owned());
-    spawn(async move {
-        let started = Instant::now();
-        let mut pause = Duration::from_millis(250);
-        loop {
-            let last = started.elapsed();
-            match store.renewed().in_time("mending", undo()).await {
-                Ok(()) if last >= enough => return,
-                Err(error) if last >= MENDING => {
-                    return log::background(&request_id, "a failed request left a trace", &error);
-                }
-                _ => {}
+    spawn(undo_until(enough, Box::new(undo), store, request_id));
+}
+
+/// Not generic: each use of its own would be a kilobyte of the component.
+async fn undo_until(enough: Duration, mut undo: Box<dyn Undo>, store: Store, request_id: String) {
+    let started = Instant::now();
+    let mut pause = Duration::from_millis(250);
+    loop {
+        let last = started.elapsed();
+        match store.renewed().in_time("mending", undo.undo()).await {
+            Ok(()) if last >= enough => return,
+            Err(error) if last >= MENDING => {
+                return log::background(&request_id, "a failed request left a trace", &error);
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_MENDING_PAUSE);
+            _ => {}
         }
-    });
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_MENDING_PAUSE);
+    }
+}
+
+/// What [`mend`] repeats. There is no `dyn AsyncFnMut`.
+trait Undo {
+    fn undo(&mut self) -> Pin<Box<dyn Future<Output = Result<(), Error>> + '_>>;
+}
+
+impl<F: AsyncFnMut() -> Result<(), Error>> Undo for F {
+    fn undo(&mut self) -> Pin<Box<dyn Future<Output = Result<(), Error>> + '_>> {
+        Box::pin(self())
+    }
 }

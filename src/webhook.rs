@@ -218,9 +218,11 @@ impl Rotations {
     /// Adds one rotation, unless it is here already.
     pub fn add(&mut self, rotation: Rotation) {
         if !self.contains(rotation.id) {
-            self.rotations.push(rotation);
-            self.rotations
-                .sort_by_key(|rotation| (rotation.rotated_at, rotation.id));
+            let key = |rotation: &Rotation| (rotation.rotated_at, rotation.id);
+            let mut others = self.rotations.iter();
+            let later = others.position(|other| key(other) > key(&rotation));
+            let place = later.unwrap_or(self.rotations.len());
+            self.rotations.insert(place, rotation);
         }
     }
 

@@ -1,26 +1,24 @@
 //! A merchant's applications.
 
-use axum::extract::{RawQuery, Request};
-use axum::response::Response;
 use futures::future::{try_join, try_join3};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::body::Object;
 use super::idempotency::{self, IdempotencyKey, Kept, Looked};
 use super::page::PageQuery;
-use super::{Details, Path, RequestId, etag, no_content};
+use super::route::Request;
+use super::{Details, etag};
 use crate::application::{Application, ApplicationId, ApplicationName, Created, Settings};
-use crate::auth::Merchant;
 use crate::clock::Timestamp;
-use crate::config::Config;
-use crate::error::{self, Error};
+use crate::error::Error;
 use crate::limit::counted;
 use crate::log;
 #[cfg(feature = "openapi")]
 use crate::openapi::{ApplicationPath, IdempotencyKeyHeader, IfMatchHeader};
 use crate::records::{self, Listed, owned_application};
+use crate::response::{self, Response};
 use crate::store::{self, Store, keys};
 
 /// Longest description, in characters.
@@ -111,7 +109,7 @@ impl From<&Application> for ApplicationBody {
 
 fn respond(application: &Application) -> Response {
     let body = ApplicationBody::from(application);
-    etag::tagged(error::json(StatusCode::OK, &body), &etag::of(&body))
+    etag::tagged(response::json(StatusCode::OK, &body), &etag::of(&body))
 }
 
 /// Create application
@@ -124,15 +122,18 @@ fn respond(application: &Application) -> Response {
     responses((status = 201, description = "The application.", body = ApplicationBody,
         headers(("ETag"), ("Location"), ("Idempotency-Replayed")))),
 ))]
-pub async fn create(
-    Merchant(merchant): Merchant,
-    RequestId(request_id): RequestId,
-    request: Request,
-) -> Result<Response, Error> {
-    let config = Config::load().await?;
+pub async fn create(request: Request) -> Result<Response, Error> {
+    let Request {
+        merchant,
+        config,
+        request_id,
+        headers,
+        body,
+        ..
+    } = request;
     let mut details = Details::default();
-    let key = IdempotencyKey::read(request.headers(), &mut details);
-    let mut body = Object::read(request, &mut details).await?;
+    let key = IdempotencyKey::read(&headers, &mut details);
+    let mut body = Object::read(&headers, body, &mut details).await?;
     let name = body.required("name", &mut details, name);
     let description = body.optional("description", &mut details, description);
     let raw = body.finish(&mut details);
@@ -228,12 +229,14 @@ pub async fn create(
     params(PageQuery),
     responses((status = 200, description = "A page of applications.", body = super::page::Page<ApplicationBody>)),
 ))]
-pub async fn list(
-    Merchant(merchant): Merchant,
-    RequestId(request_id): RequestId,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Error> {
-    let config = Config::load().await?;
+pub async fn list(request: Request) -> Result<Response, Error> {
+    let Request {
+        merchant,
+        config,
+        request_id,
+        query,
+        ..
+    } = request;
     let mut details = Details::default();
     let page = PageQuery::parse(query.as_deref(), &mut details);
     let page = details.all(page)?;
@@ -249,7 +252,7 @@ pub async fn list(
             let mut found: Vec<_> = found.collect();
             // The index is a hint: an application that was handed to another merchant is not shown.
             found.retain(|(_, created)| created.merchant_id == merchant);
-            found.sort_by(|(id, created), (other_id, other)| {
+            found.sort_unstable_by(|(id, created), (other_id, other)| {
                 let newest_first = other.created_at.cmp(&created.created_at);
                 newest_first.then_with(|| other_id.as_str().cmp(id.as_str()))
             });
@@ -263,7 +266,7 @@ pub async fn list(
     let shown = shown.into_iter();
     let shown = shown.filter_map(|listed| readable(listed, &request_id));
     let items = shown.map(|application| ApplicationBody::from(&application));
-    Ok(error::json(
+    Ok(response::json(
         StatusCode::OK,
         &page.of::<ApplicationBody>(items.collect(), total),
     ))
@@ -285,12 +288,14 @@ fn readable<T>(listed: Listed<T>, request_id: &str) -> Option<T> {
     responses((status = 200, description = "The application.", body = ApplicationBody,
         headers(("ETag")))),
 ))]
-pub async fn read(
-    Merchant(merchant): Merchant,
-    RequestId(request_id): RequestId,
-    path: Path,
-) -> Result<Response, Error> {
-    let config = Config::load().await?;
+pub async fn read(request: Request) -> Result<Response, Error> {
+    let Request {
+        merchant,
+        config,
+        request_id,
+        path,
+        ..
+    } = request;
     let mut details = Details::default();
     let id = path.application(&mut details);
     let id = details.all(id)?;
@@ -319,17 +324,19 @@ pub async fn read(
         (status = 409),
     ),
 ))]
-pub async fn change(
-    Merchant(merchant): Merchant,
-    RequestId(request_id): RequestId,
-    path: Path,
-    headers: HeaderMap,
-    request: Request,
-) -> Result<Response, Error> {
-    let config = Config::load().await?;
+pub async fn change(request: Request) -> Result<Response, Error> {
+    let Request {
+        merchant,
+        config,
+        request_id,
+        path,
+        headers,
+        body,
+        ..
+    } = request;
     let mut details = Details::default();
     let id = path.application(&mut details);
-    let mut body = Object::read(request, &mut details).await?;
+    let mut body = Object::read(&headers, body, &mut details).await?;
     if body.is_empty() {
         details.add(
             "body",
@@ -405,13 +412,15 @@ pub async fn change(
     tag = "Applications", params(ApplicationPath, IfMatchHeader),
     responses((status = 204, description = "The application is gone, with its webhooks.")),
 ))]
-pub async fn delete(
-    Merchant(merchant): Merchant,
-    RequestId(request_id): RequestId,
-    path: Path,
-    headers: HeaderMap,
-) -> Result<Response, Error> {
-    let config = Config::load().await?;
+pub async fn delete(request: Request) -> Result<Response, Error> {
+    let Request {
+        merchant,
+        config,
+        request_id,
+        path,
+        headers,
+        ..
+    } = request;
     let mut details = Details::default();
     let id = path.application(&mut details);
     let id = details.all(id)?;
@@ -447,7 +456,7 @@ pub async fn delete(
             index.restore().await
         });
     }
-    Ok(no_content())
+    Ok(response::no_content())
 }
 
 fn name(value: Value) -> Result<ApplicationName, &'static str> {

@@ -1,15 +1,24 @@
 //! Request bodies: JSON objects, read strictly.
 
-use axum::extract::Request;
+use bytes::Bytes;
+use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::{Details, read_body};
+use super::Details;
 use crate::error::Error;
 
 /// The largest body that is read, in bytes.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
+
+/// A request's body, unread.
+pub type Body = UnsyncBoxBody<Bytes, BodyError>;
+
+/// Why a body could not be read.
+pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The members of a JSON object, in the order and with the repetitions in which they were sent.
 #[derive(Debug, Default)]
@@ -27,8 +36,12 @@ impl Object {
     /// # Errors
     ///
     /// [`Error::BodyTooLarge`].
-    pub async fn read(request: Request, details: &mut Details) -> Result<Self, Error> {
-        Self::read_body(request, false, details).await
+    pub async fn read(
+        headers: &HeaderMap,
+        body: Body,
+        details: &mut Details,
+    ) -> Result<Self, Error> {
+        Self::read_body(headers, body, false, details).await
     }
 
     /// As [`Self::read`], and takes no body at all for `{}`.
@@ -36,16 +49,20 @@ impl Object {
     /// # Errors
     ///
     /// [`Error::BodyTooLarge`].
-    pub async fn read_optional(request: Request, details: &mut Details) -> Result<Self, Error> {
-        Self::read_body(request, true, details).await
+    pub async fn read_optional(
+        headers: &HeaderMap,
+        body: Body,
+        details: &mut Details,
+    ) -> Result<Self, Error> {
+        Self::read_body(headers, body, true, details).await
     }
 
     async fn read_body(
-        request: Request,
+        headers: &HeaderMap,
+        body: Body,
         optional: bool,
         details: &mut Details,
     ) -> Result<Self, Error> {
-        let headers = request.headers();
         let declared = headers
             .get(CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
@@ -56,7 +73,7 @@ impl Object {
             .get(CONTENT_TYPE)
             .and_then(|value| value.to_str().ok());
         let typed = media_type.is_some_and(is_json);
-        let body = read_body(request.into_body(), MAX_BODY_BYTES).await;
+        let body = collect(body, MAX_BODY_BYTES).await;
         let nothing = body.as_ref().is_ok_and(Vec::is_empty);
         if optional && nothing {
             return Ok(Self {
@@ -146,6 +163,15 @@ impl Object {
             }
         }
         self.raw
+    }
+}
+
+/// Reads a body of at most `limit` bytes.
+async fn collect(body: Body, limit: usize) -> Result<Vec<u8>, Error> {
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes().into()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Error::BodyTooLarge),
+        Err(_) => Err(Error::invalid("body", "The body could not be read")),
     }
 }
 

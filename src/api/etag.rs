@@ -1,12 +1,12 @@
 //! `ETag` and `If-Match`, so that two editors notice each other (RFC 9110 §8.8.3, §13.1.1).
 
-use axum::response::Response;
 use http::header::{ETAG, IF_MATCH};
 use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
+use crate::response::Response;
 
 /// The entity tag of a resource: 32 hexadecimal digits of the SHA-256 of its JSON.
 pub fn of(resource: &impl Serialize) -> String {

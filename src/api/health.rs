@@ -1,11 +1,11 @@
 //! Whether the service is up, for probes: no token is asked for, and nothing else is told.
 
-use axum::response::Response;
 use http::StatusCode;
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::error::{self, Error};
+use crate::error::Error;
+use crate::response::{self, Response};
 use crate::store::{self, Store};
 
 /// What a probe is told.
@@ -24,8 +24,8 @@ pub struct Health {
     get, path = "/healthz", operation_id = "getLiveness", tag = "Probes", security(()),
     responses((status = 200, description = "The component answers.", body = Health)),
 ))]
-pub async fn live() -> Response {
-    error::json(StatusCode::OK, &Health { status: "ok" })
+pub async fn live() -> Result<Response, Error> {
+    Ok(response::json(StatusCode::OK, &Health { status: "ok" }))
 }
 
 /// Readiness probe
@@ -46,7 +46,7 @@ pub async fn ready() -> Result<Response, Error> {
             .await
     };
     match checked.await {
-        Ok(_) => Ok(error::json(StatusCode::OK, &Health { status: "ready" })),
+        Ok(_) => Ok(response::json(StatusCode::OK, &Health { status: "ready" })),
         Err(
             Error::Dependency(cause)
             | Error::Unreadable(cause)

@@ -4,7 +4,6 @@
 //! and the secret follow from `secrets_key`, the key's scope and the body, and so every repeat
 //! writes the same.
 
-use axum::response::Response;
 use http::header::{ETAG, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -13,7 +12,8 @@ use sha2::{Digest, Sha256};
 use super::Details;
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::error::{self, Error};
+use crate::error::Error;
+use crate::response::{self, Response};
 use crate::secret::{Sealed, SigningSecret};
 use crate::store::{self, keys};
 use crate::webhook::WebhookId;
@@ -209,7 +209,7 @@ impl Kept {
     /// The response as it was.
     pub fn response(&self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::OK);
-        let mut response = error::json_text(status, self.body.clone());
+        let mut response = response::json_text(status, self.body.clone());
         let headers = response.headers_mut();
         for (name, value) in [(LOCATION, &self.location), (ETAG, &self.etag)] {
             let value = value

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use axum::extract::Request;
-use axum::response::Response;
 use futures::future::join;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 #[cfg(feature = "openapi")]
 use serde::Serialize;
 use spin_sdk::time::sleep;
@@ -13,17 +11,17 @@ use spin_sdk::wit_bindgen::spawn;
 
 use super::body::Object;
 use super::idempotency::{self, IdempotencyKey, Kept, Looked};
+use super::route::Request;
 use super::webhooks::{WebhookBody, check_enabled, ids};
-use super::{Details, Path, RequestId, etag};
-use crate::auth::Merchant;
+use super::{Details, etag};
 use crate::clock::Timestamp;
-use crate::config::Config;
 use crate::error::Error;
 use crate::limit::counted;
 use crate::log;
 #[cfg(feature = "openapi")]
 use crate::openapi::{ApplicationPath, IdempotencyKeyHeader, IfMatchHeader, WebhookPath};
 use crate::records::{self, owned_application_and};
+use crate::response::Response;
 use crate::store::{self, Store, keys};
 use crate::webhook::{Rotation, Rotations, StoredSecret, WebhookId};
 
@@ -65,18 +63,20 @@ pub struct Rotating {
         body = ref("#/components/schemas/WebhookWithSecret"),
         headers(("ETag"), ("Idempotency-Replayed")))),
 ))]
-pub async fn rotate(
-    Merchant(merchant): Merchant,
-    RequestId(request_id): RequestId,
-    path: Path,
-    headers: HeaderMap,
-    request: Request,
-) -> Result<Response, Error> {
-    let config = Config::load().await?;
+pub async fn rotate(request: Request) -> Result<Response, Error> {
+    let Request {
+        merchant,
+        config,
+        request_id,
+        path,
+        headers,
+        body,
+        ..
+    } = request;
     let mut details = Details::default();
     let ids = ids(&path, &mut details);
     let key = IdempotencyKey::read(&headers, &mut details);
-    let mut body = Object::read_optional(request, &mut details).await?;
+    let mut body = Object::read_optional(&headers, body, &mut details).await?;
     let grace = body.optional("gracePeriodSeconds", &mut details, |value| {
         // To JSON Schema 600.0 is an integer too.
         let whole = value.as_f64().filter(|seconds| seconds.fract() == 0.0);

@@ -1,21 +1,19 @@
 //! Test deliveries: a signed event goes to the webhook's URL now, and its fate is the answer.
 
-use axum::extract::Request;
-use axum::response::Response;
 use http::StatusCode;
 use serde::Serialize;
 
+use super::Details;
 use super::body::Object;
+use super::route::Request;
 use super::webhooks::{find_for_change, ids};
-use super::{Details, Path, RequestId};
 use crate::application::ApplicationId;
-use crate::auth::Merchant;
 use crate::clock::Timestamp;
-use crate::config::Config;
 use crate::delivery::{Attempt, Delivery};
-use crate::error::{self, Error};
+use crate::error::Error;
 #[cfg(feature = "openapi")]
 use crate::openapi::{ApplicationPath, WebhookPath};
+use crate::response::{self, Response};
 use crate::store::{self, Store, keys};
 use crate::webhook::{LastTest, TestStatus, WebhookId};
 
@@ -101,16 +99,19 @@ impl TestBody {
     request_body(content = Option<Testing>, content_type = "application/json"),
     responses((status = 200, description = "What came of the delivery.", body = TestBody)),
 ))]
-pub async fn send(
-    Merchant(merchant): Merchant,
-    RequestId(request_id): RequestId,
-    path: Path,
-    request: Request,
-) -> Result<Response, Error> {
-    let config = Config::load().await?;
+pub async fn send(request: Request) -> Result<Response, Error> {
+    let Request {
+        merchant,
+        config,
+        request_id,
+        path,
+        headers,
+        body,
+        ..
+    } = request;
     let mut details = Details::default();
     let ids = ids(&path, &mut details);
-    let body = Object::read_optional(request, &mut details).await?;
+    let body = Object::read_optional(&headers, body, &mut details).await?;
     body.finish(&mut details);
     let (application, id) = details.all(ids)?;
     let store = Store::with_timeout(config.store_timeout);
@@ -135,5 +136,5 @@ pub async fn send(
         .in_time("noting a test", store::set_document(&key, &last_test))
         .await?;
     let body = TestBody::new(attempt, now);
-    Ok(error::json(StatusCode::OK, &body))
+    Ok(response::json(StatusCode::OK, &body))
 }

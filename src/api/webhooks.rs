@@ -2,26 +2,25 @@
 
 use std::cmp::Reverse;
 
-use axum::extract::{RawQuery, Request};
-use axum::response::Response;
 use futures::future::try_join;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::body::Object;
 use super::idempotency::{self, IdempotencyKey, Kept, Looked};
 use super::page::PageQuery;
-use super::{Details, Path, RequestId, etag, no_content};
+use super::route::{Path, Request};
+use super::{Details, etag};
 use crate::application::{Application, ApplicationId, MerchantId};
-use crate::auth::Merchant;
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::error::{self, Error};
+use crate::error::Error;
 use crate::limit::counted;
 #[cfg(feature = "openapi")]
 use crate::openapi::{ApplicationPath, IdempotencyKeyHeader, IfMatchHeader, WebhookPath};
 use crate::records::{self, owned_application_and};
+use crate::response::{self, Response};
 use crate::secret::SigningSecret;
 use crate::store::{self, Store, keys};
 use crate::webhook::{
@@ -155,7 +154,7 @@ impl WebhookBody {
 
 fn respond(webhook: &Webhook) -> Response {
     let body = WebhookBody::from(webhook);
-    etag::tagged(error::json(StatusCode::OK, &body), &etag::of(&body))
+    etag::tagged(response::json(StatusCode::OK, &body), &etag::of(&body))
 }
 
 /// Create application webhook
@@ -175,17 +174,20 @@ fn respond(webhook: &Webhook) -> Response {
         body = ref("#/components/schemas/WebhookWithSecret"),
         headers(("ETag"), ("Location"), ("Idempotency-Replayed")))),
 ))]
-pub async fn create(
-    Merchant(merchant): Merchant,
-    RequestId(request_id): RequestId,
-    path: Path,
-    request: Request,
-) -> Result<Response, Error> {
-    let config = Config::load().await?;
+pub async fn create(request: Request) -> Result<Response, Error> {
+    let Request {
+        merchant,
+        config,
+        request_id,
+        path,
+        headers,
+        body,
+        ..
+    } = request;
     let mut details = Details::default();
     let application = path.application(&mut details);
-    let key = IdempotencyKey::read(request.headers(), &mut details);
-    let mut body = Object::read(request, &mut details).await?;
+    let key = IdempotencyKey::read(&headers, &mut details);
+    let mut body = Object::read(&headers, body, &mut details).await?;
     let url = body.required("url", &mut details, |value| url(value, config));
     let events = body.optional("subscribedEvents", &mut details, |value| {
         subscribed_events(value, config)
@@ -287,12 +289,14 @@ pub async fn create(
     responses((status = 200, description = "A page of webhooks.",
         body = super::page::Page<WebhookBody>)),
 ))]
-pub async fn list(
-    Merchant(merchant): Merchant,
-    path: Path,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Error> {
-    let config = Config::load().await?;
+pub async fn list(request: Request) -> Result<Response, Error> {
+    let Request {
+        merchant,
+        config,
+        path,
+        query,
+        ..
+    } = request;
     let mut details = Details::default();
     let application = path.application(&mut details);
     let page = PageQuery::parse(query.as_deref(), &mut details);
@@ -305,7 +309,7 @@ pub async fn list(
             let (_, index) = owned_application_and(&application, &merchant, index).await?;
             let mut found = records::webhooks_created(&application, index.ids()).await?;
             let there: Vec<WebhookId> = found.iter().map(|created| created.id).collect();
-            found.sort_by_key(|created| Reverse((created.created_at, created.id)));
+            found.sort_unstable_by_key(|created| Reverse((created.created_at, created.id)));
             let total = found.len();
             let shown = found.drain(page.range(total));
             let shown = records::webhooks_since(&application, shown).await?;
@@ -314,7 +318,7 @@ pub async fn list(
         .await?;
     index.prune_later(&there, &store);
     let items = shown.iter().map(WebhookBody::from).collect();
-    Ok(error::json(
+    Ok(response::json(
         StatusCode::OK,
         &page.of::<WebhookBody>(items, total),
     ))
@@ -329,8 +333,13 @@ pub async fn list(
     responses((status = 200, description = "The webhook.", body = WebhookBody,
         headers(("ETag")))),
 ))]
-pub async fn read(Merchant(merchant): Merchant, path: Path) -> Result<Response, Error> {
-    let config = Config::load().await?;
+pub async fn read(request: Request) -> Result<Response, Error> {
+    let Request {
+        merchant,
+        config,
+        path,
+        ..
+    } = request;
     let mut details = Details::default();
     let ids = ids(&path, &mut details);
     let (application, id) = details.all(ids)?;
@@ -353,17 +362,19 @@ pub async fn read(Merchant(merchant): Merchant, path: Path) -> Result<Response, 
     responses((status = 200, description = "The webhook as it is now.", body = WebhookBody,
         headers(("ETag")))),
 ))]
-pub async fn change(
-    Merchant(merchant): Merchant,
-    RequestId(request_id): RequestId,
-    path: Path,
-    headers: HeaderMap,
-    request: Request,
-) -> Result<Response, Error> {
-    let config = Config::load().await?;
+pub async fn change(request: Request) -> Result<Response, Error> {
+    let Request {
+        merchant,
+        config,
+        request_id,
+        path,
+        headers,
+        body,
+        ..
+    } = request;
     let mut details = Details::default();
     let ids = ids(&path, &mut details);
-    let mut body = Object::read(request, &mut details).await?;
+    let mut body = Object::read(&headers, body, &mut details).await?;
     if body.is_empty() {
         details.add(
             "body",
@@ -415,13 +426,15 @@ pub async fn change(
     params(ApplicationPath, WebhookPath, IfMatchHeader),
     responses((status = 204, description = "The webhook is gone.")),
 ))]
-pub async fn delete(
-    Merchant(merchant): Merchant,
-    RequestId(request_id): RequestId,
-    path: Path,
-    headers: HeaderMap,
-) -> Result<Response, Error> {
-    let config = Config::load().await?;
+pub async fn delete(request: Request) -> Result<Response, Error> {
+    let Request {
+        merchant,
+        config,
+        request_id,
+        path,
+        headers,
+        ..
+    } = request;
     let mut details = Details::default();
     let ids = ids(&path, &mut details);
     let (application, id) = details.all(ids)?;
@@ -452,7 +465,7 @@ pub async fn delete(
             index.restore().await
         });
     }
-    Ok(no_content())
+    Ok(response::no_content())
 }
 
 /// The path's two ids.

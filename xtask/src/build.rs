@@ -17,13 +17,13 @@ pub struct Component {
 /// The API.
 pub const API: Component = Component {
     package: "application-webhooks",
-    max_bytes: 1_350_000,
+    max_bytes: 1_000_000,
 };
 
 /// The API reference.
 pub const REFERENCE: Component = Component {
     package: "api-reference",
-    max_bytes: 3_000_000,
+    max_bytes: 1_600_000,
 };
 
 /// All components of `spin.toml`.
@@ -31,15 +31,18 @@ pub const COMPONENTS: [Component; 2] = [API, REFERENCE];
 
 impl Component {
     /// What `spin build` runs too, by `spin.toml`.
-    pub fn cargo_args(&self) -> [&'static str; 6] {
-        let target = project::WASM_TARGET;
+    pub fn cargo_args(&self) -> [&'static str; 9] {
+        let (target, package) = (project::WASM_TARGET, self.package);
         [
-            "build",
+            "rustc",
             "--release",
             "--target",
             target,
             "--package",
-            self.package,
+            package,
+            "--lib",
+            "--crate-type",
+            "cdylib",
         ]
     }
 

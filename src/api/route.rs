@@ -1,0 +1,257 @@
+//! The routes: which handler answers which method of which path.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use http::{HeaderMap, Method};
+use percent_encoding::percent_decode_str;
+
+use super::body::Body;
+use super::{Details, applications, health, rotation, test_delivery, webhooks};
+use crate::application::{ApplicationId, MerchantId};
+use crate::config::Config;
+use crate::error::Error;
+use crate::response::Response;
+use crate::webhook::WebhookId;
+
+/// A path, and what answers its methods.
+pub struct Route {
+    /// The path with its parameters' names, such as `/api/v1/applications/{applicationId}`.
+    pub template: &'static str,
+    methods: &'static [(&'static str, Handler)],
+}
+
+/// What answers a method.
+#[derive(Clone, Copy)]
+pub enum Handler {
+    /// It answers anyone.
+    Anyone(fn() -> Answer),
+    /// It answers the merchant whose token came with the request.
+    Merchant(fn(Request) -> Answer),
+}
+
+/// What a handler comes to.
+pub type Answer = Pin<Box<dyn Future<Output = Result<Response, Error>>>>;
+
+/// A merchant's request.
+pub struct Request {
+    /// Whose valid token came with it.
+    pub merchant: MerchantId,
+    /// This instance's configuration.
+    pub config: &'static Config,
+    /// The id of the request: in its log line, in `x-request-id`, and in the log lines of what it
+    /// leaves to be done after the response.
+    pub request_id: String,
+    /// Its path.
+    pub path: Path,
+    /// What follows the path's `?`.
+    pub query: Option<String>,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, unread.
+    pub body: Body,
+}
+
+/// The routes, told once: for the service, and for the document that describes them.
+macro_rules! routes {
+    ($($template:literal { $($method:ident $who:ident $($handler:ident)::+;)+ })+) => {
+        static ROUTES: &[Route] = &[$(Route {
+            template: $template,
+            methods: &[$((stringify!($method), routes!($who $($handler)::+))),+],
+        }),+];
+
+        /// What the handlers' annotations say of them.
+        #[cfg(feature = "openapi")]
+        #[derive(utoipa::OpenApi)]
+        #[openapi(paths($($($($handler)::+,)+)+))]
+        pub(crate) struct Annotations;
+    };
+    (anyone $($handler:ident)::+) => { Handler::Anyone(|| Box::pin($($handler)::+())) };
+    (merchant $($handler:ident)::+) => {
+        Handler::Merchant(|request| Box::pin($($handler)::+(request)))
+    };
+}
+
+routes! {
+    "/api/v1/applications" {
+        POST merchant applications::create;
+        GET merchant applications::list;
+    }
+    "/api/v1/applications/{applicationId}" {
+        GET merchant applications::read;
+        PATCH merchant applications::change;
+        DELETE merchant applications::delete;
+    }
+    "/api/v1/applications/{applicationId}/webhooks" {
+        POST merchant webhooks::create;
+        GET merchant webhooks::list;
+    }
+    "/api/v1/applications/{applicationId}/webhooks/{webhookId}" {
+        GET merchant webhooks::read;
+        PATCH merchant webhooks::change;
+        DELETE merchant webhooks::delete;
+    }
+    "/api/v1/applications/{applicationId}/webhooks/{webhookId}/rotate" {
+        POST merchant rotation::rotate;
+    }
+    "/api/v1/applications/{applicationId}/webhooks/{webhookId}/test" {
+        POST merchant test_delivery::send;
+    }
+    "/healthz" {
+        GET anyone health::live;
+    }
+    "/readyz" {
+        GET anyone health::ready;
+    }
+}
+
+impl Route {
+    /// The route of a path.
+    pub fn of(path: &str) -> Option<&'static Self> {
+        ROUTES.iter().find(|route| fits(path, route.template))
+    }
+
+    /// What answers `method`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MethodNotAllowed`].
+    pub fn handler(&self, method: &Method) -> Result<Handler, Error> {
+        // RFC 9110 §9.3.2: HEAD is GET without the body.
+        let answered = match *method {
+            Method::HEAD => "GET",
+            _ => method.as_str(),
+        };
+        let mut methods = self.methods.iter();
+        methods
+            .find(|(known, _)| *known == answered)
+            .map(|(_, handler)| *handler)
+            .ok_or_else(|| Error::MethodNotAllowed(self.allow()))
+    }
+
+    /// The value of the header `Allow`.
+    fn allow(&self) -> String {
+        let names = self.methods.iter().map(|(method, _)| match *method {
+            "GET" => "GET,HEAD",
+            method => method,
+        });
+        names.collect::<Vec<_>>().join(",")
+    }
+
+    /// Method and path of every route.
+    #[cfg(feature = "openapi")]
+    pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
+        ROUTES.iter().flat_map(|route| {
+            let methods = route.methods.iter();
+            methods.map(|(method, _)| (*method, route.template))
+        })
+    }
+}
+
+/// Whether `path` is what `template` describes. A parameter is never empty.
+fn fits(path: &str, template: &str) -> bool {
+    let (mut segments, mut expected) = (path.split('/'), template.split('/'));
+    loop {
+        match (segments.next(), expected.next()) {
+            (None, None) => return true,
+            (Some(segment), Some(expected)) if segment == expected => {}
+            (Some(segment), Some(name)) if name.starts_with('{') && !segment.is_empty() => {}
+            _ => return false,
+        }
+    }
+}
+
+/// A request's path, and what its parameters are called.
+pub struct Path {
+    /// The template that the path fits.
+    pub template: &'static str,
+    /// The path as it was sent.
+    pub sent: String,
+}
+
+impl Path {
+    /// The path's `applicationId`.
+    pub fn application(&self, details: &mut Details) -> Option<ApplicationId> {
+        let id = ApplicationId::parse(&self.parameter("{applicationId}"));
+        details.check(
+            "applicationId",
+            id.ok_or("Must be 1 to 128 letters, digits, `-`, `_`, `.` or `~`"),
+        )
+    }
+
+    /// The path's `webhookId`.
+    pub fn webhook(&self, details: &mut Details) -> Option<WebhookId> {
+        let id = WebhookId::parse(&self.parameter("{webhookId}"));
+        details.check("webhookId", id.ok_or("Must be a UUID"))
+    }
+
+    /// A parameter, decoded but not yet checked. What does not decode to UTF-8 is empty, and so
+    /// fails the parameter's own check.
+    fn parameter(&self, name: &str) -> String {
+        let mut named = self.template.split('/').zip(self.sent.split('/'));
+        let (_, value) = named.find(|(known, _)| *known == name).unwrap_or_default();
+        let decoded = percent_decode_str(value).decode_utf8();
+        decoded.map_or_else(|_| String::new(), |value| value.into_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_has_the_route_whose_template_it_fits() {
+        let template = |path: &str| Route::of(path).map(|route| route.template);
+        for route in ROUTES {
+            let filled = route
+                .template
+                .replace("{applicationId}", "shop")
+                .replace("{webhookId}", "1");
+            assert_eq!(template(&filled), Some(route.template));
+            for other in [
+                format!("{filled}/"),
+                format!("/{filled}"),
+                filled[1..].to_owned(),
+            ] {
+                assert_eq!(template(&other), None, "{other}");
+            }
+        }
+        for path in [
+            "",
+            "/",
+            "*",
+            "/api/v1/applications//webhooks",
+            "/api/v1/Applications",
+        ] {
+            assert_eq!(template(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn head_is_answered_where_get_is_and_allow_names_both() {
+        let route = |path| Route::of(path).unwrap();
+        let probe = route("/healthz");
+        assert!(probe.handler(&Method::HEAD).is_ok());
+        let refused = probe.handler(&Method::POST).err();
+        assert_eq!(
+            refused,
+            Some(Error::MethodNotAllowed("GET,HEAD".to_owned()))
+        );
+        let test = route("/api/v1/applications/a/webhooks/b/test");
+        let refused = test.handler(&Method::HEAD).err();
+        assert_eq!(refused, Some(Error::MethodNotAllowed("POST".to_owned())));
+    }
+
+    #[test]
+    fn parameters_are_decoded_and_what_is_no_utf8_is_empty() {
+        let path = |sent: &str| Path {
+            template: "/api/v1/applications/{applicationId}",
+            sent: sent.to_owned(),
+        };
+        let shop = path("/api/v1/applications/sh%6Fp");
+        assert_eq!(shop.parameter("{applicationId}"), "shop");
+        assert_eq!(shop.parameter("{webhookId}"), "");
+        let broken = path("/api/v1/applications/%ff");
+        assert_eq!(broken.parameter("{applicationId}"), "");
+    }
+}
