@@ -239,7 +239,7 @@ impl Bench {
              are medians; a ratio is the median of the ratios of runs that followed each other. \
              Absolute numbers are of a machine with {} cores that the load generator shares, and \
              of a store on SQLite: only ratios carry over.\n\n\
-             The component has {bytes} bytes.\n\n",
+             The component has {bytes} bytes (target: under {}: {}).\n\n",
             match self.runtime {
                 Runtime::Spin(_) => " --runtime spin",
                 Runtime::Local(_) => "",
@@ -248,6 +248,8 @@ impl Bench {
             self.runs,
             self.seconds,
             std::thread::available_parallelism().map_or(1, usize::from),
+            build::API.max_bytes,
+            met(bytes < build::API.max_bytes),
         )
     }
 
@@ -271,11 +273,9 @@ impl Bench {
                 },
                 compared.service.per_second,
                 compared.ratio,
-                match case.target {
-                    Some(target) if compared.ratio >= target => format!("{target}: met"),
-                    Some(target) => format!("{target}: missed"),
-                    None => String::new(),
-                },
+                case.target.map_or_else(String::new, |target| {
+                    format!("{target}: {}", met(compared.ratio >= target))
+                }),
                 ms(compared.service.median_us),
                 ms(compared.nothing.median_us),
                 ms(compared.service.p99_us),
@@ -411,11 +411,7 @@ impl Bench {
             service * 1e3,
             nothing * 1e3,
             service / nothing,
-            if service / nothing <= 1.5 {
-                "met"
-            } else {
-                "missed"
-            },
+            met(service / nothing <= 1.5),
         ))
     }
 
@@ -606,6 +602,11 @@ impl Load {
             p99_us: median(loads.iter().map(|load| load.p99_us)),
         }
     }
+}
+
+/// What is said of a target.
+fn met(is_met: bool) -> &'static str {
+    if is_met { "met" } else { "missed" }
 }
 
 struct Compared {
