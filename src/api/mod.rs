@@ -48,6 +48,7 @@ where
     B::Error: Into<BodyError>,
 {
     let started = Instant::now();
+    let request = request.map(|body| Body::new(body.map_err(Into::into)));
     let request_id = Uuid::new_v4().to_string();
     let method = request.method().clone();
     let route = Route::of(request.uri().path());
@@ -125,20 +126,12 @@ struct Routed<'a> {
 }
 
 impl Routed<'_> {
-    async fn answer<B>(self, request: http::Request<B>) -> Response
-    where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<BodyError>,
-    {
+    async fn answer(self, request: http::Request<Body>) -> Response {
         let answered = self.ask(request).await;
         answered.unwrap_or_else(Error::into_response)
     }
 
-    async fn ask<B>(self, request: http::Request<B>) -> Result<Response, Error>
-    where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<BodyError>,
-    {
+    async fn ask(self, request: http::Request<Body>) -> Result<Response, Error> {
         let route = self.route.ok_or(Error::NotFound)?;
         let handler = match route.handler(request.method())? {
             Handler::Anyone(handler) => return handler().await,
@@ -157,18 +150,14 @@ impl Routed<'_> {
             },
             query: head.uri.query().map(str::to_owned),
             headers: head.headers,
-            body: Body::new(body.map_err(Into::into)),
+            body,
         };
         handler(request).await
     }
 }
 
 /// For [`CorsLayer`].
-impl<'a, B> Service<http::Request<B>> for Routed<'a>
-where
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BodyError>,
-{
+impl<'a> Service<http::Request<Body>> for Routed<'a> {
     type Response = Response;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + 'a>>;
@@ -177,7 +166,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let routed = *self;
         Box::pin(async move { Ok(routed.answer(request).await) })
     }

@@ -236,7 +236,8 @@ async fn what_is_not_http_does_not_disturb_the_others() {
             .set_read_timeout(Some(PATIENCE))
             .expect("set a time limit");
         stream.write_all(garbage).expect("send");
-        stream.shutdown(Shutdown::Write).expect("end");
+        // Spin may have closed the connection before.
+        let _ = stream.shutdown(Shutdown::Write);
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
         assert!(

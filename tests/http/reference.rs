@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::support::server::on_spin;
 use crate::support::{Response, Server, busy, report, standard};
 
 async fn get(api: &Server, headers: &[(&str, &str)]) -> Response {
@@ -318,6 +319,12 @@ async fn independent_validators_find_nothing_wrong_with_the_document() {
 /// What schemathesis makes up from the document is answered as the document says.
 #[tokio::test]
 async fn schemathesis_finds_no_answer_that_the_document_does_not_tell() {
+    if on_spin() {
+        return report::not_run(
+            "the contract tests of schemathesis",
+            "they send headers that are no UTF-8, and those Spin answers itself, with a bare 500",
+        );
+    }
     let _busy = busy().await;
     let api = standard();
     let Some(schemathesis) = tool(
