@@ -7,12 +7,12 @@ use std::time::Duration;
 use http::HeaderValue;
 use spin_sdk::variables;
 
-use crate::error::Error;
-use crate::jwks::KeySet;
-use crate::many;
-use crate::provider::Provider;
-use crate::secret::SecretsKey;
-use crate::webhook::EventType;
+use crate::auth::remote_jwks::RemoteJwks;
+use crate::concurrency::try_join_bounded;
+use crate::http::error::Error;
+use crate::model::encryption::SecretsKey;
+use crate::model::event::EventType;
+use crate::model::key_set::KeySet;
 
 /// The names of all variables, as in `spin.toml`.
 pub const VARIABLES: [&str; 15] = [
@@ -39,7 +39,7 @@ pub struct Config {
     pub keys: KeySet,
     /// Where more such keys are: variables `jwks_url` and `jwks_cache_seconds`. There is one, or
     /// there are keys, or both.
-    pub provider: Option<Provider>,
+    pub provider: Option<RemoteJwks>,
     /// The `iss` that a token must have: variable `jwt_issuer`; `None`: not checked.
     pub issuer: Option<String>,
     /// The `aud` that a token must have: variable `jwt_audience`; `None`: not checked.
@@ -97,7 +97,7 @@ impl Config {
         if let Some(config) = CONFIG.get() {
             return Ok(config);
         }
-        let values = many::all(VARIABLES.map(read)).await?;
+        let values = try_join_bounded(VARIABLES.map(read)).await?;
         let get = |name: &str| {
             let mut all = VARIABLES.iter().zip(&values);
             all.find(|(variable, _)| **variable == name)
@@ -151,7 +151,7 @@ impl Config {
         let cached = number("jwks_cache_seconds", 300, 10..=86_400)?;
         let provider = optional("jwks_url")
             .map(|url| {
-                Provider::new(&url, Duration::from_secs(cached), allow_insecure_urls)
+                RemoteJwks::new(&url, Duration::from_secs(cached), allow_insecure_urls)
                     .map_err(|error| problem("jwks_url", error))
             })
             .transpose()?;

@@ -5,26 +5,16 @@
 #![deny(unsafe_code)]
 
 pub mod api;
-pub mod application;
 pub mod auth;
-pub mod clock;
+pub mod concurrency;
 pub mod config;
-pub mod delivery;
-pub mod endpoint_url;
-pub mod error;
-pub mod jwks;
-pub mod limit;
+pub mod dispatch;
+pub mod http;
 pub mod log;
-pub mod many;
+pub mod model;
 #[cfg(feature = "openapi")]
 pub mod openapi;
-pub mod provider;
-pub mod random;
-pub mod records;
-pub mod response;
-pub mod secret;
 pub mod store;
-pub mod webhook;
 
 #[cfg(target_family = "wasm")]
 #[allow(unsafe_code, reason = "what the macro exports to the host is")]

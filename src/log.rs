@@ -6,8 +6,8 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use serde::Serialize;
 
-use crate::clock::Timestamp;
-use crate::error::Error;
+use crate::http::error::Error;
+use crate::model::time::Timestamp;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

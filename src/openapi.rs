@@ -7,11 +7,11 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{IntoParams, OpenApi};
 
-use crate::api::route::{Annotations, Route};
-use crate::application::ApplicationId;
-use crate::delivery::Payload;
-use crate::error::{Detail, Error, ErrorBody};
-use crate::webhook::WebhookId;
+use crate::api::routes::{Annotations, Route};
+use crate::dispatch::delivery::Payload;
+use crate::http::error::{Detail, Error, ErrorBody};
+use crate::model::ids::ApplicationId;
+use crate::model::ids::WebhookId;
 
 /// The path's application.
 #[derive(IntoParams)]
@@ -175,7 +175,7 @@ fn errors() -> Vec<ErrorKind> {
             "The request cannot be joined with what is there.",
             vec![
                 ("nameTaken", crate::api::applications::NAME_TAKEN),
-                ("keyUsed", crate::api::idempotency::KEY_USED),
+                ("keyUsed", crate::http::idempotency::KEY_USED),
             ],
         ),
         (
@@ -359,11 +359,11 @@ fn describe(value: &mut Value) {
 /// schema for each.
 fn split_secret(document: &mut Value) {
     let schemas = &mut document["components"]["schemas"];
-    let mut telling = schemas["Webhook"].clone();
-    telling["description"] = json!("A webhook of an application, with its signing secret.");
-    let names = object(&telling["properties"]).keys();
-    telling["required"] = names.map(|name| json!(name)).collect();
-    schemas["WebhookWithSecret"] = telling;
+    let mut with_secret = schemas["Webhook"].clone();
+    with_secret["description"] = json!("A webhook of an application, with its signing secret.");
+    let names = object(&with_secret["properties"]).keys();
+    with_secret["required"] = names.map(|name| json!(name)).collect();
+    schemas["WebhookWithSecret"] = with_secret;
     remove_property(&mut schemas["Webhook"], "signingSecret");
 }
 

@@ -2,8 +2,8 @@
 //! of it goes unnoticed.
 #![no_main]
 
-use application_webhooks::api::Details;
-use application_webhooks::api::body::{Body, MAX_BODY_BYTES, Object};
+use application_webhooks::http::details::Details;
+use application_webhooks::http::body::{Body, MAX_BODY_BYTES, Object};
 use bytes::Bytes;
 use futures::FutureExt;
 use http::header::CONTENT_TYPE;

@@ -9,7 +9,7 @@
 use std::ffi::CString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use application_webhooks::endpoint_url::EndpointUrl;
+use application_webhooks::model::endpoint_url::EndpointUrl;
 use libfuzzer_sys::fuzz_target;
 use url::Url;
 

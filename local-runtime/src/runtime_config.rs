@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use application_webhooks::endpoint_url::{is_global_v4, is_global_v6};
+use application_webhooks::model::endpoint_url::{is_global_v4, is_global_v6};
 use serde::Deserialize;
 
 /// A runtime config file.

@@ -1,25 +1,37 @@
 //! A merchant's applications.
 
+use crate::store::applications;
+use crate::store::compensation;
+use crate::store::index;
+use crate::store::key_value;
 use futures::future::{try_join, try_join3};
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::body::Object;
-use super::idempotency::{self, IdempotencyKey, Kept, Looked};
-use super::page::PageQuery;
-use super::route::Request;
-use super::{Details, etag};
-use crate::application::{Application, ApplicationId, ApplicationName, Created, Settings};
-use crate::clock::Timestamp;
-use crate::error::Error;
-use crate::limit::counted;
+use crate::http::body::Object;
+use crate::http::details::Details;
+use crate::http::error::Error;
+use crate::http::etag;
+use crate::http::idempotency::{self, IdempotencyKey, Kept, Lookup};
+use crate::http::page::PageQuery;
+use crate::http::request::Request;
 use crate::log;
+use crate::model::application::Application;
+use crate::model::application::ApplicationName;
+use crate::model::application::ApplicationRecord;
+use crate::model::application::ApplicationSettings;
+use crate::model::ids::ApplicationId;
+use crate::model::time::Timestamp;
 #[cfg(feature = "openapi")]
 use crate::openapi::{ApplicationPath, IdempotencyKeyHeader, IfMatchHeader};
-use crate::records::{self, Listed, owned_application};
-use crate::response::{self, Response};
-use crate::store::{self, Store, keys};
+use crate::store::rate_limit::counted;
+
+use crate::http::response::{self, Response};
+use crate::store::applications::Listed;
+use crate::store::applications::owned_application;
+use crate::store::deadline::Deadline;
+use crate::store::keys;
 
 /// Longest description, in characters.
 const MAX_DESCRIPTION: usize = 250;
@@ -140,29 +152,29 @@ pub async fn create(request: Request) -> Result<Response, Error> {
     let name = details.all(name)?;
 
     let now = Timestamp::now();
-    let store = Store::with_timeout(config.store_timeout);
+    let deadline = Deadline::with_timeout(config.store_timeout);
     let scope = format!("create-application\n{}", merchant.as_str());
     let reads = try_join3(
-        records::application_named(&merchant, &name),
-        store::applications_of(&merchant),
+        applications::application_named(&merchant, &name),
+        index::applications_of(&merchant),
         idempotency::look_up(key.as_ref(), &scope, &raw, config, now),
     );
-    let (named, mut index, looked) = store
-        .in_time(
+    let (named, mut index, looked) = deadline
+        .run(
             "reading applications",
             counted(&merchant, config, &request_id, reads),
         )
         .await?;
     let used = match looked {
-        Looked::Replay(response) => return Ok(*response),
-        Looked::New(used) => used,
+        Lookup::Replay(response) => return Ok(*response),
+        Lookup::New(used) => used,
     };
     let id = ApplicationId::from(used.id_and_secret(config).0);
     if let Some(other) = named.filter(|other| *other != id) {
         // One that was cut off, or that the index lost: the merchant must be able to find it.
         if !index.ids().contains(&other) {
-            store
-                .in_time("adding to an index", index.add(&other))
+            deadline
+                .run("adding to an index", index.add(&other))
                 .await?;
         }
         return Err(NAME_TAKEN);
@@ -170,7 +182,7 @@ pub async fn create(request: Request) -> Result<Response, Error> {
 
     let application = Application {
         id: id.clone(),
-        created: Created {
+        created: ApplicationRecord {
             merchant_id: merchant.clone(),
             name: Some(name.clone()),
             description: description.flatten(),
@@ -186,14 +198,14 @@ pub async fn create(request: Request) -> Result<Response, Error> {
         &body,
     );
     let document = keys::application(&id);
-    let written = store
-        .in_time("creating an application", async {
+    let written = deadline
+        .run("creating an application", async {
             let write = async {
-                store::set_document(&document, &application.created).await?;
+                key_value::set_document(&document, &application.created).await?;
                 index.add(&id).await
             };
-            if !records::take_name(&merchant, &name, &id, write).await? {
-                store::delete(&document).await?;
+            if !applications::take_name(&merchant, &name, &id, write).await? {
+                key_value::delete(&document).await?;
                 return Ok(false);
             }
             used.keep(&kept, config, now).await?;
@@ -207,17 +219,17 @@ pub async fn create(request: Request) -> Result<Response, Error> {
             // Else the name stays taken by an application that nobody was told of. One that was
             // created with a key is told by a repeat.
             let retract = !used.is_repeatable();
-            store::mend(&error, &store, &request_id, async move || {
+            compensation::compensate(&error, &deadline, &request_id, async move || {
                 if retract {
-                    store::delete(&document).await?;
-                    records::release_name(&merchant, &name, &id).await?;
+                    key_value::delete(&document).await?;
+                    applications::release_name(&merchant, &name, &id).await?;
                 }
                 index.restore().await
             });
             return Err(error);
         }
     }
-    index.keep(id, &store, &request_id);
+    index.keep(id, &deadline, &request_id);
     Ok(kept.response())
 }
 
@@ -227,7 +239,7 @@ pub async fn create(request: Request) -> Result<Response, Error> {
 #[cfg_attr(feature = "openapi", utoipa::path(
     get, path = "/api/v1/applications", operation_id = "listApplications", tag = "Applications",
     params(PageQuery),
-    responses((status = 200, description = "A page of applications.", body = super::page::Page<ApplicationBody>)),
+    responses((status = 200, description = "A page of applications.", body = crate::http::page::Page<ApplicationBody>)),
 ))]
 pub async fn list(request: Request) -> Result<Response, Error> {
     let Request {
@@ -240,11 +252,11 @@ pub async fn list(request: Request) -> Result<Response, Error> {
     let mut details = Details::default();
     let page = PageQuery::parse(query.as_deref(), &mut details);
     let page = details.all(page)?;
-    let store = Store::with_timeout(config.store_timeout);
-    let (index, there, total, shown) = store
-        .in_time("reading applications", async {
-            let index = store::applications_of(&merchant).await?;
-            let found = records::applications_created(index.ids()).await?;
+    let deadline = Deadline::with_timeout(config.store_timeout);
+    let (index, there, total, shown) = deadline
+        .run("reading applications", async {
+            let index = index::applications_of(&merchant).await?;
+            let found = applications::load_records(index.ids()).await?;
             let there: Vec<ApplicationId> = found.iter().map(|(id, _)| id.clone()).collect();
             let found = found
                 .into_iter()
@@ -258,11 +270,11 @@ pub async fn list(request: Request) -> Result<Response, Error> {
             });
             let total = found.len();
             let shown = found.drain(page.range(total));
-            let shown = records::applications_since(shown).await?;
+            let shown = applications::hydrate(shown).await?;
             Ok((index, there, total, shown))
         })
         .await?;
-    index.prune_later(&there, &store);
+    index.prune_later(&there, &deadline);
     let shown = shown.into_iter();
     let shown = shown.filter_map(|listed| readable(listed, &request_id));
     let items = shown.map(|application| ApplicationBody::from(&application));
@@ -299,13 +311,17 @@ pub async fn read(request: Request) -> Result<Response, Error> {
     let mut details = Details::default();
     let id = path.application(&mut details);
     let id = details.all(id)?;
-    let store = Store::with_timeout(config.store_timeout);
-    let application = store
-        .in_time("reading an application", owned_application(&id, &merchant))
+    let deadline = Deadline::with_timeout(config.store_timeout);
+    let application = deadline
+        .run("reading an application", owned_application(&id, &merchant))
         .await?;
     if application.created.created_at.is_none() {
         // Written into the store by hand, and so perhaps in no list yet.
-        store::applications_unread(&merchant).keep(application.id.clone(), &store, &request_id);
+        index::unloaded_applications(&merchant).keep(
+            application.id.clone(),
+            &deadline,
+            &request_id,
+        );
     }
     Ok(respond(&application))
 }
@@ -351,17 +367,17 @@ pub async fn change(request: Request) -> Result<Response, Error> {
     body.finish(&mut details);
     let id = details.all(id)?;
 
-    let store = Store::with_timeout(config.store_timeout);
+    let deadline = Deadline::with_timeout(config.store_timeout);
     let owned = owned_application(&id, &merchant);
-    let mut application = store
-        .in_time(
+    let mut application = deadline
+        .run(
             "reading an application",
             counted(&merchant, config, &request_id, owned),
         )
         .await?;
     etag::check(&headers, &etag::of(&ApplicationBody::from(&application)))?;
     let before = application.settings();
-    let settings = Settings {
+    let settings = ApplicationSettings {
         name: name.or_else(|| before.name.clone()),
         description: description.unwrap_or_else(|| before.description.clone()),
         is_enabled: is_enabled.unwrap_or(before.is_enabled),
@@ -372,19 +388,19 @@ pub async fn change(request: Request) -> Result<Response, Error> {
             .as_ref()
             .filter(|name| before.name.as_ref() != Some(name));
         let key = keys::application_settings(&id);
-        let write = store::set_document(&key, &settings);
-        let written = store
-            .in_time("changing an application", async {
+        let write = key_value::set_document(&key, &settings);
+        let written = deadline
+            .run("changing an application", async {
                 let Some(name) = renamed else {
                     write.await?;
                     return Ok(true);
                 };
-                let named = records::application_named(&merchant, name).await?;
+                let named = applications::application_named(&merchant, name).await?;
                 if named.is_some_and(|other| other != id) {
                     return Ok(false);
                 }
-                if !records::take_name(&merchant, name, &id, write).await? {
-                    store::set_document(&key, &before).await?;
+                if !applications::take_name(&merchant, name, &id, write).await? {
+                    key_value::set_document(&key, &before).await?;
                     return Ok(false);
                 }
                 Ok(true)
@@ -395,8 +411,8 @@ pub async fn change(request: Request) -> Result<Response, Error> {
         }
         if let (Some(old), Some(_)) = (&before.name, renamed) {
             // It has the new name, so the claim to the old one counts for nothing if it stays.
-            let release = records::release_name(&merchant, old, &id);
-            let _ = store.in_time("releasing a name", release).await;
+            let release = applications::release_name(&merchant, old, &id);
+            let _ = deadline.run("releasing a name", release).await;
         }
         application.settings = Some(settings);
     }
@@ -424,35 +440,35 @@ pub async fn delete(request: Request) -> Result<Response, Error> {
     let mut details = Details::default();
     let id = path.application(&mut details);
     let id = details.all(id)?;
-    let store = Store::with_timeout(config.store_timeout);
+    let deadline = Deadline::with_timeout(config.store_timeout);
     let owned = owned_application(&id, &merchant);
-    let application = store
-        .in_time(
+    let application = deadline
+        .run(
             "reading an application",
             counted(&merchant, config, &request_id, owned),
         )
         .await?;
     etag::check(&headers, &etag::of(&ApplicationBody::from(&application)))?;
-    store
-        .in_time(
+    deadline
+        .run(
             "deleting an application",
-            records::delete_application(&application.id),
+            applications::delete_application(&application.id),
         )
         .await?;
     // It is gone: what is left of it is never read, and no failure of the client's request.
-    let mut index = store::applications_unread(&merchant);
-    let cleared = store
-        .in_time(
+    let mut index = index::unloaded_applications(&merchant);
+    let cleared = deadline
+        .run(
             "clearing up after an application",
             try_join(
-                records::clear_application(&application),
+                applications::clear_application(&application),
                 index.remove(std::slice::from_ref(&application.id)),
             ),
         )
         .await;
     if let Err(error) = cleared {
-        store::mend(&error, &store, &request_id, async move || {
-            records::clear_application(&application).await?;
+        compensation::compensate(&error, &deadline, &request_id, async move || {
+            applications::clear_application(&application).await?;
             index.restore().await
         });
     }

@@ -1,12 +1,13 @@
 //! Whether the service is up, for probes: no token is asked for, and nothing else is told.
 
+use crate::store::key_value;
 use http::StatusCode;
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::error::Error;
-use crate::response::{self, Response};
-use crate::store::{self, Store};
+use crate::http::error::Error;
+use crate::http::response::{self, Response};
+use crate::store::deadline::Deadline;
 
 /// What a probe is told.
 #[derive(Debug, Serialize)]
@@ -41,8 +42,8 @@ pub async fn live() -> Result<Response, Error> {
 pub async fn ready() -> Result<Response, Error> {
     let checked = async {
         let config = Config::load().await?;
-        Store::with_timeout(config.store_timeout)
-            .in_time("probing", store::exists("readyz"))
+        Deadline::with_timeout(config.store_timeout)
+            .run("probing", key_value::exists("readyz"))
             .await
     };
     match checked.await {

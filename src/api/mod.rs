@@ -1,13 +1,9 @@
 //! HTTP: the routes, and what holds for all of them. One file per resource.
 
 pub mod applications;
-pub mod body;
-pub mod etag;
 pub mod health;
-pub mod idempotency;
-pub mod page;
 pub mod rotation;
-pub mod route;
+pub mod routes;
 pub mod test_delivery;
 pub mod webhooks;
 
@@ -30,14 +26,15 @@ use tower_layer::Layer;
 use tower_service::Service;
 use uuid::Uuid;
 
-use self::body::{Body, BodyError};
-use self::idempotency::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED};
-use self::route::{Handler, Path, Request, Route};
+use self::routes::{Handler, Route};
 use crate::auth::authenticate;
 use crate::config::Config;
-use crate::error::{Cause, Detail, Error};
+use crate::http::body::{Body, BodyError};
+use crate::http::error::{Error, LogDetail};
+use crate::http::idempotency::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED};
+use crate::http::request::{Path, Request};
+use crate::http::response::Response;
 use crate::log;
-use crate::response::Response;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -52,7 +49,7 @@ where
     let request_id = Uuid::new_v4().to_string();
     let method = request.method().clone();
     let route = Route::of(request.uri().path());
-    let routed = Routed {
+    let routed = App {
         route,
         request_id: &request_id,
     };
@@ -68,7 +65,7 @@ where
     if method == Method::HEAD {
         response.body_mut().clear();
     }
-    let cause = response.extensions_mut().remove::<Cause>();
+    let cause = response.extensions_mut().remove::<LogDetail>();
     let status = response.status();
     let headers = response.headers_mut();
     // A response without a length goes out chunked, which costs Spin a third of its throughput.
@@ -120,12 +117,12 @@ async fn cors() -> Option<&'static CorsLayer> {
 
 /// Answers one request, as its route wants it.
 #[derive(Clone, Copy)]
-struct Routed<'a> {
+struct App<'a> {
     route: Option<&'static Route>,
     request_id: &'a str,
 }
 
-impl Routed<'_> {
+impl App<'_> {
     async fn answer(self, request: http::Request<Body>) -> Response {
         let answered = self.ask(request).await;
         answered.unwrap_or_else(Error::into_response)
@@ -157,7 +154,7 @@ impl Routed<'_> {
 }
 
 /// For [`CorsLayer`].
-impl<'a> Service<http::Request<Body>> for Routed<'a> {
+impl<'a> Service<http::Request<Body>> for App<'a> {
     type Response = Response;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + 'a>>;
@@ -169,48 +166,5 @@ impl<'a> Service<http::Request<Body>> for Routed<'a> {
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let routed = *self;
         Box::pin(async move { Ok(routed.answer(request).await) })
-    }
-}
-
-/// Collects what is wrong with a request, so that the client is told all of it at once.
-#[derive(Debug, Default)]
-pub struct Details(Vec<Detail>);
-
-impl Details {
-    /// Notes that `field` is wrong.
-    pub fn add(&mut self, field: &str, message: impl ToString) {
-        self.0.push(Detail {
-            field: field.to_owned(),
-            message: message.to_string(),
-        });
-    }
-
-    /// The value, or a note that `field` is wrong.
-    pub fn check<T, E: ToString>(&mut self, field: &str, value: Result<T, E>) -> Option<T> {
-        value
-            .map_err(|error| self.add(field, error.to_string()))
-            .ok()
-    }
-
-    /// 400 if anything was wrong.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Invalid`] with every note.
-    pub fn finish(self) -> Result<(), Error> {
-        if self.0.is_empty() {
-            return Ok(());
-        }
-        Err(Error::Invalid(self.0))
-    }
-
-    /// What all checks together gave, or 400 if anything was wrong.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Invalid`] with every note.
-    pub fn all<T>(self, checked: Option<T>) -> Result<T, Error> {
-        self.finish()?;
-        checked.ok_or_else(|| Error::Internal("a wrong field was not noted".to_owned()))
     }
 }

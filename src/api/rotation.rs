@@ -1,5 +1,8 @@
 //! Rotations: a webhook gets a new signing secret, and the old one stays valid for a while.
 
+use crate::store::compensation;
+use crate::store::key_value;
+use crate::store::webhooks;
 use std::time::Duration;
 
 use futures::future::join;
@@ -9,21 +12,27 @@ use serde::Serialize;
 use spin_sdk::time::sleep;
 use spin_sdk::wit_bindgen::spawn;
 
-use super::body::Object;
-use super::idempotency::{self, IdempotencyKey, Kept, Looked};
-use super::route::Request;
-use super::webhooks::{WebhookBody, check_enabled, ids};
-use super::{Details, etag};
-use crate::clock::Timestamp;
-use crate::error::Error;
-use crate::limit::counted;
+use super::webhooks::{WebhookResponse, check_enabled, ids};
+use crate::http::body::Object;
+use crate::http::details::Details;
+use crate::http::error::Error;
+use crate::http::etag;
+use crate::http::idempotency::{self, IdempotencyKey, Kept, Lookup};
+use crate::http::request::Request;
 use crate::log;
+use crate::model::time::Timestamp;
 #[cfg(feature = "openapi")]
 use crate::openapi::{ApplicationPath, IdempotencyKeyHeader, IfMatchHeader, WebhookPath};
-use crate::records::{self, owned_application_and};
-use crate::response::Response;
-use crate::store::{self, Store, keys};
-use crate::webhook::{Rotation, Rotations, StoredSecret, WebhookId};
+use crate::store::rate_limit::counted;
+
+use crate::http::response::Response;
+use crate::model::ids::WebhookId;
+use crate::model::rotation::Rotation;
+use crate::model::rotation::Rotations;
+use crate::model::rotation::StoredSecret;
+use crate::store::applications::owned_application_and;
+use crate::store::deadline::Deadline;
+use crate::store::keys;
 
 /// How long the old secret stays valid when the merchant does not say, in seconds: a day.
 const DEFAULT_GRACE_SECS: u32 = 86_400;
@@ -95,14 +104,14 @@ pub async fn rotate(request: Request) -> Result<Response, Error> {
     let (application, id) = details.all(ids)?;
 
     let now = Timestamp::now();
-    let store = Store::with_timeout(config.store_timeout);
+    let deadline = Deadline::with_timeout(config.store_timeout);
     let scope = format!("rotate\n{application}\n{id}");
     let beside = join(
-        records::webhook(&application, id),
+        webhooks::webhook(&application, id),
         idempotency::look_up(key.as_ref(), &scope, &raw, config, now),
     );
-    let (owned, (webhook, looked)) = store
-        .in_time(
+    let (owned, (webhook, looked)) = deadline
+        .run(
             "reading a webhook",
             counted(
                 &merchant,
@@ -114,14 +123,14 @@ pub async fn rotate(request: Request) -> Result<Response, Error> {
         .await?;
     let mut webhook = webhook?.ok_or(Error::NotFound)?;
     let used = match looked? {
-        Looked::Replay(response) => return Ok(*response),
-        Looked::New(used) => used,
+        Lookup::Replay(response) => return Ok(*response),
+        Lookup::New(used) => used,
     };
     check_enabled(&owned)?;
     let (rotation_id, secret) = used.id_and_secret(config);
     // The repeat of a rotation that took effect and was not answered has changed the tag itself.
     if !webhook.rotations.contains(rotation_id) {
-        etag::check(&headers, &etag::of(&WebhookBody::from(&webhook)))?;
+        etag::check(&headers, &etag::of(&WebhookResponse::from(&webhook)))?;
     }
     let before = webhook.rotations.clone();
     webhook.rotations.prune(now);
@@ -131,12 +140,12 @@ pub async fn rotate(request: Request) -> Result<Response, Error> {
         rotated_at: now.max(webhook.updated_at()),
         grace_period_seconds: grace.unwrap_or(DEFAULT_GRACE_SECS),
     });
-    let shown = WebhookBody::from(&webhook);
+    let shown = WebhookResponse::from(&webhook);
     let tag = etag::of(&shown);
-    let kept = Kept::new(StatusCode::OK, None, tag, &shown.telling(&secret));
+    let kept = Kept::new(StatusCode::OK, None, tag, &shown.with_secret(&secret));
     let document = keys::webhook_secrets(&application, id);
-    let rotated = store
-        .in_time("rotating a secret", async {
+    let rotated = deadline
+        .run("rotating a secret", async {
             keep_rotation(&document, &mut webhook.rotations, rotation_id).await?;
             used.keep(&kept, config, now).await
         })
@@ -145,13 +154,19 @@ pub async fn rotate(request: Request) -> Result<Response, Error> {
         // Else the secret that the merchant has would end in favour of one that nobody was told.
         // A rotation with a key can be repeated and then tells it.
         if !used.is_repeatable() {
-            store::mend(&error, &store, &request_id, async move || {
+            compensation::compensate(&error, &deadline, &request_id, async move || {
                 take_back_rotation(&document, rotation_id, &before).await
             });
         }
         return Err(error);
     }
-    confirm_rotation(document, webhook.rotations, rotation_id, &store, request_id);
+    confirm_rotation(
+        document,
+        webhook.rotations,
+        rotation_id,
+        &deadline,
+        request_id,
+    );
     Ok(kept.response())
 }
 
@@ -159,8 +174,8 @@ pub async fn rotate(request: Request) -> Result<Response, Error> {
 /// secret must be able to rely on it, also when another rotation is written at the same moment.
 async fn keep_rotation(key: &str, rotations: &mut Rotations, id: WebhookId) -> Result<(), Error> {
     loop {
-        store::set_document(key, rotations).await?;
-        let stored: Rotations = store::get_document(key).await?.unwrap_or_default();
+        key_value::set_document(key, rotations).await?;
+        let stored: Rotations = key_value::get_document(key).await?.unwrap_or_default();
         let kept = stored.contains(id);
         rotations.merge(&stored);
         if kept {
@@ -171,11 +186,11 @@ async fn keep_rotation(key: &str, rotations: &mut Rotations, id: WebhookId) -> R
 
 /// Removes a rotation whose secret nobody was told, and writes back what it dropped of `before`.
 async fn take_back_rotation(key: &str, id: WebhookId, before: &Rotations) -> Result<(), Error> {
-    let stored: Option<Rotations> = store::get_document(key).await?;
+    let stored: Option<Rotations> = key_value::get_document(key).await?;
     match stored {
         Some(mut rotations) if rotations.contains(id) => {
-            rotations.take_back(id, before);
-            store::set_document(key, &rotations).await
+            rotations.remove_uncommitted(id, before);
+            key_value::set_document(key, &rotations).await
         }
         _ => Ok(()),
     }
@@ -186,17 +201,17 @@ fn confirm_rotation(
     key: String,
     mut rotations: Rotations,
     id: WebhookId,
-    store: &Store,
+    deadline: &Deadline,
     request_id: String,
 ) {
-    let store = store.clone();
+    let deadline = deadline.clone();
     spawn(async move {
         for pause in [40, 80, 160, 320, 640] {
             sleep(Duration::from_millis(pause)).await;
-            let checked = store
-                .renewed()
-                .in_time("confirming a rotation", async {
-                    let stored: Option<Rotations> = store::get_document(&key).await?;
+            let checked = deadline
+                .renew()
+                .run("confirming a rotation", async {
+                    let stored: Option<Rotations> = key_value::get_document(&key).await?;
                     match stored {
                         // Deleted with its webhook, or still there.
                         None => Ok(()),
@@ -204,7 +219,7 @@ fn confirm_rotation(
                         Some(stored) => {
                             rotations.merge(&stored);
                             rotations.prune(Timestamp::now());
-                            store::set_document(&key, &rotations).await
+                            key_value::set_document(&key, &rotations).await
                         }
                     }
                 })

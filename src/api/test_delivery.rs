@@ -1,21 +1,25 @@
 //! Test deliveries: a signed event goes to the webhook's URL now, and its fate is the answer.
 
+use crate::store::key_value;
 use http::StatusCode;
 use serde::Serialize;
 
-use super::Details;
-use super::body::Object;
-use super::route::Request;
 use super::webhooks::{find_for_change, ids};
-use crate::application::ApplicationId;
-use crate::clock::Timestamp;
-use crate::delivery::{Attempt, Delivery};
-use crate::error::Error;
+use crate::dispatch::delivery::{Attempt, Delivery};
+use crate::http::body::Object;
+use crate::http::details::Details;
+use crate::http::error::Error;
+use crate::http::request::Request;
+use crate::http::response::{self, Response};
+use crate::model::ids::ApplicationId;
+use crate::model::ids::WebhookId;
+use crate::model::time::Timestamp;
+use crate::model::webhook::LastTest;
+use crate::model::webhook::TestStatus;
 #[cfg(feature = "openapi")]
 use crate::openapi::{ApplicationPath, WebhookPath};
-use crate::response::{self, Response};
-use crate::store::{self, Store, keys};
-use crate::webhook::{LastTest, TestStatus, WebhookId};
+use crate::store::deadline::Deadline;
+use crate::store::keys;
 
 /// How much of the endpoint's answer the merchant is shown, in characters.
 const SHOWN_CHARACTERS: usize = 1024;
@@ -114,9 +118,9 @@ pub async fn send(request: Request) -> Result<Response, Error> {
     let body = Object::read_optional(&headers, body, &mut details).await?;
     body.finish(&mut details);
     let (application, id) = details.all(ids)?;
-    let store = Store::with_timeout(config.store_timeout);
+    let deadline = Deadline::with_timeout(config.store_timeout);
     let found = find_for_change(&merchant, &application, id, config, &request_id);
-    let webhook = store.in_time("reading a webhook", found).await?;
+    let webhook = deadline.run("reading a webhook", found).await?;
 
     let now = Timestamp::now();
     let data = TestData {
@@ -131,9 +135,9 @@ pub async fn send(request: Request) -> Result<Response, Error> {
         status: TestStatus::of(attempt.succeeded()),
     };
     let key = keys::webhook_test(&application, id);
-    store
-        .renewed()
-        .in_time("noting a test", store::set_document(&key, &last_test))
+    deadline
+        .renew()
+        .run("noting a test", key_value::set_document(&key, &last_test))
         .await?;
     let body = TestBody::new(attempt, now);
     Ok(response::json(StatusCode::OK, &body))

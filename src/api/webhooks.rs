@@ -1,5 +1,9 @@
 //! The webhooks of an application.
 
+use crate::store::compensation;
+use crate::store::index;
+use crate::store::key_value;
+use crate::store::webhooks;
 use std::cmp::Reverse;
 
 use futures::future::try_join;
@@ -7,25 +11,34 @@ use http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::body::Object;
-use super::idempotency::{self, IdempotencyKey, Kept, Looked};
-use super::page::PageQuery;
-use super::route::{Path, Request};
-use super::{Details, etag};
-use crate::application::{Application, ApplicationId, MerchantId};
-use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::error::Error;
-use crate::limit::counted;
+use crate::http::body::Object;
+use crate::http::details::Details;
+use crate::http::error::Error;
+use crate::http::etag;
+use crate::http::idempotency::{self, IdempotencyKey, Kept, Lookup};
+use crate::http::page::PageQuery;
+use crate::http::request::{Path, Request};
+use crate::model::application::Application;
+use crate::model::ids::ApplicationId;
+use crate::model::ids::MerchantId;
+use crate::model::time::Timestamp;
 #[cfg(feature = "openapi")]
 use crate::openapi::{ApplicationPath, IdempotencyKeyHeader, IfMatchHeader, WebhookPath};
-use crate::records::{self, owned_application_and};
-use crate::response::{self, Response};
-use crate::secret::SigningSecret;
-use crate::store::{self, Store, keys};
-use crate::webhook::{
-    Created, EndpointUrl, EventType, StoredSecret, TestStatus, Webhook, WebhookId,
-};
+use crate::store::rate_limit::counted;
+
+use crate::http::response::{self, Response};
+use crate::model::endpoint_url::EndpointUrl;
+use crate::model::event::EventType;
+use crate::model::ids::WebhookId;
+use crate::model::rotation::StoredSecret;
+use crate::model::signing_secret::SigningSecret;
+use crate::model::webhook::TestStatus;
+use crate::model::webhook::Webhook;
+use crate::model::webhook::WebhookRecord;
+use crate::store::applications::owned_application_and;
+use crate::store::deadline::Deadline;
+use crate::store::keys;
 
 /// A webhook as responses show it. `signingSecret` is there once: when it was made.
 #[derive(Debug, Serialize)]
@@ -33,7 +46,7 @@ use crate::webhook::{
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(
     as = Webhook, description = "A webhook of an application."
 ))]
-pub struct WebhookBody {
+pub struct WebhookResponse {
     /// ID of the webhook.
     #[cfg_attr(feature = "openapi", schema(inline))]
     id: WebhookId,
@@ -124,7 +137,7 @@ pub struct WebhookChange {
     subscribed_events: Option<Vec<EventType>>,
 }
 
-impl From<&Webhook> for WebhookBody {
+impl From<&Webhook> for WebhookResponse {
     fn from(webhook: &Webhook) -> Self {
         let settings = webhook.settings();
         Self {
@@ -142,9 +155,9 @@ impl From<&Webhook> for WebhookBody {
     }
 }
 
-impl WebhookBody {
+impl WebhookResponse {
     /// With the secret, for the one response that tells it.
-    pub(super) fn telling(self, secret: &SigningSecret) -> Self {
+    pub(super) fn with_secret(self, secret: &SigningSecret) -> Self {
         Self {
             signing_secret: Some(secret.reveal()),
             ..self
@@ -153,7 +166,7 @@ impl WebhookBody {
 }
 
 fn respond(webhook: &Webhook) -> Response {
-    let body = WebhookBody::from(webhook);
+    let body = WebhookResponse::from(webhook);
     etag::tagged(response::json(StatusCode::OK, &body), &etag::of(&body))
 }
 
@@ -196,14 +209,14 @@ pub async fn create(request: Request) -> Result<Response, Error> {
     let (application, url) = details.all(application.zip(url))?;
 
     let now = Timestamp::now();
-    let store = Store::with_timeout(config.store_timeout);
+    let deadline = Deadline::with_timeout(config.store_timeout);
     let scope = format!("create-webhook\n{application}");
     let beside = try_join(
-        store::webhooks_of(&application),
+        index::webhooks_of(&application),
         idempotency::look_up(key.as_ref(), &scope, &raw, config, now),
     );
-    let (owned, (mut index, looked)) = store
-        .in_time(
+    let (owned, (mut index, looked)) = deadline
+        .run(
             "reading webhooks",
             counted(
                 &merchant,
@@ -214,14 +227,14 @@ pub async fn create(request: Request) -> Result<Response, Error> {
         )
         .await?;
     let used = match looked {
-        Looked::Replay(response) => return Ok(*response),
-        Looked::New(used) => used,
+        Lookup::Replay(response) => return Ok(*response),
+        Lookup::New(used) => used,
     };
     check_enabled(&owned)?;
     let (id, secret) = used.id_and_secret(config);
     let full = |ids: &[WebhookId]| ids.len() >= config.max_webhooks && !ids.contains(&id);
     if full(index.ids()) {
-        store.in_time("counting webhooks", index.prune()).await?;
+        deadline.run("counting webhooks", index.prune()).await?;
     }
     if full(index.ids()) {
         return Err(Error::invalid(
@@ -233,8 +246,8 @@ pub async fn create(request: Request) -> Result<Response, Error> {
         ));
     }
 
-    let webhook = Webhook::new(Created {
-        v: Created::VERSION,
+    let webhook = Webhook::new(WebhookRecord {
+        v: WebhookRecord::VERSION,
         id,
         application_id: Some(application.clone()),
         url: url.as_str().to_owned(),
@@ -243,21 +256,21 @@ pub async fn create(request: Request) -> Result<Response, Error> {
         secret: StoredSecret::seal(&config.secrets_key, id, &secret),
         created_at: now,
     });
-    let shown = WebhookBody::from(&webhook);
+    let shown = WebhookResponse::from(&webhook);
     let tag = etag::of(&shown);
     let location = format!("/api/v1/applications/{application}/webhooks/{id}");
     let kept = Kept::new(
         StatusCode::CREATED,
         Some(location),
         tag,
-        &shown.telling(&secret),
+        &shown.with_secret(&secret),
     );
 
     let document = keys::webhook(&application, id);
-    let written = store
-        .in_time("creating a webhook", async {
+    let written = deadline
+        .run("creating a webhook", async {
             // The webhook before the index: an id in the index always had a webhook.
-            store::set_document(&document, &webhook.created).await?;
+            key_value::set_document(&document, &webhook.created).await?;
             index.add(&id).await?;
             // The record last: who is told the webhook by a repeat finds it in the list too.
             used.keep(&kept, config, now).await
@@ -267,15 +280,15 @@ pub async fn create(request: Request) -> Result<Response, Error> {
         // A create with a key can be repeated and then tells the secret. Taking its webhook back
         // could take it from under the repeat.
         let retract = !used.is_repeatable();
-        store::mend(&error, &store, &request_id, async move || {
+        compensation::compensate(&error, &deadline, &request_id, async move || {
             if retract {
-                store::delete(&document).await?;
+                key_value::delete(&document).await?;
             }
             index.restore().await
         });
         return Err(error);
     }
-    index.keep(id, &store, &request_id);
+    index.keep(id, &deadline, &request_id);
     Ok(kept.response())
 }
 
@@ -287,7 +300,7 @@ pub async fn create(request: Request) -> Result<Response, Error> {
     get, path = "/api/v1/applications/{applicationId}/webhooks", operation_id = "listWebhooks",
     tag = "Webhooks", params(ApplicationPath, PageQuery),
     responses((status = 200, description = "A page of webhooks.",
-        body = super::page::Page<WebhookBody>)),
+        body = crate::http::page::Page<WebhookResponse>)),
 ))]
 pub async fn list(request: Request) -> Result<Response, Error> {
     let Request {
@@ -302,25 +315,25 @@ pub async fn list(request: Request) -> Result<Response, Error> {
     let page = PageQuery::parse(query.as_deref(), &mut details);
     let (application, page) = details.all(application.zip(page))?;
 
-    let store = Store::with_timeout(config.store_timeout);
-    let (index, there, total, shown) = store
-        .in_time("reading webhooks", async {
-            let index = store::webhooks_of(&application);
+    let deadline = Deadline::with_timeout(config.store_timeout);
+    let (index, there, total, shown) = deadline
+        .run("reading webhooks", async {
+            let index = index::webhooks_of(&application);
             let (_, index) = owned_application_and(&application, &merchant, index).await?;
-            let mut found = records::webhooks_created(&application, index.ids()).await?;
+            let mut found = webhooks::load_records(&application, index.ids()).await?;
             let there: Vec<WebhookId> = found.iter().map(|created| created.id).collect();
             found.sort_unstable_by_key(|created| Reverse((created.created_at, created.id)));
             let total = found.len();
             let shown = found.drain(page.range(total));
-            let shown = records::webhooks_since(&application, shown).await?;
+            let shown = webhooks::hydrate(&application, shown).await?;
             Ok((index, there, total, shown))
         })
         .await?;
-    index.prune_later(&there, &store);
-    let items = shown.iter().map(WebhookBody::from).collect();
+    index.prune_later(&there, &deadline);
+    let items = shown.iter().map(WebhookResponse::from).collect();
     Ok(response::json(
         StatusCode::OK,
-        &page.of::<WebhookBody>(items, total),
+        &page.of::<WebhookResponse>(items, total),
     ))
 }
 
@@ -330,7 +343,7 @@ pub async fn list(request: Request) -> Result<Response, Error> {
 #[cfg_attr(feature = "openapi", utoipa::path(
     get, path = "/api/v1/applications/{applicationId}/webhooks/{webhookId}",
     operation_id = "getWebhook", tag = "Webhooks", params(ApplicationPath, WebhookPath),
-    responses((status = 200, description = "The webhook.", body = WebhookBody,
+    responses((status = 200, description = "The webhook.", body = WebhookResponse,
         headers(("ETag")))),
 ))]
 pub async fn read(request: Request) -> Result<Response, Error> {
@@ -343,9 +356,9 @@ pub async fn read(request: Request) -> Result<Response, Error> {
     let mut details = Details::default();
     let ids = ids(&path, &mut details);
     let (application, id) = details.all(ids)?;
-    let store = Store::with_timeout(config.store_timeout);
-    let (_, webhook) = store
-        .in_time("reading a webhook", find(&merchant, &application, id))
+    let deadline = Deadline::with_timeout(config.store_timeout);
+    let (_, webhook) = deadline
+        .run("reading a webhook", find(&merchant, &application, id))
         .await?;
     Ok(respond(&webhook))
 }
@@ -359,7 +372,7 @@ pub async fn read(request: Request) -> Result<Response, Error> {
     operation_id = "updateWebhook", tag = "Webhooks",
     params(ApplicationPath, WebhookPath, IfMatchHeader),
     request_body = WebhookChange,
-    responses((status = 200, description = "The webhook as it is now.", body = WebhookBody,
+    responses((status = 200, description = "The webhook as it is now.", body = WebhookResponse,
         headers(("ETag")))),
 ))]
 pub async fn change(request: Request) -> Result<Response, Error> {
@@ -391,10 +404,10 @@ pub async fn change(request: Request) -> Result<Response, Error> {
     body.finish(&mut details);
     let (application, id) = details.all(ids)?;
 
-    let store = Store::with_timeout(config.store_timeout);
+    let deadline = Deadline::with_timeout(config.store_timeout);
     let found = find_for_change(&merchant, &application, id, config, &request_id);
-    let mut webhook = store.in_time("reading a webhook", found).await?;
-    etag::check(&headers, &etag::of(&WebhookBody::from(&webhook)))?;
+    let mut webhook = deadline.run("reading a webhook", found).await?;
+    etag::check(&headers, &etag::of(&WebhookResponse::from(&webhook)))?;
     let before = webhook.settings();
     let mut settings = before.clone();
     if let Some(url) = url {
@@ -409,8 +422,11 @@ pub async fn change(request: Request) -> Result<Response, Error> {
     if settings != before {
         settings.updated_at = Timestamp::now().max(webhook.updated_at());
         let key = keys::webhook_settings(&application, id);
-        store
-            .in_time("changing a webhook", store::set_document(&key, &settings))
+        deadline
+            .run(
+                "changing a webhook",
+                key_value::set_document(&key, &settings),
+            )
             .await?;
         webhook.settings = Some(settings);
     }
@@ -438,30 +454,30 @@ pub async fn delete(request: Request) -> Result<Response, Error> {
     let mut details = Details::default();
     let ids = ids(&path, &mut details);
     let (application, id) = details.all(ids)?;
-    let store = Store::with_timeout(config.store_timeout);
+    let deadline = Deadline::with_timeout(config.store_timeout);
     let found = find_for_change(&merchant, &application, id, config, &request_id);
-    let webhook = store.in_time("reading a webhook", found).await?;
-    etag::check(&headers, &etag::of(&WebhookBody::from(&webhook)))?;
-    store
-        .in_time(
+    let webhook = deadline.run("reading a webhook", found).await?;
+    etag::check(&headers, &etag::of(&WebhookResponse::from(&webhook)))?;
+    deadline
+        .run(
             "deleting a webhook",
-            store::delete(&keys::webhook(&application, id)),
+            key_value::delete(&keys::webhook(&application, id)),
         )
         .await?;
     // It is gone: what is left of it is never read, and no failure of the client's request.
-    let mut index = store::webhooks_unread(&application);
-    let cleared = store
-        .in_time(
+    let mut index = index::unloaded_webhooks(&application);
+    let cleared = deadline
+        .run(
             "clearing up after a webhook",
             try_join(
-                records::clear_webhook(&application, id),
+                webhooks::clear_webhook(&application, id),
                 index.remove(&[id]),
             ),
         )
         .await;
     if let Err(error) = cleared {
-        store::mend(&error, &store, &request_id, async move || {
-            records::clear_webhook(&application, id).await?;
+        compensation::compensate(&error, &deadline, &request_id, async move || {
+            webhooks::clear_webhook(&application, id).await?;
             index.restore().await
         });
     }
@@ -503,7 +519,7 @@ async fn find(
     application: &ApplicationId,
     id: WebhookId,
 ) -> Result<(Application, Webhook), Error> {
-    let webhook = records::webhook(application, id);
+    let webhook = webhooks::webhook(application, id);
     let (owned, webhook) = owned_application_and(application, merchant, webhook).await?;
     Ok((owned, webhook.ok_or(Error::NotFound)?))
 }

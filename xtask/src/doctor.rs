@@ -14,9 +14,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use application_webhooks::application::{self, ApplicationId};
+use application_webhooks::model::application::{ApplicationRecord, ApplicationSettings};
+use application_webhooks::model::ids::{ApplicationId, WebhookId};
+use application_webhooks::model::rotation::Rotations;
+use application_webhooks::model::webhook::{LastTest, WebhookRecord, WebhookSettings};
 use application_webhooks::store::keys;
-use application_webhooks::webhook::{self, LastTest, Rotations, WebhookId};
 use base64ct::{Base64, Encoding};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -263,7 +265,7 @@ fn findings(documents: &Documents) -> Result<Vec<Finding>> {
         let good = match parts[..] {
             ["application", id] => {
                 applications.insert(id.to_owned());
-                let created = serde_json::from_slice::<application::Created>(&document);
+                let created = serde_json::from_slice::<ApplicationRecord>(&document);
                 if let Ok(created) = &created {
                     let index = keys::applications(&created.merchant_id);
                     members.entry(index).or_default().insert(id.to_owned());
@@ -273,7 +275,7 @@ fn findings(documents: &Documents) -> Result<Vec<Finding>> {
             ["webhook", application, id] => {
                 webhooks.insert((application.to_owned(), id.to_owned()));
                 let ids = ApplicationId::parse(application).zip(WebhookId::parse(id));
-                let created = serde_json::from_slice::<webhook::Created>(&document).ok();
+                let created = serde_json::from_slice::<WebhookRecord>(&document).ok();
                 let good = ids
                     .zip(created)
                     .is_some_and(|((application, id), created)| {
@@ -287,7 +289,7 @@ fn findings(documents: &Documents) -> Result<Vec<Finding>> {
                 }
                 good
             }
-            ["application-settings", _] => readable::<application::Settings>(&document),
+            ["application-settings", _] => readable::<ApplicationSettings>(&document),
             ["application-name", _, _] => readable::<ApplicationId>(&document),
             [
                 "webhook-settings" | "webhook-secrets" | "webhook-test",
@@ -295,7 +297,7 @@ fn findings(documents: &Documents) -> Result<Vec<Finding>> {
                 id,
             ] => {
                 let good = match parts[0] {
-                    "webhook-settings" => readable::<webhook::Settings>(&document),
+                    "webhook-settings" => readable::<WebhookSettings>(&document),
                     "webhook-secrets" => readable::<Rotations>(&document),
                     _ => readable::<LastTest>(&document),
                 };

@@ -10,7 +10,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use application_webhooks::secret::{CannotOpen, Sealed, SecretsKey};
+use application_webhooks::model::encryption::{CannotOpen, Sealed, SecretsKey};
 use serde_json::Value;
 
 use crate::store::Documents;

@@ -3,16 +3,12 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use http::{HeaderMap, Method};
-use percent_encoding::percent_decode_str;
+use http::Method;
 
-use super::body::Body;
-use super::{Details, applications, health, rotation, test_delivery, webhooks};
-use crate::application::{ApplicationId, MerchantId};
-use crate::config::Config;
-use crate::error::Error;
-use crate::response::Response;
-use crate::webhook::WebhookId;
+use super::{applications, health, rotation, test_delivery, webhooks};
+use crate::http::error::Error;
+use crate::http::request::Request;
+use crate::http::response::Response;
 
 /// A path, and what answers its methods.
 pub struct Route {
@@ -32,25 +28,6 @@ pub enum Handler {
 
 /// What a handler comes to.
 pub type Answer = Pin<Box<dyn Future<Output = Result<Response, Error>>>>;
-
-/// A merchant's request.
-pub struct Request {
-    /// Whose valid token came with it.
-    pub merchant: MerchantId,
-    /// This instance's configuration.
-    pub config: &'static Config,
-    /// The id of the request: in its log line, in `x-request-id`, and in the log lines of what it
-    /// leaves to be done after the response.
-    pub request_id: String,
-    /// Its path.
-    pub path: Path,
-    /// What follows the path's `?`.
-    pub query: Option<String>,
-    /// Its headers.
-    pub headers: HeaderMap,
-    /// Its body, unread.
-    pub body: Body,
-}
 
 /// The routes, told once: for the service, and for the document that describes them.
 macro_rules! routes {
@@ -108,7 +85,7 @@ routes! {
 impl Route {
     /// The route of a path.
     pub fn of(path: &str) -> Option<&'static Self> {
-        ROUTES.iter().find(|route| fits(path, route.template))
+        ROUTES.iter().find(|route| matches(path, route.template))
     }
 
     /// What answers `method`.
@@ -149,7 +126,7 @@ impl Route {
 }
 
 /// Whether `path` is what `template` describes. A parameter is never empty.
-fn fits(path: &str, template: &str) -> bool {
+fn matches(path: &str, template: &str) -> bool {
     let (mut segments, mut expected) = (path.split('/'), template.split('/'));
     loop {
         match (segments.next(), expected.next()) {
@@ -158,40 +135,6 @@ fn fits(path: &str, template: &str) -> bool {
             (Some(segment), Some(name)) if name.starts_with('{') && !segment.is_empty() => {}
             _ => return false,
         }
-    }
-}
-
-/// A request's path, and what its parameters are called.
-pub struct Path {
-    /// The template that the path fits.
-    pub template: &'static str,
-    /// The path as it was sent.
-    pub sent: String,
-}
-
-impl Path {
-    /// The path's `applicationId`.
-    pub fn application(&self, details: &mut Details) -> Option<ApplicationId> {
-        let id = ApplicationId::parse(&self.parameter("{applicationId}"));
-        details.check(
-            "applicationId",
-            id.ok_or("Must be 1 to 128 letters, digits, `-`, `_`, `.` or `~`"),
-        )
-    }
-
-    /// The path's `webhookId`.
-    pub fn webhook(&self, details: &mut Details) -> Option<WebhookId> {
-        let id = WebhookId::parse(&self.parameter("{webhookId}"));
-        details.check("webhookId", id.ok_or("Must be a UUID"))
-    }
-
-    /// A parameter, decoded but not yet checked. What does not decode to UTF-8 is empty, and so
-    /// fails the parameter's own check.
-    fn parameter(&self, name: &str) -> String {
-        let mut named = self.template.split('/').zip(self.sent.split('/'));
-        let (_, value) = named.find(|(known, _)| *known == name).unwrap_or_default();
-        let decoded = percent_decode_str(value).decode_utf8();
-        decoded.map_or_else(|_| String::new(), |value| value.into_owned())
     }
 }
 

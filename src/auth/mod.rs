@@ -1,5 +1,7 @@
 //! A bearer token in, the merchant out.
 
+pub mod remote_jwks;
+
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
 
@@ -11,11 +13,11 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::application::MerchantId;
-use crate::clock::Timestamp;
+use crate::auth::remote_jwks::{Published, RemoteJwks};
 use crate::config::Config;
-use crate::error::Error;
-use crate::provider::{Provider, Published};
+use crate::http::error::Error;
+use crate::model::ids::MerchantId;
+use crate::model::time::Timestamp;
 
 /// The longest token that is looked at, in bytes.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
@@ -184,7 +186,7 @@ fn check(claims: &Payload, config: &Config) -> Result<Verified, &'static str> {
 ///
 /// The provider's failure, and that the token's key is still unknown.
 async fn published(
-    provider: &'static Provider,
+    provider: &'static RemoteJwks,
     token: &UntrustedToken<'_, HeaderFields>,
     config: &'static Config,
     request_id: &str,

@@ -5,10 +5,10 @@ use std::pin::Pin;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use crate::error::Error;
+use crate::http::error::Error;
 
 /// How many calls are under way at a time.
-const SIDE_BY_SIDE: usize = 32;
+const MAX_CONCURRENCY: usize = 32;
 
 type Call<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>>;
 
@@ -17,7 +17,7 @@ type Call<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>>;
 /// # Errors
 ///
 /// That of the first to fail. Those that are under way then are cancelled.
-pub async fn all<T: Send>(
+pub async fn try_join_bounded<T: Send>(
     calls: impl IntoIterator<Item = impl Future<Output = Result<T, Error>> + Send>,
 ) -> Result<Vec<T>, Error> {
     let calls: Vec<_> = calls.into_iter().collect();
@@ -35,7 +35,7 @@ pub async fn all<T: Send>(
 
 /// Not generic: what runs them is three kilobytes of the component.
 async fn run(calls: Vec<Call<'_>>) -> Result<(), Error> {
-    let running = stream::iter(calls).buffer_unordered(SIDE_BY_SIDE);
+    let running = stream::iter(calls).buffer_unordered(MAX_CONCURRENCY);
     running.try_collect().await
 }
 
@@ -50,14 +50,14 @@ mod tests {
 
     #[test]
     fn what_is_returned_keeps_its_order_and_an_error_ends_the_wait() {
-        let numbers = all((0..100).map(|number| ready(Ok(number)))).now_or_never();
+        let numbers = try_join_bounded((0..100).map(|number| ready(Ok(number)))).now_or_never();
         assert!(numbers.unwrap().unwrap().into_iter().eq(0..100));
 
         let calls = (0..3).map(async |number| match number {
             1 => Err(Error::NotFound),
             _ => pending().await,
         });
-        let result: Option<Result<Vec<()>, Error>> = all(calls).now_or_never();
+        let result: Option<Result<Vec<()>, Error>> = try_join_bounded(calls).now_or_never();
         assert!(matches!(result, Some(Err(Error::NotFound))));
     }
 

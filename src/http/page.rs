@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 
-use super::Details;
+use super::details::Details;
 
 /// `?page=1&limit=10`: which part of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,19 +4,21 @@
 //! and the secret follow from `secrets_key`, the key's scope and the body, and so every repeat
 //! writes the same.
 
+use crate::store::key_value;
 use http::header::{ETAG, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::Details;
-use crate::clock::Timestamp;
+use super::details::Details;
 use crate::config::Config;
-use crate::error::Error;
-use crate::response::{self, Response};
-use crate::secret::{Sealed, SigningSecret};
-use crate::store::{self, keys};
-use crate::webhook::WebhookId;
+use crate::http::error::Error;
+use crate::http::response::{self, Response};
+use crate::model::encryption::Sealed;
+use crate::model::ids::WebhookId;
+use crate::model::signing_secret::SigningSecret;
+use crate::model::time::Timestamp;
+use crate::store::keys;
 
 /// The request's header.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -72,7 +74,7 @@ pub struct Kept {
 }
 
 /// What a request's key turned out to be.
-pub enum Looked {
+pub enum Lookup {
     /// Not used within 24 hours, or there is no key: go on.
     New(Use),
     /// Used with the same body: this is the response.
@@ -90,15 +92,15 @@ pub async fn look_up(
     body: &[u8],
     config: &Config,
     now: Timestamp,
-) -> Result<Looked, Error> {
+) -> Result<Lookup, Error> {
     let Some(key) = key else {
-        return Ok(Looked::New(Use::Once));
+        return Ok(Lookup::New(Use::Once));
     };
     let scope = format!("{scope}\n{}", key.0);
     let digest = Sha256::digest(body);
     let request: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let store_key = keys::idempotency(&scope);
-    let record: Option<Record> = store::get_document(&store_key).await?;
+    let record: Option<Record> = key_value::get_document(&store_key).await?;
     let generation = match record {
         None => 0,
         // The id and the secret of the first time must not come again.
@@ -117,10 +119,10 @@ pub async fn look_up(
                         "store: the response under `{store_key}` cannot be read"
                     ))
                 })?;
-            return Ok(Looked::Replay(Box::new(kept.replay())));
+            return Ok(Lookup::Replay(Box::new(kept.replay())));
         }
     };
-    Ok(Looked::New(Use::Repeatable(Repeatable {
+    Ok(Lookup::New(Use::Repeatable(Repeatable {
         scope,
         request,
         generation,
@@ -186,7 +188,7 @@ impl Use {
             at: now,
             response: config.secrets_key.seal(&store_key, &json),
         };
-        store::set_document(&store_key, &record).await
+        key_value::set_document(&store_key, &record).await
     }
 }
 

@@ -1,15 +1,15 @@
-//! Applications and webhooks as the store holds them: each is several documents, because what
-//! different actors write about one thing lives under different keys.
+//! Applications as the store holds them, and their names.
 
 use std::future::Future;
 
-use futures::future::{join3, try_join, try_join3};
+use futures::future::try_join;
 
-use crate::application::{self, Application, ApplicationId, MerchantId};
-use crate::error::Error;
-use crate::many;
-use crate::store::{self, keys};
-use crate::webhook::{self, LastTest, Rotations, Webhook, WebhookId};
+use super::webhooks::{clear_webhook, join_existing};
+use super::{index, key_value, keys};
+use crate::concurrency::try_join_bounded;
+use crate::http::error::Error;
+use crate::model::application::{self, Application, ApplicationRecord};
+use crate::model::ids::{ApplicationId, MerchantId};
 
 /// The application.
 ///
@@ -18,8 +18,8 @@ use crate::webhook::{self, LastTest, Rotations, Webhook, WebhookId};
 /// The store's failure.
 pub async fn application(id: &ApplicationId) -> Result<Option<Application>, Error> {
     let (created, settings) = try_join(
-        store::get_document(&keys::application(id)),
-        store::get_document(&keys::application_settings(id)),
+        key_value::get_document(&keys::application(id)),
+        key_value::get_document(&keys::application_settings(id)),
     )
     .await?;
     Ok(created.map(|created| Application {
@@ -70,16 +70,16 @@ pub type Listed<T> = Result<T, Error>;
 /// # Errors
 ///
 /// The store's failure.
-pub async fn applications_created(
+pub async fn load_records(
     ids: &[ApplicationId],
-) -> Result<Vec<(ApplicationId, Listed<application::Created>)>, Error> {
+) -> Result<Vec<(ApplicationId, Listed<ApplicationRecord>)>, Error> {
     let read = async |id: &ApplicationId| {
-        let created = listed(store::get_document(&keys::application(id)).await)?;
+        let created = listed(key_value::get_document(&keys::application(id)).await)?;
         let created = created.map_or_else(|error| Some(Err(error)), |there| there.map(Ok));
         Ok(created.map(|created| (id.clone(), created)))
     };
     let reads: Vec<_> = ids.iter().map(read).collect();
-    all_that_are_there(reads).await
+    join_existing(reads).await
 }
 
 /// The applications that were created so, with what changed since.
@@ -87,18 +87,18 @@ pub async fn applications_created(
 /// # Errors
 ///
 /// The store's failure.
-pub async fn applications_since(
-    created: impl Iterator<Item = (ApplicationId, application::Created)>,
+pub async fn hydrate(
+    created: impl Iterator<Item = (ApplicationId, ApplicationRecord)>,
 ) -> Result<Vec<Listed<Application>>, Error> {
     let reads = created.map(|(id, created)| async {
-        let settings = store::get_document(&keys::application_settings(&id)).await;
+        let settings = key_value::get_document(&keys::application_settings(&id)).await;
         Ok(Some(listed(settings)?.map(|settings| Application {
             id,
             created,
             settings,
         })))
     });
-    all_that_are_there(reads).await
+    join_existing(reads).await
 }
 
 /// Tells a document that cannot be read from a store that fails.
@@ -109,121 +109,6 @@ fn listed<T>(read: Result<T, Error>) -> Result<Listed<T>, Error> {
     }
 }
 
-/// The webhook.
-///
-/// # Errors
-///
-/// The store's failure.
-pub async fn webhook(application: &ApplicationId, id: WebhookId) -> Result<Option<Webhook>, Error> {
-    let (created, changes) =
-        try_join(webhook_created(application, id), changes(application, id)).await?;
-    Ok(created.map(|created| changes.of(created)))
-}
-
-/// Those of these webhooks that are there, as they were created, in the order of the ids.
-///
-/// # Errors
-///
-/// The store's failure.
-pub async fn webhooks_created(
-    application: &ApplicationId,
-    ids: &[WebhookId],
-) -> Result<Vec<webhook::Created>, Error> {
-    let reads = ids
-        .iter()
-        .copied()
-        .map(|id| webhook_created(application, id));
-    all_that_are_there(reads).await
-}
-
-async fn webhook_created(
-    application: &ApplicationId,
-    id: WebhookId,
-) -> Result<Option<webhook::Created>, Error> {
-    let key = keys::webhook(application, id);
-    let created: Option<webhook::Created> = store::get_document(&key).await?;
-    match created {
-        Some(created) if !created.belongs_under(application, id) => Err(Error::Unreadable(
-            format!("store: the document under `{key}` is another webhook's"),
-        )),
-        read => Ok(read),
-    }
-}
-
-/// The webhooks that were created so, with what changed since.
-///
-/// # Errors
-///
-/// The store's failure.
-pub async fn webhooks_since(
-    application: &ApplicationId,
-    created: impl Iterator<Item = webhook::Created>,
-) -> Result<Vec<Webhook>, Error> {
-    let reads = created.map(|created| async {
-        let changes = changes(application, created.id).await?;
-        Ok(Some(changes.of(created)))
-    });
-    all_that_are_there(reads).await
-}
-
-async fn all_that_are_there<T: Send>(
-    reads: impl IntoIterator<Item = impl Future<Output = Result<Option<T>, Error>> + Send>,
-) -> Result<Vec<T>, Error> {
-    Ok(many::all(reads).await?.into_iter().flatten().collect())
-}
-
-/// What changed of a webhook since it was created.
-struct Changes {
-    settings: Option<webhook::Settings>,
-    rotations: Option<Rotations>,
-    last_test: Option<LastTest>,
-}
-
-impl Changes {
-    fn of(self, created: webhook::Created) -> Webhook {
-        Webhook {
-            created,
-            settings: self.settings,
-            rotations: self.rotations.unwrap_or_default(),
-            last_test: self.last_test,
-        }
-    }
-}
-
-async fn changes(application: &ApplicationId, id: WebhookId) -> Result<Changes, Error> {
-    let keys = (
-        keys::webhook_settings(application, id),
-        keys::webhook_secrets(application, id),
-        keys::webhook_test(application, id),
-    );
-    let (settings, rotations, last_test) = try_join3(
-        store::get_document(&keys.0),
-        store::get_document(&keys.1),
-        store::get_document(&keys.2),
-    )
-    .await?;
-    Ok(Changes {
-        settings,
-        rotations,
-        last_test,
-    })
-}
-
-/// Removes what belongs to a webhook that is gone: its settings, its rotations, its last test.
-///
-/// # Errors
-///
-/// The store's failure. What is left is never read.
-pub async fn clear_webhook(application: &ApplicationId, id: WebhookId) -> Result<(), Error> {
-    let (settings, secrets, test) = join3(
-        store::delete(&keys::webhook_settings(application, id)),
-        store::delete(&keys::webhook_secrets(application, id)),
-        store::delete(&keys::webhook_test(application, id)),
-    )
-    .await;
-    settings.and(secrets).and(test)
-}
-
 /// Removes an application with its webhooks. The document that makes the application exist goes
 /// after them, so that the merchant can repeat what failed half-way, and before all else, so that
 /// an application that is still there has its settings and its name.
@@ -232,13 +117,13 @@ pub async fn clear_webhook(application: &ApplicationId, id: WebhookId) -> Result
 ///
 /// The store's failure. The application is still there then, unless its removal was cut off.
 pub async fn delete_application(id: &ApplicationId) -> Result<(), Error> {
-    let webhooks = store::webhooks_of(id).await?;
+    let webhooks = index::webhooks_of(id).await?;
     let removals = webhooks.ids().iter().copied().map(|webhook| async move {
-        store::delete(&keys::webhook(id, webhook)).await?;
+        key_value::delete(&keys::webhook(id, webhook)).await?;
         clear_webhook(id, webhook).await
     });
-    many::all(removals).await?;
-    store::delete(&keys::application(id)).await
+    try_join_bounded(removals).await?;
+    key_value::delete(&keys::application(id)).await
 }
 
 /// Removes what belongs to an application that is gone: the index of its webhooks, its settings,
@@ -250,7 +135,7 @@ pub async fn delete_application(id: &ApplicationId) -> Result<(), Error> {
 pub async fn clear_application(application: &Application) -> Result<(), Error> {
     let id = &application.id;
     let (index, settings) = (keys::webhooks(id), keys::application_settings(id));
-    try_join(store::delete(&index), store::delete(&settings)).await?;
+    try_join(key_value::delete(&index), key_value::delete(&settings)).await?;
     match &application.settings().name {
         Some(name) => release_name(&application.created.merchant_id, name, id).await,
         None => Ok(()),
@@ -266,7 +151,7 @@ pub async fn application_named(
     merchant: &MerchantId,
     name: &application::ApplicationName,
 ) -> Result<Option<ApplicationId>, Error> {
-    let claim = store::get_document(&keys::application_name(merchant, name)).await?;
+    let claim = key_value::get_document(&keys::application_name(merchant, name)).await?;
     let Some(id) = claim else {
         return Ok(None);
     };
@@ -290,7 +175,7 @@ pub async fn take_name(
     id: &ApplicationId,
     write: impl Future<Output = Result<(), Error>>,
 ) -> Result<bool, Error> {
-    store::set_document(&keys::application_name(merchant, name), id).await?;
+    key_value::set_document(&keys::application_name(merchant, name), id).await?;
     write.await?;
     let named = application_named(merchant, name).await?;
     Ok(named.as_ref() == Some(id))
@@ -307,9 +192,9 @@ pub async fn release_name(
     id: &ApplicationId,
 ) -> Result<(), Error> {
     let key = keys::application_name(merchant, name);
-    let claim: Option<ApplicationId> = store::get_document(&key).await?;
+    let claim: Option<ApplicationId> = key_value::get_document(&key).await?;
     if claim.as_ref() == Some(id) {
-        store::delete(&key).await?;
+        key_value::delete(&key).await?;
     }
     Ok(())
 }

@@ -24,13 +24,14 @@ use serde::{Deserialize, Serialize};
 use spin_sdk::time::sleep;
 use spin_sdk::wit_bindgen::spawn;
 
-use crate::application::MerchantId;
-use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::error::Error;
+use crate::http::error::Error;
 use crate::log;
-use crate::random;
-use crate::store::{self, Store, keys};
+use crate::model::ids::MerchantId;
+use crate::model::random;
+use crate::model::time::Timestamp;
+use crate::store::deadline::Deadline;
+use crate::store::{compensation, key_value, keys};
 
 /// How long a count that was read is good enough, and how long one write waits for the next.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -109,12 +110,12 @@ impl Changes {
 
     /// In how many whole seconds, 1 to 120, one more change is within `most`; `None`: now.
     fn wait(&self, most: u32, now: Timestamp) -> Option<u32> {
-        let fits = |now| self.in_last_minute(now) < u64::from(most);
-        if fits(now) {
+        let matches = |now| self.in_last_minute(now) < u64::from(most);
+        if matches(now) {
             return None;
         }
         (1..120)
-            .find(|seconds| fits(now.plus_secs(*seconds)))
+            .find(|seconds| matches(now.plus_secs(*seconds)))
             .or(Some(120))
     }
 }
@@ -198,14 +199,14 @@ async fn admit(
         Ok(std::mem::replace(&mut known.writing, true))
     })?;
     if !is_being_written {
-        let store = Store::with_timeout(config.store_timeout);
-        write_later(merchant.clone(), store, request_id.to_owned());
+        let deadline = Deadline::with_timeout(config.store_timeout);
+        write_later(merchant.clone(), deadline, request_id.to_owned());
     }
     Ok(())
 }
 
 async fn read(merchant: &MerchantId) -> Result<Changes, Error> {
-    match store::get_document(&keys::changes(merchant)).await {
+    match key_value::get_document(&keys::changes(merchant)).await {
         Ok(changes) => Ok(changes.unwrap_or_default()),
         // The next write mends it.
         Err(Error::Unreadable(_)) => Ok(Changes::default()),
@@ -214,13 +215,13 @@ async fn read(merchant: &MerchantId) -> Result<Changes, Error> {
 }
 
 /// Writes what the instance knows of the merchant's changes, until the store has it all.
-fn write_later(merchant: MerchantId, store: Store, request_id: String) {
+fn write_later(merchant: MerchantId, deadline: Deadline, request_id: String) {
     spawn(async move {
         let mut failure = None;
         for _ in 0..MOST_WRITES {
-            let written = store
-                .renewed()
-                .in_time("counting changes", write(&merchant))
+            let written = deadline
+                .renew()
+                .run("counting changes", write(&merchant))
                 .await;
             match written {
                 Ok(Written::Nothing) => break,
@@ -230,7 +231,7 @@ fn write_later(merchant: MerchantId, store: Store, request_id: String) {
                     break;
                 }
             }
-            sleep(store::with_jitter(PAUSE)).await;
+            sleep(compensation::with_jitter(PAUSE)).await;
         }
         known(&merchant, |known| known.writing = false);
         if let Some(error) = failure {
@@ -260,7 +261,7 @@ async fn write(merchant: &MerchantId) -> Result<Written, Error> {
         }
     }
     let changes = known(merchant, |known| known.changes.clone());
-    store::set_document(&keys::changes(merchant), &changes).await?;
+    key_value::set_document(&keys::changes(merchant), &changes).await?;
     Ok(Written::Changes)
 }
 

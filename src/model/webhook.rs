@@ -1,78 +1,11 @@
-//! What a webhook is: its id, its URL, the events it is subscribed to.
+//! What a webhook is: the documents that make it, and what they say together.
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-use crate::application::ApplicationId;
-use crate::clock::Timestamp;
-pub use crate::endpoint_url::{EndpointUrl, UrlError};
-use crate::random;
-use crate::secret::{Sealed, SecretsKey, SigningSecret};
-
-/// A webhook's id: a UUID, version 4 for those with random ids.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(
-    description = "A UUID in its usual form of 36 characters.",
-    value_type = String, format = Uuid, examples("8a1c2f9e-3d4b-4f5a-9b6c-7d8e9f0a1b2c"),
-))]
-pub struct WebhookId(Uuid);
-
-impl WebhookId {
-    /// A new random id.
-    pub fn generate() -> Self {
-        Self::from_random_bytes(random::bytes())
-    }
-
-    /// The version 4 id of 16 random bytes (RFC 9562 §5.4).
-    pub fn from_random_bytes(bytes: [u8; 16]) -> Self {
-        Self(uuid::Builder::from_random_bytes(bytes).into_uuid())
-    }
-
-    /// The id, if `text` is a UUID in its usual form of 36 characters.
-    pub fn parse(text: &str) -> Option<Self> {
-        let uuid = Uuid::try_parse(text).ok()?;
-        (text.len() == 36).then_some(Self(uuid))
-    }
-}
-
-impl std::fmt::Display for WebhookId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// The name of an event: 1 to 128 letters, digits, `.`, `_` or `-`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-#[cfg_attr(
-    feature = "openapi",
-    derive(utoipa::ToSchema),
-    schema(
-        description = "The name of an event: 1 to 128 letters, digits, `.`, `_` or `-`. Which events there \
-        are is the platform's decision; unless it says otherwise, they are `session.completed` and \
-        `session.expired`.",
-        min_length = 1,
-        max_length = 128,
-        pattern = "^[A-Za-z0-9._-]+$",
-        examples("session.completed", "session.expired"),
-    )
-)]
-pub struct EventType(String);
-
-impl EventType {
-    /// The event type, if `text` can be the name of one.
-    pub fn parse(text: &str) -> Option<Self> {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        let valid = (1..=128).contains(&text.len()) && text.bytes().all(allowed);
-        valid.then(|| Self(text.to_owned()))
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
+use super::event::EventType;
+use super::ids::{ApplicationId, WebhookId};
+use super::rotation::{Rotation, Rotations, StoredSecret, lives_until};
+use super::time::Timestamp;
 
 /// The document under `webhook/{applicationId}/{webhookId}`: the webhook as it was created.
 ///
@@ -80,7 +13,7 @@ impl EventType {
 /// other keys, so that nobody who changes a webhook can bring back one that was deleted.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Created {
+pub struct WebhookRecord {
     /// The document's version: 1.
     pub v: u8,
     /// The webhook's id.
@@ -100,7 +33,7 @@ pub struct Created {
     pub created_at: Timestamp,
 }
 
-impl Created {
+impl WebhookRecord {
     /// The current version of the document.
     pub const VERSION: u8 = 1;
 
@@ -115,7 +48,7 @@ impl Created {
 /// last. Written by changes only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Settings {
+pub struct WebhookSettings {
     /// Where deliveries go.
     pub url: String,
     /// Whether events are delivered.
@@ -157,113 +90,13 @@ pub struct LastTest {
     pub status: TestStatus,
 }
 
-/// A signing secret as documents keep it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StoredSecret {
-    /// What may be shown of it.
-    pub fingerprint: String,
-    /// The secret, encrypted.
-    pub sealed: Sealed,
-}
-
-impl StoredSecret {
-    /// Encrypts `secret` for the webhook.
-    pub fn seal(key: &SecretsKey, webhook: WebhookId, secret: &SigningSecret) -> Self {
-        Self {
-            fingerprint: secret.fingerprint(),
-            sealed: key.seal_secret(&webhook.to_string(), secret),
-        }
-    }
-}
-
-/// One rotation: the secret that it brought, and how long the one before it stays valid.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Rotation {
-    /// Tells rotations apart; repeats of one rotation have the same.
-    pub id: WebhookId,
-    /// The new secret.
-    pub secret: StoredSecret,
-    /// When it was made.
-    pub rotated_at: Timestamp,
-    /// How long the secret before it stays valid, in seconds.
-    pub grace_period_seconds: u32,
-}
-
-/// The document under `webhook-secrets/{applicationId}/{webhookId}`: the rotations, as a set.
-///
-/// Two of these merge into their union, so that rotations at the same instant do not undo each
-/// other: which secret is the newest, and until when each older one lives, follows from the set.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rotations {
-    rotations: Vec<Rotation>,
-    /// Whether some were dropped: then the webhook's first secret is over too.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pruned: bool,
-}
-
-impl Rotations {
-    /// How many secrets beside the newest can be valid at a time.
-    pub const MAX_OLD_SECRETS: usize = 5;
-
-    /// Adds the rotations of `other` that are not here yet.
-    pub fn merge(&mut self, other: &Self) {
-        for rotation in &other.rotations {
-            self.add(rotation.clone());
-        }
-        self.pruned |= other.pruned;
-    }
-
-    /// Adds one rotation, unless it is here already.
-    pub fn add(&mut self, rotation: Rotation) {
-        if !self.contains(rotation.id) {
-            let key = |rotation: &Rotation| (rotation.rotated_at, rotation.id);
-            let mut others = self.rotations.iter();
-            let later = others.position(|other| key(other) > key(&rotation));
-            let place = later.unwrap_or(self.rotations.len());
-            self.rotations.insert(place, rotation);
-        }
-    }
-
-    /// Removes the rotation `id`, as if it had never been added to `before`.
-    pub fn take_back(&mut self, id: WebhookId, before: &Self) {
-        self.merge(before);
-        self.rotations.retain(|rotation| rotation.id != id);
-        // What was dropped meanwhile has no effect, or is dropped again by the next rotation.
-        self.pruned = before.pruned;
-    }
-
-    /// Whether the rotation is here.
-    pub fn contains(&self, id: WebhookId) -> bool {
-        self.rotations.iter().any(|rotation| rotation.id == id)
-    }
-
-    /// Drops what has no effect any more at `now`.
-    pub fn prune(&mut self, now: Timestamp) {
-        // The oldest goes once its secret and the one before it are over.
-        while let [oldest, next, ..] = &self.rotations[..]
-            && (self.rotations.len() > Self::MAX_OLD_SECRETS + 1
-                || (lives_until(oldest) <= now && lives_until(next) <= now))
-        {
-            self.rotations.remove(0);
-            self.pruned = true;
-        }
-    }
-}
-
-/// Until when the secret before this rotation is valid.
-fn lives_until(rotation: &Rotation) -> Timestamp {
-    rotation.rotated_at.plus_secs(rotation.grace_period_seconds)
-}
-
 /// A webhook as it is now: what was created, with all that changed since.
 #[derive(Clone, Debug)]
 pub struct Webhook {
     /// As it was created.
-    pub created: Created,
+    pub created: WebhookRecord,
     /// What the merchant changed last.
-    pub settings: Option<Settings>,
+    pub settings: Option<WebhookSettings>,
     /// The rotations of its secret.
     pub rotations: Rotations,
     /// Its last test delivery.
@@ -272,7 +105,7 @@ pub struct Webhook {
 
 impl Webhook {
     /// A webhook that was created just now.
-    pub fn new(created: Created) -> Self {
+    pub fn new(created: WebhookRecord) -> Self {
         Self {
             created,
             settings: None,
@@ -282,8 +115,8 @@ impl Webhook {
     }
 
     /// Its settings as they are now.
-    pub fn settings(&self) -> Settings {
-        self.settings.clone().unwrap_or_else(|| Settings {
+    pub fn settings(&self) -> WebhookSettings {
+        self.settings.clone().unwrap_or_else(|| WebhookSettings {
             url: self.created.url.clone(),
             is_active: self.created.is_active,
             subscribed_events: self.created.subscribed_events.clone(),
@@ -329,40 +162,13 @@ impl Webhook {
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_id_is_a_uuid_of_version_4() {
-        let id = WebhookId::generate().to_string();
-        assert_eq!(id.len(), 36);
-        assert_eq!(&id[14..15], "4");
-        assert_eq!(WebhookId::parse(&id).unwrap().to_string(), id);
-        for bad in [
-            "",
-            "x",
-            &id[1..],
-            &format!("{{{id}}}"),
-            &id.replace('-', ""),
-        ] {
-            assert!(WebhookId::parse(bad).is_none(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn an_event_type_is_a_plain_name() {
-        for good in ["session.completed", "a", "A_b-9"] {
-            assert!(EventType::parse(good).is_some(), "{good}");
-        }
-        for bad in ["", "a b", "a,b", "é", &"x".repeat(129)] {
-            assert!(EventType::parse(bad).is_none(), "{bad}");
-        }
-    }
-
     fn stored(name: &str) -> StoredSecret {
         serde_json::from_value(serde_json::json!({"fingerprint": name, "sealed": "x"})).unwrap()
     }
 
     fn webhook() -> Webhook {
-        Webhook::new(Created {
-            v: Created::VERSION,
+        Webhook::new(WebhookRecord {
+            v: WebhookRecord::VERSION,
             id: WebhookId::generate(),
             application_id: None,
             url: "https://example.com/".to_owned(),
@@ -454,7 +260,7 @@ mod tests {
         }
         assert_eq!(live(&webhook, 12)[0], "y");
         for rotation in &failed {
-            webhook.rotations.take_back(rotation.id, &before);
+            webhook.rotations.remove_uncommitted(rotation.id, &before);
         }
         assert_eq!(webhook.rotations, before);
         assert_eq!(live(&webhook, 12), ["5", "4", "3", "2", "1", "0"]);

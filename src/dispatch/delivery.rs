@@ -14,11 +14,12 @@ use sha2::Sha256;
 use spin_sdk::time::sleep;
 use uuid::Uuid;
 
-use crate::clock::Timestamp;
-use crate::endpoint_url::EndpointUrl;
-use crate::error::Error;
-use crate::secret::{SecretsKey, SigningSecret};
-use crate::webhook::Webhook;
+use crate::http::error::Error;
+use crate::model::encryption::SecretsKey;
+use crate::model::endpoint_url::EndpointUrl;
+use crate::model::signing_secret::SigningSecret;
+use crate::model::time::Timestamp;
+use crate::model::webhook::Webhook;
 
 /// How long an attempt takes at most, from the connection to the answer's last byte.
 pub const DEADLINE: Duration = Duration::from_secs(10);

@@ -1,8 +1,9 @@
 //! The identity provider's keys: fetched from `jwks_url`, cached, and refreshed.
 //!
 //! The keys that were fetched last are in the instance and in the store, so that a new instance
-//! starts with them. Their age decides what they are good for ([`Standing`]).
+//! starts with them. Their age decides what they are good for ([`Freshness`]).
 
+use crate::store::key_value;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -17,14 +18,15 @@ use spin_sdk::time::sleep;
 use spin_sdk::wit_bindgen::spawn;
 use url::{Host, Url};
 
-use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::error::Error;
-use crate::jwks::KeySet;
+use crate::http::error::Error;
 use crate::log;
-use crate::random;
-use crate::secret::Sealed;
-use crate::store::{self, Store, keys};
+use crate::model::encryption::Sealed;
+use crate::model::key_set::KeySet;
+use crate::model::random;
+use crate::model::time::Timestamp;
+use crate::store::deadline::Deadline;
+use crate::store::keys;
 
 /// How much of the provider's answer is read, in bytes. A longer one is a failure.
 const MAX_BYTES: usize = 64 * 1024;
@@ -32,7 +34,7 @@ const MAX_BYTES: usize = 64 * 1024;
 /// How long expired keys go on serving while the provider fails. The bound on how long a key that
 /// the provider has withdrawn can be believed; tokens seldom live longer, so more would help
 /// nobody: who issues no keys issues no tokens.
-const STALE: Duration = Duration::from_secs(60 * 60);
+const STALE_IF_ERROR: Duration = Duration::from_secs(60 * 60);
 
 /// Between two fetches for tokens that name an unknown key, and after a failed one while there are
 /// keys that serve.
@@ -43,10 +45,10 @@ const PAUSE_WITHOUT_KEYS: Duration = Duration::from_secs(1);
 
 /// How often a request looks whether another one's fetch is done. Requests must not wake each
 /// other (ARCHITECTURE.md), so they look.
-const GLANCE: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Where the keys come from: variables `jwks_url` and `jwks_cache_seconds`.
-pub struct Provider {
+pub struct RemoteJwks {
     /// May hold a password in its query: never shown.
     url: String,
     lifetime: Duration,
@@ -66,7 +68,7 @@ pub struct Published {
 
 /// What keys of some age are good for.
 #[derive(Debug, PartialEq, Eq)]
-enum Standing {
+enum Freshness {
     Fresh,
     /// They serve, and are refreshed meanwhile.
     Due,
@@ -117,9 +119,9 @@ struct Document {
 }
 
 /// The right to fetch; one at a time in an instance.
-struct Fetching;
+struct FetchPermit;
 
-impl Fetching {
+impl FetchPermit {
     fn begin() -> Option<Self> {
         let mut state = state();
         if state.fetching {
@@ -130,7 +132,7 @@ impl Fetching {
     }
 }
 
-impl Drop for Fetching {
+impl Drop for FetchPermit {
     fn drop(&mut self) {
         state().fetching = false;
     }
@@ -147,7 +149,7 @@ enum Reason {
     UnknownKey,
 }
 
-impl Provider {
+impl RemoteJwks {
     /// Checks the URL: https, or with `allow_insecure` also http to a loopback host.
     ///
     /// # Errors
@@ -186,33 +188,33 @@ impl Provider {
         config: &'static Config,
         request_id: &str,
     ) -> Result<Arc<Published>, Error> {
-        let store = Store::with_timeout(config.store_timeout);
+        let deadline = Deadline::with_timeout(config.store_timeout);
         loop {
             let now = Timestamp::now();
             let (standing, known) = self.known(now);
             match (standing, known) {
-                (Standing::Fresh, Some(known)) => return Ok(known),
-                (Standing::Due, Some(known)) => {
+                (Freshness::Fresh, Some(known)) => return Ok(known),
+                (Freshness::Due, Some(known)) => {
                     self.refresh_later(config, request_id, now);
                     return Ok(known);
                 }
                 _ => failed_within(PAUSE_WITHOUT_KEYS, now)?,
             }
-            match Fetching::begin() {
+            match FetchPermit::begin() {
                 Some(turn) => {
                     let updated = self
-                        .update(Reason::NoKeys, config, &store, request_id)
+                        .update(Reason::NoKeys, config, &deadline, request_id)
                         .await;
                     drop(turn);
                     // Expired keys may serve now that the provider is known to fail.
                     if let Err(error) = updated
-                        && self.known(Timestamp::now()).0 == Standing::Expired
+                        && self.known(Timestamp::now()).0 == Freshness::Expired
                     {
                         return Err(error);
                     }
                 }
-                None if store.left().is_zero() => return Err(late(&store)),
-                None => sleep(GLANCE).await,
+                None if deadline.remaining().is_zero() => return Err(late(&deadline)),
+                None => sleep(POLL_INTERVAL).await,
             }
         }
     }
@@ -229,10 +231,10 @@ impl Provider {
         config: &'static Config,
         request_id: &str,
     ) -> Result<Arc<Published>, Error> {
-        let store = Store::with_timeout(config.store_timeout);
+        let deadline = Deadline::with_timeout(config.store_timeout);
         loop {
             let now = Timestamp::now();
-            if let (Standing::Fresh | Standing::Due, Some(newest)) = self.known(now)
+            if let (Freshness::Fresh | Freshness::Due, Some(newest)) = self.known(now)
                 && newest.id != known.id
             {
                 return Ok(newest);
@@ -241,30 +243,30 @@ impl Provider {
             if attempted_within(PAUSE, now).is_some() {
                 return Ok(known);
             }
-            match Fetching::begin() {
+            match FetchPermit::begin() {
                 Some(turn) => {
                     let why = Reason::UnknownKey;
-                    let updated = self.update(why, config, &store, request_id).await;
+                    let updated = self.update(why, config, &deadline, request_id).await;
                     drop(turn);
                     updated?;
                 }
-                None if store.left().is_zero() => return Err(late(&store)),
-                None => sleep(GLANCE).await,
+                None if deadline.remaining().is_zero() => return Err(late(&deadline)),
+                None => sleep(POLL_INTERVAL).await,
             }
         }
     }
 
     /// What the instance knows, and what it is good for.
-    fn known(&self, now: Timestamp) -> (Standing, Option<Arc<Published>>) {
+    fn known(&self, now: Timestamp) -> (Freshness, Option<Arc<Published>>) {
         let state = state();
         let Some(published) = &state.published else {
-            return (Standing::Expired, None);
+            return (Freshness::Expired, None);
         };
         let failing = state.attempt.is_some_and(|attempt| {
             attempt.outcome != Outcome::Fetched && attempt.at >= published.fetched_at
         });
         let age = published.fetched_at.distance(now);
-        let standing = Standing::of(age, published.refresh_age, self.lifetime, failing);
+        let standing = Freshness::of(age, published.refresh_age, self.lifetime, failing);
         (standing, Some(published.clone()))
     }
 
@@ -272,14 +274,16 @@ impl Provider {
         if failed_within(PAUSE, now).is_err() {
             return;
         }
-        let Some(turn) = Fetching::begin() else {
+        let Some(turn) = FetchPermit::begin() else {
             return;
         };
         let request_id = request_id.to_owned();
         spawn(async move {
             let _turn = turn;
-            let store = Store::with_timeout(config.store_timeout);
-            let updated = self.update(Reason::Due, config, &store, &request_id).await;
+            let deadline = Deadline::with_timeout(config.store_timeout);
+            let updated = self
+                .update(Reason::Due, config, &deadline, &request_id)
+                .await;
             if let Err(error) = updated {
                 log::background(&request_id, "keys not refreshed", &error);
             }
@@ -291,11 +295,11 @@ impl Provider {
         &self,
         reason: Reason,
         config: &'static Config,
-        store: &Store,
+        deadline: &Deadline,
         request_id: &str,
     ) -> Result<(), Error> {
         let before = state().published.as_ref().map(|published| published.id);
-        let read = store.in_time("reading keys", async {
+        let read = deadline.run("reading keys", async {
             self.read_shared(config, request_id).await;
             Ok(())
         });
@@ -303,8 +307,8 @@ impl Provider {
         let now = Timestamp::now();
         let (standing, known) = self.known(now);
         let enough = match reason {
-            Reason::NoKeys => standing != Standing::Expired,
-            Reason::Due => standing == Standing::Fresh || failed_within(PAUSE, now).is_err(),
+            Reason::NoKeys => standing != Freshness::Expired,
+            Reason::Due => standing == Freshness::Fresh || failed_within(PAUSE, now).is_err(),
             Reason::UnknownKey => {
                 known.map(|known| known.id) != before || attempted_within(PAUSE, now).is_some()
             }
@@ -314,7 +318,7 @@ impl Provider {
         }
         failed_within(PAUSE_WITHOUT_KEYS, now)?;
 
-        let fetched = self.fetch(store).await;
+        let fetched = self.fetch(deadline).await;
         let outcome = match &fetched {
             Ok(_) => Outcome::Fetched,
             Err(Error::DependencyTimeout(_)) => Outcome::Late,
@@ -338,7 +342,7 @@ impl Provider {
             let json = serde_json::to_vec(&document).ok()?;
             Some(config.secrets_key.seal(&key, &json))
         });
-        self.share_later(sealed, attempt, store, request_id);
+        self.share_later(sealed, attempt, deadline, request_id);
         failure
     }
 
@@ -348,8 +352,8 @@ impl Provider {
         let key = keys::jwks(&self.url);
         let attempt_key = keys::jwks_attempt(&self.url);
         let (sealed, attempt) = join(
-            store::get_document::<Sealed>(&key),
-            store::get_document::<Attempt>(&attempt_key),
+            key_value::get_document::<Sealed>(&key),
+            key_value::get_document::<Attempt>(&attempt_key),
         )
         .await;
         let failures = [sealed.as_ref().err(), attempt.as_ref().err()];
@@ -361,7 +365,7 @@ impl Provider {
             serde_json::from_slice::<Document>(&json).ok()
         });
         if let Some(document) = document {
-            let _ = self.adopt(&document);
+            let _ = self.install(&document);
         }
         if let Ok(Some(attempt)) = attempt {
             let mut state = state();
@@ -372,7 +376,7 @@ impl Provider {
     }
 
     /// Verifies with these keys from now on, unless newer ones are known.
-    fn adopt(&self, document: &Document) -> Result<(), Error> {
+    fn install(&self, document: &Document) -> Result<(), Error> {
         // Keys from the future, after the clock was set back, must not stay for ever.
         let now = Timestamp::now();
         let newer = |published: &Arc<Published>| {
@@ -397,7 +401,7 @@ impl Provider {
         Ok(())
     }
 
-    async fn fetch(&self, store: &Store) -> Result<Document, Error> {
+    async fn fetch(&self, deadline: &Deadline) -> Result<Document, Error> {
         let fetched_at = Timestamp::now();
         let failed = |what: String| Error::Dependency(format!("jwks_url: {what}"));
         let fetch = async {
@@ -423,12 +427,12 @@ impl Provider {
             String::from_utf8(body.to_bytes().into())
                 .map_err(|_| failed("answered what is not UTF-8".to_owned()))
         };
-        let set = match select(pin!(fetch), pin!(sleep(store.left()))).await {
+        let set = match select(pin!(fetch), pin!(sleep(deadline.remaining()))).await {
             Either::Left((set, _)) => set?,
-            Either::Right(_) => return Err(late(store)),
+            Either::Right(_) => return Err(late(deadline)),
         };
         let document = Document { fetched_at, set };
-        self.adopt(&document)?;
+        self.install(&document)?;
         Ok(document)
     }
 
@@ -437,19 +441,19 @@ impl Provider {
         &self,
         sealed: Option<Sealed>,
         attempt: Option<Attempt>,
-        store: &Store,
+        deadline: &Deadline,
         request_id: &str,
     ) {
         let key = keys::jwks(&self.url);
         let attempt_key = keys::jwks_attempt(&self.url);
-        let (store, request_id) = (store.renewed(), request_id.to_owned());
+        let (deadline, request_id) = (deadline.renew(), request_id.to_owned());
         spawn(async move {
-            let written = store.in_time("keeping keys", async {
+            let written = deadline.run("keeping keys", async {
                 if let Some(sealed) = sealed {
-                    store::set_document(&key, &sealed).await?;
+                    key_value::set_document(&key, &sealed).await?;
                 }
                 match attempt {
-                    Some(attempt) => store::set_document(&attempt_key, &attempt).await,
+                    Some(attempt) => key_value::set_document(&attempt_key, &attempt).await,
                     None => Ok(()),
                 }
             });
@@ -460,12 +464,12 @@ impl Provider {
     }
 }
 
-impl Standing {
+impl Freshness {
     fn of(age: Duration, refresh_age: Duration, lifetime: Duration, failing: bool) -> Self {
         if age < refresh_age {
             return Self::Fresh;
         }
-        if age < lifetime || (failing && age < lifetime + STALE) {
+        if age < lifetime || (failing && age < lifetime + STALE_IF_ERROR) {
             return Self::Due;
         }
         Self::Expired
@@ -490,10 +494,10 @@ fn failed_within(pause: Duration, now: Timestamp) -> Result<(), Error> {
     }
 }
 
-fn late(store: &Store) -> Error {
+fn late(deadline: &Deadline) -> Error {
     Error::DependencyTimeout(format!(
         "jwks_url: took longer than {} ms",
-        store.timeout().as_millis()
+        deadline.timeout().as_millis()
     ))
 }
 
@@ -504,20 +508,20 @@ mod tests {
     #[test]
     fn keys_serve_an_hour_past_their_lifetime_and_only_while_the_provider_fails() {
         let minutes = |count: u64| Duration::from_secs(count * 60);
-        let standing = |age, failing| Standing::of(age, minutes(3), minutes(5), failing);
+        let standing = |age, failing| Freshness::of(age, minutes(3), minutes(5), failing);
         for failing in [false, true] {
-            assert_eq!(standing(minutes(0), failing), Standing::Fresh);
-            assert_eq!(standing(minutes(3), failing), Standing::Due);
+            assert_eq!(standing(minutes(0), failing), Freshness::Fresh);
+            assert_eq!(standing(minutes(3), failing), Freshness::Due);
         }
-        assert_eq!(standing(minutes(5), false), Standing::Expired);
-        assert_eq!(standing(minutes(5), true), Standing::Due);
-        assert_eq!(standing(minutes(64), true), Standing::Due);
-        assert_eq!(standing(minutes(65), true), Standing::Expired);
+        assert_eq!(standing(minutes(5), false), Freshness::Expired);
+        assert_eq!(standing(minutes(5), true), Freshness::Due);
+        assert_eq!(standing(minutes(64), true), Freshness::Due);
+        assert_eq!(standing(minutes(65), true), Freshness::Expired);
     }
 
     #[test]
     fn keys_come_over_https_or_from_this_machine_where_the_operator_allows_it() {
-        let accepted = |url: &str, insecure| Provider::new(url, PAUSE, insecure).is_ok();
+        let accepted = |url: &str, insecure| RemoteJwks::new(url, PAUSE, insecure).is_ok();
         for url in [
             "https://issuer.example.com/jwks?tenant=a",
             "https://10.0.0.1:8443/jwks",

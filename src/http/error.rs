@@ -4,7 +4,7 @@ use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
-use crate::response::{self, Response};
+use crate::http::response::{self, Response};
 
 /// Why a request failed. What the client is told follows from the variant alone; the text in
 /// some of them is for the log.
@@ -82,7 +82,7 @@ pub struct ErrorBody {
 
 /// What the log is told about a failed request; rides on the response as an extension.
 #[derive(Clone)]
-pub struct Cause(pub String);
+pub struct LogDetail(pub String);
 
 impl Error {
     /// 400 for one field.
@@ -216,7 +216,7 @@ impl Error {
             response.headers_mut().insert(name, value);
         }
         if let Some(cause) = cause {
-            response.extensions_mut().insert(Cause(cause));
+            response.extensions_mut().insert(LogDetail(cause));
         }
         response
     }

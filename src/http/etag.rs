@@ -5,8 +5,8 @@ use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::error::Error;
-use crate::response::Response;
+use crate::http::error::Error;
+use crate::http::response::Response;
 
 /// The entity tag of a resource: 32 hexadecimal digits of the SHA-256 of its JSON.
 pub fn of(resource: &impl Serialize) -> String {

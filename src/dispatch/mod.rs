@@ -1,0 +1,3 @@
+//! Deliveries: signed and sent.
+
+pub mod delivery;

@@ -1,0 +1,10 @@
+//! What all resources share: requests, bodies, pages, entity tags, repeats, responses, errors.
+
+pub mod body;
+pub mod details;
+pub mod error;
+pub mod etag;
+pub mod idempotency;
+pub mod page;
+pub mod request;
+pub mod response;

@@ -1,0 +1,62 @@
+//! A merchant's request, as handlers get it.
+
+use http::HeaderMap;
+use percent_encoding::percent_decode_str;
+
+use super::body::Body;
+use super::details::Details;
+use crate::config::Config;
+use crate::model::ids::{ApplicationId, MerchantId, WebhookId};
+
+/// A merchant's request.
+pub struct Request {
+    /// Whose valid token came with it.
+    pub merchant: MerchantId,
+    /// This instance's configuration.
+    pub config: &'static Config,
+    /// The id of the request: in its log line, in `x-request-id`, and in the log lines of what it
+    /// leaves to be done after the response.
+    pub request_id: String,
+    /// Its path.
+    pub path: Path,
+    /// What follows the path's `?`.
+    pub query: Option<String>,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, unread.
+    pub body: Body,
+}
+
+/// A request's path, and what its parameters are called.
+pub struct Path {
+    /// The template that the path matches.
+    pub template: &'static str,
+    /// The path as it was sent.
+    pub sent: String,
+}
+
+impl Path {
+    /// The path's `applicationId`.
+    pub fn application(&self, details: &mut Details) -> Option<ApplicationId> {
+        let id = ApplicationId::parse(&self.parameter("{applicationId}"));
+        details.check(
+            "applicationId",
+            id.ok_or("Must be 1 to 128 letters, digits, `-`, `_`, `.` or `~`"),
+        )
+    }
+
+    /// The path's `webhookId`.
+    pub fn webhook(&self, details: &mut Details) -> Option<WebhookId> {
+        let id = WebhookId::parse(&self.parameter("{webhookId}"));
+        details.check("webhookId", id.ok_or("Must be a UUID"))
+    }
+
+    /// A parameter, decoded but not yet checked. What does not decode to UTF-8 is empty, and so
+    /// fails the parameter's own check.
+    fn parameter(&self, name: &str) -> String {
+        let mut named = self.template.split('/').zip(self.sent.split('/'));
+        let (_, value) = named.find(|(known, _)| *known == name).unwrap_or_default();
+        let decoded = percent_decode_str(value).decode_utf8();
+        decoded.map_or_else(|_| String::new(), |value| value.into_owned())
+    }
+}

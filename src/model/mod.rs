@@ -1,0 +1,14 @@
+//! What things are. Pure: no `spin_sdk`, nothing async. Types that can only be built valid, and the
+//! documents of the store with what they say together.
+
+pub mod application;
+pub mod encryption;
+pub mod endpoint_url;
+pub mod event;
+pub mod ids;
+pub mod key_set;
+pub mod random;
+pub mod rotation;
+pub mod signing_secret;
+pub mod time;
+pub mod webhook;

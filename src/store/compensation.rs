@@ -1,0 +1,88 @@
+//! Compensation: what a failed request left, or may still leave, is removed after the response.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use spin_sdk::time::sleep;
+use spin_sdk::wit_bindgen::spawn;
+
+use super::deadline::Deadline;
+use crate::http::error::Error;
+use crate::log;
+use crate::model::random;
+
+/// `pause`, made up to four times as long by chance, so that writers who met once do not meet again.
+pub fn with_jitter(pause: Duration) -> Duration {
+    let [chance] = random::bytes();
+    pause + pause * 3 * u32::from(chance) / 255
+}
+
+/// How long, at most, work after a response tries to put things right.
+pub(super) const COMPENSATION_TIME: Duration = Duration::from_secs(64);
+
+/// How long it pauses at most while the store is away.
+pub(super) const LONGEST_PAUSE_WHILE_FAILING: Duration = Duration::from_secs(4);
+
+/// Puts right, after the response, what a request that failed has left or may still leave.
+///
+/// A write that was cut off can take effect after the first `compensate_once`, and nobody knows when. So
+/// after a timeout `compensate_once` is repeated for about a minute; after an error, for a second. What the
+/// store refuses is tried again for a minute, at pauses of 0.25 s to 4 s. `cargo xtask doctor`
+/// finds what a longer fault leaves.
+pub fn compensate(
+    cause: &Error,
+    deadline: &Deadline,
+    request_id: &str,
+    compensate_once: impl AsyncFnMut() -> Result<(), Error> + 'static,
+) {
+    let enough = match cause {
+        Error::DependencyTimeout(_) => COMPENSATION_TIME,
+        _ => Duration::from_secs(1),
+    };
+    let (deadline, request_id) = (deadline.clone(), request_id.to_owned());
+    spawn(compensate_until(
+        enough,
+        Box::new(compensate_once),
+        deadline,
+        request_id,
+    ));
+}
+
+/// Not generic: each use of its own would be a kilobyte of the component.
+async fn compensate_until(
+    enough: Duration,
+    mut compensate_once: Box<dyn Compensate>,
+    deadline: Deadline,
+    request_id: String,
+) {
+    let started = Instant::now();
+    let mut pause = Duration::from_millis(250);
+    loop {
+        let last = started.elapsed();
+        match deadline
+            .renew()
+            .run("mending", compensate_once.compensate_once())
+            .await
+        {
+            Ok(()) if last >= enough => return,
+            Err(error) if last >= COMPENSATION_TIME => {
+                return log::background(&request_id, "a failed request left a trace", &error);
+            }
+            _ => {}
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE_WHILE_FAILING);
+    }
+}
+
+/// What [`compensate`] repeats. There is no `dyn AsyncFnMut`.
+trait Compensate {
+    fn compensate_once(&mut self) -> Pin<Box<dyn Future<Output = Result<(), Error>> + '_>>;
+}
+
+impl<F: AsyncFnMut() -> Result<(), Error>> Compensate for F {
+    fn compensate_once(&mut self) -> Pin<Box<dyn Future<Output = Result<(), Error>> + '_>> {
+        Box::pin(self())
+    }
+}

@@ -1,0 +1,64 @@
+//! The deadline of a request's store calls.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::time::{Duration, Instant};
+
+use futures::future::{Either, select};
+use spin_sdk::time::sleep;
+
+use crate::http::error::Error;
+
+/// The store as one request uses it: all its calls together have `store_timeout_ms`.
+#[derive(Clone)]
+pub struct Deadline {
+    deadline: Instant,
+    timeout: Duration,
+}
+
+impl Deadline {
+    /// The store, with a deadline `timeout` from now.
+    pub fn with_timeout(timeout: Duration) -> Self {
+        Self {
+            deadline: Instant::now() + timeout,
+            timeout,
+        }
+    }
+
+    /// Runs store calls until the deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DependencyTimeout`] when it passes first. A write that was cut off may still
+    /// take effect.
+    pub async fn run<T>(
+        &self,
+        what: &str,
+        calls: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        // Not generic in the calls: each use of its own would be a kilobyte of the component.
+        let calls: Pin<&mut dyn Future<Output = _>> = pin!(calls);
+        match select(calls, pin!(sleep(self.remaining()))).await {
+            Either::Left((result, _)) => result,
+            Either::Right(_) => Err(Error::DependencyTimeout(format!(
+                "store: {what} took longer than {} ms",
+                self.timeout.as_millis()
+            ))),
+        }
+    }
+
+    /// The same store with a fresh deadline, for work after the response.
+    pub fn renew(&self) -> Self {
+        Self::with_timeout(self.timeout)
+    }
+
+    /// How much time is remaining until the deadline.
+    pub fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// How long one deadline is.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+}

@@ -1,0 +1,12 @@
+//! The key-value store: its keys, the deadline of its calls, the eventually consistent index, and
+//! applications and webhooks out of their several documents, because what different actors write
+//! about one thing lives under different keys.
+
+pub mod applications;
+pub mod compensation;
+pub mod deadline;
+pub mod index;
+pub mod key_value;
+pub mod keys;
+pub mod rate_limit;
+pub mod webhooks;
