@@ -68,7 +68,7 @@ mod tests {
             started.fetch_add(1, Ordering::Relaxed);
             pending::<Result<(), Error>>().await
         });
-        assert!(all(calls).now_or_never().is_none());
+        assert!(try_join_bounded(calls).now_or_never().is_none());
         assert_eq!(started.into_inner(), 32);
     }
 }

@@ -184,17 +184,4 @@ mod tests {
         let refused = test.handler(&Method::HEAD).err();
         assert_eq!(refused, Some(Error::MethodNotAllowed("POST".to_owned())));
     }
-
-    #[test]
-    fn parameters_are_decoded_and_what_is_no_utf8_is_empty() {
-        let path = |sent: &str| Path {
-            template: "/api/v1/applications/{applicationId}",
-            sent: sent.to_owned(),
-        };
-        let shop = path("/api/v1/applications/sh%6Fp");
-        assert_eq!(shop.parameter("{applicationId}"), "shop");
-        assert_eq!(shop.parameter("{webhookId}"), "");
-        let broken = path("/api/v1/applications/%ff");
-        assert_eq!(broken.parameter("{applicationId}"), "");
-    }
 }
