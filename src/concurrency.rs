@@ -10,15 +10,15 @@ use crate::http::error::Error;
 /// How many calls are under way at a time.
 const MAX_CONCURRENCY: usize = 32;
 
-type Call<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>>;
+type Call<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + 'a>>;
 
 /// What the calls return, in their order.
 ///
 /// # Errors
 ///
 /// That of the first to fail. Those that are under way then are cancelled.
-pub async fn try_join_bounded<T: Send>(
-    calls: impl IntoIterator<Item = impl Future<Output = Result<T, Error>> + Send>,
+pub async fn try_join_bounded<T>(
+    calls: impl IntoIterator<Item = impl Future<Output = Result<T, Error>>>,
 ) -> Result<Vec<T>, Error> {
     let calls: Vec<_> = calls.into_iter().collect();
     let mut returned: Vec<Option<T>> = calls.iter().map(|_| None).collect();

@@ -14,6 +14,7 @@ pub mod log;
 pub mod model;
 #[cfg(feature = "openapi")]
 pub mod openapi;
+pub mod runtime;
 pub mod store;
 
 #[cfg(target_family = "wasm")]

@@ -109,5 +109,5 @@ fn write(text: &[u8]) {
 
 #[cfg(not(target_family = "wasm"))]
 fn write(text: &[u8]) {
-    let _ = std::io::Write::write_all(&mut std::io::stdout(), text);
+    print!("{}", String::from_utf8_lossy(text));
 }

@@ -3,7 +3,6 @@
 use crate::store::applications;
 use crate::store::compensation;
 use crate::store::index;
-use crate::store::key_value;
 use futures::future::{try_join, try_join3};
 use http::StatusCode;
 use serde::Serialize;
@@ -138,6 +137,7 @@ pub async fn create(request: Request) -> Result<Response, Error> {
     let Request {
         merchant,
         config,
+        store,
         request_id,
         headers,
         body,
@@ -155,14 +155,14 @@ pub async fn create(request: Request) -> Result<Response, Error> {
     let deadline = Deadline::with_timeout(config.store_timeout);
     let scope = format!("create-application\n{}", merchant.as_str());
     let reads = try_join3(
-        applications::application_named(&merchant, &name),
-        index::applications_of(&merchant),
-        idempotency::look_up(key.as_ref(), &scope, &raw, config, now),
+        applications::application_named(&store, &merchant, &name),
+        index::applications_of(&store, &merchant),
+        idempotency::look_up(&store, key.as_ref(), &scope, &raw, config, now),
     );
     let (named, mut index, looked) = deadline
         .run(
             "reading applications",
-            counted(&merchant, config, &request_id, reads),
+            counted(&store, &merchant, config, &request_id, reads),
         )
         .await?;
     let used = match looked {
@@ -201,14 +201,14 @@ pub async fn create(request: Request) -> Result<Response, Error> {
     let written = deadline
         .run("creating an application", async {
             let write = async {
-                key_value::set_document(&document, &application.created).await?;
+                store.set_document(&document, &application.created).await?;
                 index.add(&id).await
             };
-            if !applications::take_name(&merchant, &name, &id, write).await? {
-                key_value::delete(&document).await?;
+            if !applications::take_name(&store, &merchant, &name, &id, write).await? {
+                store.delete(&document).await?;
                 return Ok(false);
             }
-            used.keep(&kept, config, now).await?;
+            used.keep(&store, &kept, config, now).await?;
             Ok(true)
         })
         .await;
@@ -221,8 +221,8 @@ pub async fn create(request: Request) -> Result<Response, Error> {
             let retract = !used.is_repeatable();
             compensation::compensate(&error, &deadline, &request_id, async move || {
                 if retract {
-                    key_value::delete(&document).await?;
-                    applications::release_name(&merchant, &name, &id).await?;
+                    store.delete(&document).await?;
+                    applications::release_name(&store, &merchant, &name, &id).await?;
                 }
                 index.restore().await
             });
@@ -245,6 +245,7 @@ pub async fn list(request: Request) -> Result<Response, Error> {
     let Request {
         merchant,
         config,
+        store,
         request_id,
         query,
         ..
@@ -255,8 +256,8 @@ pub async fn list(request: Request) -> Result<Response, Error> {
     let deadline = Deadline::with_timeout(config.store_timeout);
     let (index, there, total, shown) = deadline
         .run("reading applications", async {
-            let index = index::applications_of(&merchant).await?;
-            let found = applications::load_records(index.ids()).await?;
+            let index = index::applications_of(&store, &merchant).await?;
+            let found = applications::load_records(&store, index.ids()).await?;
             let there: Vec<ApplicationId> = found.iter().map(|(id, _)| id.clone()).collect();
             let found = found
                 .into_iter()
@@ -270,7 +271,7 @@ pub async fn list(request: Request) -> Result<Response, Error> {
             });
             let total = found.len();
             let shown = found.drain(page.range(total));
-            let shown = applications::hydrate(shown).await?;
+            let shown = applications::hydrate(&store, shown).await?;
             Ok((index, there, total, shown))
         })
         .await?;
@@ -304,6 +305,7 @@ pub async fn read(request: Request) -> Result<Response, Error> {
     let Request {
         merchant,
         config,
+        store,
         request_id,
         path,
         ..
@@ -313,11 +315,14 @@ pub async fn read(request: Request) -> Result<Response, Error> {
     let id = details.all(id)?;
     let deadline = Deadline::with_timeout(config.store_timeout);
     let application = deadline
-        .run("reading an application", owned_application(&id, &merchant))
+        .run(
+            "reading an application",
+            owned_application(&store, &id, &merchant),
+        )
         .await?;
     if application.created.created_at.is_none() {
         // Written into the store by hand, and so perhaps in no list yet.
-        index::unloaded_applications(&merchant).keep(
+        index::unloaded_applications(&store, &merchant).keep(
             application.id.clone(),
             &deadline,
             &request_id,
@@ -344,6 +349,7 @@ pub async fn change(request: Request) -> Result<Response, Error> {
     let Request {
         merchant,
         config,
+        store,
         request_id,
         path,
         headers,
@@ -368,11 +374,11 @@ pub async fn change(request: Request) -> Result<Response, Error> {
     let id = details.all(id)?;
 
     let deadline = Deadline::with_timeout(config.store_timeout);
-    let owned = owned_application(&id, &merchant);
+    let owned = owned_application(&store, &id, &merchant);
     let mut application = deadline
         .run(
             "reading an application",
-            counted(&merchant, config, &request_id, owned),
+            counted(&store, &merchant, config, &request_id, owned),
         )
         .await?;
     etag::check(&headers, &etag::of(&ApplicationBody::from(&application)))?;
@@ -388,19 +394,19 @@ pub async fn change(request: Request) -> Result<Response, Error> {
             .as_ref()
             .filter(|name| before.name.as_ref() != Some(name));
         let key = keys::application_settings(&id);
-        let write = key_value::set_document(&key, &settings);
+        let write = store.set_document(&key, &settings);
         let written = deadline
             .run("changing an application", async {
                 let Some(name) = renamed else {
                     write.await?;
                     return Ok(true);
                 };
-                let named = applications::application_named(&merchant, name).await?;
+                let named = applications::application_named(&store, &merchant, name).await?;
                 if named.is_some_and(|other| other != id) {
                     return Ok(false);
                 }
-                if !applications::take_name(&merchant, name, &id, write).await? {
-                    key_value::set_document(&key, &before).await?;
+                if !applications::take_name(&store, &merchant, name, &id, write).await? {
+                    store.set_document(&key, &before).await?;
                     return Ok(false);
                 }
                 Ok(true)
@@ -411,7 +417,7 @@ pub async fn change(request: Request) -> Result<Response, Error> {
         }
         if let (Some(old), Some(_)) = (&before.name, renamed) {
             // It has the new name, so the claim to the old one counts for nothing if it stays.
-            let release = applications::release_name(&merchant, old, &id);
+            let release = applications::release_name(&store, &merchant, old, &id);
             let _ = deadline.run("releasing a name", release).await;
         }
         application.settings = Some(settings);
@@ -432,6 +438,7 @@ pub async fn delete(request: Request) -> Result<Response, Error> {
     let Request {
         merchant,
         config,
+        store,
         request_id,
         path,
         headers,
@@ -441,34 +448,34 @@ pub async fn delete(request: Request) -> Result<Response, Error> {
     let id = path.application(&mut details);
     let id = details.all(id)?;
     let deadline = Deadline::with_timeout(config.store_timeout);
-    let owned = owned_application(&id, &merchant);
+    let owned = owned_application(&store, &id, &merchant);
     let application = deadline
         .run(
             "reading an application",
-            counted(&merchant, config, &request_id, owned),
+            counted(&store, &merchant, config, &request_id, owned),
         )
         .await?;
     etag::check(&headers, &etag::of(&ApplicationBody::from(&application)))?;
     deadline
         .run(
             "deleting an application",
-            applications::delete_application(&application.id),
+            applications::delete_application(&store, &application.id),
         )
         .await?;
     // It is gone: what is left of it is never read, and no failure of the client's request.
-    let mut index = index::unloaded_applications(&merchant);
+    let mut index = index::unloaded_applications(&store, &merchant);
     let cleared = deadline
         .run(
             "clearing up after an application",
             try_join(
-                applications::clear_application(&application),
+                applications::clear_application(&store, &application),
                 index.remove(std::slice::from_ref(&application.id)),
             ),
         )
         .await;
     if let Err(error) = cleared {
         compensation::compensate(&error, &deadline, &request_id, async move || {
-            applications::clear_application(&application).await?;
+            applications::clear_application(&store, &application).await?;
             index.restore().await
         });
     }

@@ -1,6 +1,5 @@
 //! Whether the service is up, for probes: no token is asked for, and nothing else is told.
 
-use crate::store::key_value;
 use http::StatusCode;
 use serde::Serialize;
 
@@ -8,6 +7,7 @@ use crate::config::Config;
 use crate::http::error::Error;
 use crate::http::response::{self, Response};
 use crate::store::deadline::Deadline;
+use crate::store::spin;
 
 /// What a probe is told.
 #[derive(Debug, Serialize)]
@@ -43,7 +43,7 @@ pub async fn ready() -> Result<Response, Error> {
     let checked = async {
         let config = Config::load().await?;
         Deadline::with_timeout(config.store_timeout)
-            .run("probing", key_value::exists("readyz"))
+            .run("probing", spin::store().exists("readyz"))
             .await
     };
     match checked.await {

@@ -35,6 +35,7 @@ use crate::http::idempotency::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED};
 use crate::http::request::{Path, Request};
 use crate::http::response::Response;
 use crate::log;
+use crate::store::spin;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -140,6 +141,7 @@ impl App<'_> {
         let request = Request {
             merchant,
             config,
+            store: spin::store(),
             request_id: self.request_id.to_owned(),
             path: Path {
                 template: route.template,

@@ -1,7 +1,6 @@
 //! Rotations: a webhook gets a new signing secret, and the old one stays valid for a while.
 
 use crate::store::compensation;
-use crate::store::key_value;
 use crate::store::webhooks;
 use std::time::Duration;
 
@@ -9,8 +8,6 @@ use futures::future::join;
 use http::StatusCode;
 #[cfg(feature = "openapi")]
 use serde::Serialize;
-use spin_sdk::time::sleep;
-use spin_sdk::wit_bindgen::spawn;
 
 use super::webhooks::{WebhookResponse, check_enabled, ids};
 use crate::http::body::Object;
@@ -30,8 +27,10 @@ use crate::model::ids::WebhookId;
 use crate::model::rotation::Rotation;
 use crate::model::rotation::Rotations;
 use crate::model::rotation::StoredSecret;
+use crate::runtime::{sleep, spawn};
 use crate::store::applications::owned_application_and;
 use crate::store::deadline::Deadline;
+use crate::store::key_value::Store;
 use crate::store::keys;
 
 /// How long the old secret stays valid when the merchant does not say, in seconds: a day.
@@ -76,6 +75,7 @@ pub async fn rotate(request: Request) -> Result<Response, Error> {
     let Request {
         merchant,
         config,
+        store,
         request_id,
         path,
         headers,
@@ -107,17 +107,18 @@ pub async fn rotate(request: Request) -> Result<Response, Error> {
     let deadline = Deadline::with_timeout(config.store_timeout);
     let scope = format!("rotate\n{application}\n{id}");
     let beside = join(
-        webhooks::webhook(&application, id),
-        idempotency::look_up(key.as_ref(), &scope, &raw, config, now),
+        webhooks::webhook(&store, &application, id),
+        idempotency::look_up(&store, key.as_ref(), &scope, &raw, config, now),
     );
     let (owned, (webhook, looked)) = deadline
         .run(
             "reading a webhook",
             counted(
+                &store,
                 &merchant,
                 config,
                 &request_id,
-                owned_application_and(&application, &merchant, async { Ok(beside.await) }),
+                owned_application_and(&store, &application, &merchant, async { Ok(beside.await) }),
             ),
         )
         .await?;
@@ -146,8 +147,8 @@ pub async fn rotate(request: Request) -> Result<Response, Error> {
     let document = keys::webhook_secrets(&application, id);
     let rotated = deadline
         .run("rotating a secret", async {
-            keep_rotation(&document, &mut webhook.rotations, rotation_id).await?;
-            used.keep(&kept, config, now).await
+            keep_rotation(&store, &document, &mut webhook.rotations, rotation_id).await?;
+            used.keep(&store, &kept, config, now).await
         })
         .await;
     if let Err(error) = rotated {
@@ -155,12 +156,13 @@ pub async fn rotate(request: Request) -> Result<Response, Error> {
         // A rotation with a key can be repeated and then tells it.
         if !used.is_repeatable() {
             compensation::compensate(&error, &deadline, &request_id, async move || {
-                take_back_rotation(&document, rotation_id, &before).await
+                take_back_rotation(&store, &document, rotation_id, &before).await
             });
         }
         return Err(error);
     }
     confirm_rotation(
+        store,
         document,
         webhook.rotations,
         rotation_id,
@@ -172,10 +174,15 @@ pub async fn rotate(request: Request) -> Result<Response, Error> {
 
 /// Writes the rotations and reads back, until the new one is among them: a client that is told a
 /// secret must be able to rely on it, also when another rotation is written at the same moment.
-async fn keep_rotation(key: &str, rotations: &mut Rotations, id: WebhookId) -> Result<(), Error> {
+async fn keep_rotation(
+    store: &Store,
+    key: &str,
+    rotations: &mut Rotations,
+    id: WebhookId,
+) -> Result<(), Error> {
     loop {
-        key_value::set_document(key, rotations).await?;
-        let stored: Rotations = key_value::get_document(key).await?.unwrap_or_default();
+        store.set_document(key, rotations).await?;
+        let stored: Rotations = store.get_document(key).await?.unwrap_or_default();
         let kept = stored.contains(id);
         rotations.merge(&stored);
         if kept {
@@ -185,12 +192,17 @@ async fn keep_rotation(key: &str, rotations: &mut Rotations, id: WebhookId) -> R
 }
 
 /// Removes a rotation whose secret nobody was told, and writes back what it dropped of `before`.
-async fn take_back_rotation(key: &str, id: WebhookId, before: &Rotations) -> Result<(), Error> {
-    let stored: Option<Rotations> = key_value::get_document(key).await?;
+async fn take_back_rotation(
+    store: &Store,
+    key: &str,
+    id: WebhookId,
+    before: &Rotations,
+) -> Result<(), Error> {
+    let stored: Option<Rotations> = store.get_document(key).await?;
     match stored {
         Some(mut rotations) if rotations.contains(id) => {
             rotations.remove_uncommitted(id, before);
-            key_value::set_document(key, &rotations).await
+            store.set_document(key, &rotations).await
         }
         _ => Ok(()),
     }
@@ -198,6 +210,7 @@ async fn take_back_rotation(key: &str, id: WebhookId, before: &Rotations) -> Res
 
 /// Goes on, after the response, to check that the rotation stays.
 fn confirm_rotation(
+    store: Store,
     key: String,
     mut rotations: Rotations,
     id: WebhookId,
@@ -211,7 +224,7 @@ fn confirm_rotation(
             let checked = deadline
                 .renew()
                 .run("confirming a rotation", async {
-                    let stored: Option<Rotations> = key_value::get_document(&key).await?;
+                    let stored: Option<Rotations> = store.get_document(&key).await?;
                     match stored {
                         // Deleted with its webhook, or still there.
                         None => Ok(()),
@@ -219,7 +232,7 @@ fn confirm_rotation(
                         Some(stored) => {
                             rotations.merge(&stored);
                             rotations.prune(Timestamp::now());
-                            key_value::set_document(&key, &rotations).await
+                            store.set_document(&key, &rotations).await
                         }
                     }
                 })

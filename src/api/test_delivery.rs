@@ -1,6 +1,5 @@
 //! Test deliveries: a signed event goes to the webhook's URL now, and its fate is the answer.
 
-use crate::store::key_value;
 use http::StatusCode;
 use serde::Serialize;
 
@@ -107,6 +106,7 @@ pub async fn send(request: Request) -> Result<Response, Error> {
     let Request {
         merchant,
         config,
+        store,
         request_id,
         path,
         headers,
@@ -119,7 +119,7 @@ pub async fn send(request: Request) -> Result<Response, Error> {
     body.finish(&mut details);
     let (application, id) = details.all(ids)?;
     let deadline = Deadline::with_timeout(config.store_timeout);
-    let found = find_for_change(&merchant, &application, id, config, &request_id);
+    let found = find_for_change(&store, &merchant, &application, id, config, &request_id);
     let webhook = deadline.run("reading a webhook", found).await?;
 
     let now = Timestamp::now();
@@ -137,7 +137,7 @@ pub async fn send(request: Request) -> Result<Response, Error> {
     let key = keys::webhook_test(&application, id);
     deadline
         .renew()
-        .run("noting a test", key_value::set_document(&key, &last_test))
+        .run("noting a test", store.set_document(&key, &last_test))
         .await?;
     let body = TestBody::new(attempt, now);
     Ok(response::json(StatusCode::OK, &body))

@@ -2,7 +2,6 @@
 
 use crate::store::compensation;
 use crate::store::index;
-use crate::store::key_value;
 use crate::store::webhooks;
 use std::cmp::Reverse;
 
@@ -38,6 +37,7 @@ use crate::model::webhook::Webhook;
 use crate::model::webhook::WebhookRecord;
 use crate::store::applications::owned_application_and;
 use crate::store::deadline::Deadline;
+use crate::store::key_value::Store;
 use crate::store::keys;
 
 /// A webhook as responses show it. `signingSecret` is there once: when it was made.
@@ -191,6 +191,7 @@ pub async fn create(request: Request) -> Result<Response, Error> {
     let Request {
         merchant,
         config,
+        store,
         request_id,
         path,
         headers,
@@ -212,17 +213,18 @@ pub async fn create(request: Request) -> Result<Response, Error> {
     let deadline = Deadline::with_timeout(config.store_timeout);
     let scope = format!("create-webhook\n{application}");
     let beside = try_join(
-        index::webhooks_of(&application),
-        idempotency::look_up(key.as_ref(), &scope, &raw, config, now),
+        index::webhooks_of(&store, &application),
+        idempotency::look_up(&store, key.as_ref(), &scope, &raw, config, now),
     );
     let (owned, (mut index, looked)) = deadline
         .run(
             "reading webhooks",
             counted(
+                &store,
                 &merchant,
                 config,
                 &request_id,
-                owned_application_and(&application, &merchant, beside),
+                owned_application_and(&store, &application, &merchant, beside),
             ),
         )
         .await?;
@@ -270,10 +272,10 @@ pub async fn create(request: Request) -> Result<Response, Error> {
     let written = deadline
         .run("creating a webhook", async {
             // The webhook before the index: an id in the index always had a webhook.
-            key_value::set_document(&document, &webhook.created).await?;
+            store.set_document(&document, &webhook.created).await?;
             index.add(&id).await?;
             // The record last: who is told the webhook by a repeat finds it in the list too.
-            used.keep(&kept, config, now).await
+            used.keep(&store, &kept, config, now).await
         })
         .await;
     if let Err(error) = written {
@@ -282,7 +284,7 @@ pub async fn create(request: Request) -> Result<Response, Error> {
         let retract = !used.is_repeatable();
         compensation::compensate(&error, &deadline, &request_id, async move || {
             if retract {
-                key_value::delete(&document).await?;
+                store.delete(&document).await?;
             }
             index.restore().await
         });
@@ -306,6 +308,7 @@ pub async fn list(request: Request) -> Result<Response, Error> {
     let Request {
         merchant,
         config,
+        store,
         path,
         query,
         ..
@@ -318,14 +321,14 @@ pub async fn list(request: Request) -> Result<Response, Error> {
     let deadline = Deadline::with_timeout(config.store_timeout);
     let (index, there, total, shown) = deadline
         .run("reading webhooks", async {
-            let index = index::webhooks_of(&application);
-            let (_, index) = owned_application_and(&application, &merchant, index).await?;
-            let mut found = webhooks::load_records(&application, index.ids()).await?;
+            let index = index::webhooks_of(&store, &application);
+            let (_, index) = owned_application_and(&store, &application, &merchant, index).await?;
+            let mut found = webhooks::load_records(&store, &application, index.ids()).await?;
             let there: Vec<WebhookId> = found.iter().map(|created| created.id).collect();
             found.sort_unstable_by_key(|created| Reverse((created.created_at, created.id)));
             let total = found.len();
             let shown = found.drain(page.range(total));
-            let shown = webhooks::hydrate(&application, shown).await?;
+            let shown = webhooks::hydrate(&store, &application, shown).await?;
             Ok((index, there, total, shown))
         })
         .await?;
@@ -350,6 +353,7 @@ pub async fn read(request: Request) -> Result<Response, Error> {
     let Request {
         merchant,
         config,
+        store,
         path,
         ..
     } = request;
@@ -358,7 +362,10 @@ pub async fn read(request: Request) -> Result<Response, Error> {
     let (application, id) = details.all(ids)?;
     let deadline = Deadline::with_timeout(config.store_timeout);
     let (_, webhook) = deadline
-        .run("reading a webhook", find(&merchant, &application, id))
+        .run(
+            "reading a webhook",
+            find(&store, &merchant, &application, id),
+        )
         .await?;
     Ok(respond(&webhook))
 }
@@ -379,6 +386,7 @@ pub async fn change(request: Request) -> Result<Response, Error> {
     let Request {
         merchant,
         config,
+        store,
         request_id,
         path,
         headers,
@@ -405,7 +413,7 @@ pub async fn change(request: Request) -> Result<Response, Error> {
     let (application, id) = details.all(ids)?;
 
     let deadline = Deadline::with_timeout(config.store_timeout);
-    let found = find_for_change(&merchant, &application, id, config, &request_id);
+    let found = find_for_change(&store, &merchant, &application, id, config, &request_id);
     let mut webhook = deadline.run("reading a webhook", found).await?;
     etag::check(&headers, &etag::of(&WebhookResponse::from(&webhook)))?;
     let before = webhook.settings();
@@ -423,10 +431,7 @@ pub async fn change(request: Request) -> Result<Response, Error> {
         settings.updated_at = Timestamp::now().max(webhook.updated_at());
         let key = keys::webhook_settings(&application, id);
         deadline
-            .run(
-                "changing a webhook",
-                key_value::set_document(&key, &settings),
-            )
+            .run("changing a webhook", store.set_document(&key, &settings))
             .await?;
         webhook.settings = Some(settings);
     }
@@ -446,6 +451,7 @@ pub async fn delete(request: Request) -> Result<Response, Error> {
     let Request {
         merchant,
         config,
+        store,
         request_id,
         path,
         headers,
@@ -455,29 +461,29 @@ pub async fn delete(request: Request) -> Result<Response, Error> {
     let ids = ids(&path, &mut details);
     let (application, id) = details.all(ids)?;
     let deadline = Deadline::with_timeout(config.store_timeout);
-    let found = find_for_change(&merchant, &application, id, config, &request_id);
+    let found = find_for_change(&store, &merchant, &application, id, config, &request_id);
     let webhook = deadline.run("reading a webhook", found).await?;
     etag::check(&headers, &etag::of(&WebhookResponse::from(&webhook)))?;
     deadline
         .run(
             "deleting a webhook",
-            key_value::delete(&keys::webhook(&application, id)),
+            store.delete(&keys::webhook(&application, id)),
         )
         .await?;
     // It is gone: what is left of it is never read, and no failure of the client's request.
-    let mut index = index::unloaded_webhooks(&application);
+    let mut index = index::unloaded_webhooks(&store, &application);
     let cleared = deadline
         .run(
             "clearing up after a webhook",
             try_join(
-                webhooks::clear_webhook(&application, id),
+                webhooks::clear_webhook(&store, &application, id),
                 index.remove(&[id]),
             ),
         )
         .await;
     if let Err(error) = cleared {
         compensation::compensate(&error, &deadline, &request_id, async move || {
-            webhooks::clear_webhook(&application, id).await?;
+            webhooks::clear_webhook(&store, &application, id).await?;
             index.restore().await
         });
     }
@@ -497,14 +503,15 @@ pub(super) fn ids(path: &Path, details: &mut Details) -> Option<(ApplicationId, 
 ///
 /// Those of [`counted`], [`find`] and [`check_enabled`].
 pub(super) async fn find_for_change(
+    store: &Store,
     merchant: &MerchantId,
     application: &ApplicationId,
     id: WebhookId,
     config: &Config,
     request_id: &str,
 ) -> Result<Webhook, Error> {
-    let found = find(merchant, application, id);
-    let (owned, webhook) = counted(merchant, config, request_id, found).await?;
+    let found = find(store, merchant, application, id);
+    let (owned, webhook) = counted(store, merchant, config, request_id, found).await?;
     check_enabled(&owned)?;
     Ok(webhook)
 }
@@ -515,12 +522,13 @@ pub(super) async fn find_for_change(
 ///
 /// [`Error::NotFound`], [`Error::Forbidden`], or the store's failure.
 async fn find(
+    store: &Store,
     merchant: &MerchantId,
     application: &ApplicationId,
     id: WebhookId,
 ) -> Result<(Application, Webhook), Error> {
-    let webhook = webhooks::webhook(application, id);
-    let (owned, webhook) = owned_application_and(application, merchant, webhook).await?;
+    let webhook = webhooks::webhook(store, application, id);
+    let (owned, webhook) = owned_application_and(store, application, merchant, webhook).await?;
     Ok((owned, webhook.ok_or(Error::NotFound)?))
 }
 

@@ -3,7 +3,6 @@
 //! The keys that were fetched last are in the instance and in the store, so that a new instance
 //! starts with them. Their age decides what they are good for ([`Freshness`]).
 
-use crate::store::key_value;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -14,8 +13,6 @@ use http::header::ACCEPT;
 use http_body_util::{BodyExt, Full, Limited};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use spin_sdk::time::sleep;
-use spin_sdk::wit_bindgen::spawn;
 use url::{Host, Url};
 
 use crate::config::Config;
@@ -25,8 +22,10 @@ use crate::model::encryption::Sealed;
 use crate::model::key_set::KeySet;
 use crate::model::random;
 use crate::model::time::Timestamp;
+use crate::runtime::{sleep, spawn};
 use crate::store::deadline::Deadline;
 use crate::store::keys;
+use crate::store::spin;
 
 /// How much of the provider's answer is read, in bytes. A longer one is a failure.
 const MAX_BYTES: usize = 64 * 1024;
@@ -351,9 +350,10 @@ impl RemoteJwks {
     async fn read_shared(&self, config: &Config, request_id: &str) {
         let key = keys::jwks(&self.url);
         let attempt_key = keys::jwks_attempt(&self.url);
+        let store = spin::store();
         let (sealed, attempt) = join(
-            key_value::get_document::<Sealed>(&key),
-            key_value::get_document::<Attempt>(&attempt_key),
+            store.get_document::<Sealed>(&key),
+            store.get_document::<Attempt>(&attempt_key),
         )
         .await;
         let failures = [sealed.as_ref().err(), attempt.as_ref().err()];
@@ -449,11 +449,12 @@ impl RemoteJwks {
         let (deadline, request_id) = (deadline.renew(), request_id.to_owned());
         spawn(async move {
             let written = deadline.run("keeping keys", async {
+                let store = spin::store();
                 if let Some(sealed) = sealed {
-                    key_value::set_document(&key, &sealed).await?;
+                    store.set_document(&key, &sealed).await?;
                 }
                 match attempt {
-                    Some(attempt) => key_value::set_document(&attempt_key, &attempt).await,
+                    Some(attempt) => store.set_document(&attempt_key, &attempt).await,
                     None => Ok(()),
                 }
             });

@@ -1,7 +1,7 @@
 //! Deliveries: events as signed HTTP requests (Standard Webhooks 1.0.0), and what came of them.
 
 use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64ct::{Base64, Encoding};
 use bytes::Bytes;
@@ -11,7 +11,6 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
 use http_body_util::{BodyExt, Full};
 use serde::Serialize;
 use sha2::Sha256;
-use spin_sdk::time::sleep;
 use uuid::Uuid;
 
 use crate::http::error::Error;
@@ -20,6 +19,7 @@ use crate::model::endpoint_url::EndpointUrl;
 use crate::model::signing_secret::SigningSecret;
 use crate::model::time::Timestamp;
 use crate::model::webhook::Webhook;
+use crate::runtime::{Instant, sleep};
 
 /// How long an attempt takes at most, from the connection to the answer's last byte.
 pub const DEADLINE: Duration = Duration::from_secs(10);

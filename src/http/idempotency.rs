@@ -4,7 +4,6 @@
 //! and the secret follow from `secrets_key`, the key's scope and the body, and so every repeat
 //! writes the same.
 
-use crate::store::key_value;
 use http::header::{ETAG, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -18,6 +17,7 @@ use crate::model::encryption::Sealed;
 use crate::model::ids::WebhookId;
 use crate::model::signing_secret::SigningSecret;
 use crate::model::time::Timestamp;
+use crate::store::key_value::Store;
 use crate::store::keys;
 
 /// The request's header.
@@ -87,6 +87,7 @@ pub enum Lookup {
 ///
 /// [`Error::Conflict`] when it was used with another body, or the store's failure.
 pub async fn look_up(
+    store: &Store,
     key: Option<&IdempotencyKey>,
     scope: &str,
     body: &[u8],
@@ -100,7 +101,7 @@ pub async fn look_up(
     let digest = Sha256::digest(body);
     let request: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let store_key = keys::idempotency(&scope);
-    let record: Option<Record> = key_value::get_document(&store_key).await?;
+    let record: Option<Record> = store.get_document(&store_key).await?;
     let generation = match record {
         None => 0,
         // The id and the secret of the first time must not come again.
@@ -174,7 +175,13 @@ impl Use {
     /// # Errors
     ///
     /// The store's failure.
-    pub async fn keep(&self, kept: &Kept, config: &Config, now: Timestamp) -> Result<(), Error> {
+    pub async fn keep(
+        &self,
+        store: &Store,
+        kept: &Kept,
+        config: &Config,
+        now: Timestamp,
+    ) -> Result<(), Error> {
         let Self::Repeatable(used) = self else {
             return Ok(());
         };
@@ -188,7 +195,7 @@ impl Use {
             at: now,
             response: config.secrets_key.seal(&store_key, &json),
         };
-        key_value::set_document(&store_key, &record).await
+        store.set_document(&store_key, &record).await
     }
 }
 

@@ -7,6 +7,7 @@ use super::body::Body;
 use super::details::Details;
 use crate::config::Config;
 use crate::model::ids::{ApplicationId, MerchantId, WebhookId};
+use crate::store::key_value::Store;
 
 /// A merchant's request.
 pub struct Request {
@@ -14,6 +15,8 @@ pub struct Request {
     pub merchant: MerchantId,
     /// This instance's configuration.
     pub config: &'static Config,
+    /// Where everything is kept.
+    pub store: Store,
     /// The id of the request: in its log line, in `x-request-id`, and in the log lines of what it
     /// leaves to be done after the response.
     pub request_id: String,

@@ -1,6 +1,6 @@
 //! Time: the only place that asks for it, and the only spelling of it.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -20,10 +20,7 @@ pub struct Timestamp(i64);
 impl Timestamp {
     /// The current time.
     pub fn now() -> Self {
-        let since_epoch = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Self(since_epoch.as_millis() as i64)
+        Self(crate::runtime::unix_millis())
     }
 
     /// The moment `millis` milliseconds after the Unix epoch.

@@ -4,8 +4,9 @@ use std::future::Future;
 
 use futures::future::try_join;
 
+use super::key_value::Store;
 use super::webhooks::{clear_webhook, join_existing};
-use super::{index, key_value, keys};
+use super::{index, keys};
 use crate::concurrency::try_join_bounded;
 use crate::http::error::Error;
 use crate::model::application::{self, Application, ApplicationRecord};
@@ -16,10 +17,10 @@ use crate::model::ids::{ApplicationId, MerchantId};
 /// # Errors
 ///
 /// The store's failure.
-pub async fn application(id: &ApplicationId) -> Result<Option<Application>, Error> {
+pub async fn application(store: &Store, id: &ApplicationId) -> Result<Option<Application>, Error> {
     let (created, settings) = try_join(
-        key_value::get_document(&keys::application(id)),
-        key_value::get_document(&keys::application_settings(id)),
+        store.get_document(&keys::application(id)),
+        store.get_document(&keys::application_settings(id)),
     )
     .await?;
     Ok(created.map(|created| Application {
@@ -35,10 +36,11 @@ pub async fn application(id: &ApplicationId) -> Result<Option<Application>, Erro
 ///
 /// [`Error::NotFound`], [`Error::Forbidden`], or the store's failure.
 pub async fn owned_application(
+    store: &Store,
     id: &ApplicationId,
     merchant: &MerchantId,
 ) -> Result<Application, Error> {
-    let application = application(id).await?.ok_or(Error::NotFound)?;
+    let application = application(store, id).await?.ok_or(Error::NotFound)?;
     if application.created.merchant_id != *merchant {
         return Err(Error::Forbidden);
     }
@@ -52,12 +54,13 @@ pub async fn owned_application(
 ///
 /// As [`owned_application`], then those of `beside`.
 pub async fn owned_application_and<T>(
+    store: &Store,
     id: &ApplicationId,
     merchant: &MerchantId,
     beside: impl Future<Output = Result<T, Error>>,
 ) -> Result<(Application, T), Error> {
     let beside = async { Ok(beside.await) };
-    let (application, beside) = try_join(owned_application(id, merchant), beside).await?;
+    let (application, beside) = try_join(owned_application(store, id, merchant), beside).await?;
     Ok((application, beside?))
 }
 
@@ -71,10 +74,11 @@ pub type Listed<T> = Result<T, Error>;
 ///
 /// The store's failure.
 pub async fn load_records(
+    store: &Store,
     ids: &[ApplicationId],
 ) -> Result<Vec<(ApplicationId, Listed<ApplicationRecord>)>, Error> {
     let read = async |id: &ApplicationId| {
-        let created = listed(key_value::get_document(&keys::application(id)).await)?;
+        let created = listed(store.get_document(&keys::application(id)).await)?;
         let created = created.map_or_else(|error| Some(Err(error)), |there| there.map(Ok));
         Ok(created.map(|created| (id.clone(), created)))
     };
@@ -88,10 +92,11 @@ pub async fn load_records(
 ///
 /// The store's failure.
 pub async fn hydrate(
+    store: &Store,
     created: impl Iterator<Item = (ApplicationId, ApplicationRecord)>,
 ) -> Result<Vec<Listed<Application>>, Error> {
     let reads = created.map(|(id, created)| async {
-        let settings = key_value::get_document(&keys::application_settings(&id)).await;
+        let settings = store.get_document(&keys::application_settings(&id)).await;
         Ok(Some(listed(settings)?.map(|settings| Application {
             id,
             created,
@@ -116,14 +121,14 @@ fn listed<T>(read: Result<T, Error>) -> Result<Listed<T>, Error> {
 /// # Errors
 ///
 /// The store's failure. The application is still there then, unless its removal was cut off.
-pub async fn delete_application(id: &ApplicationId) -> Result<(), Error> {
-    let webhooks = index::webhooks_of(id).await?;
+pub async fn delete_application(store: &Store, id: &ApplicationId) -> Result<(), Error> {
+    let webhooks = index::webhooks_of(store, id).await?;
     let removals = webhooks.ids().iter().copied().map(|webhook| async move {
-        key_value::delete(&keys::webhook(id, webhook)).await?;
-        clear_webhook(id, webhook).await
+        store.delete(&keys::webhook(id, webhook)).await?;
+        clear_webhook(store, id, webhook).await
     });
     try_join_bounded(removals).await?;
-    key_value::delete(&keys::application(id)).await
+    store.delete(&keys::application(id)).await
 }
 
 /// Removes what belongs to an application that is gone: the index of its webhooks, its settings,
@@ -132,12 +137,12 @@ pub async fn delete_application(id: &ApplicationId) -> Result<(), Error> {
 /// # Errors
 ///
 /// The store's failure. What is left is never read.
-pub async fn clear_application(application: &Application) -> Result<(), Error> {
+pub async fn clear_application(store: &Store, application: &Application) -> Result<(), Error> {
     let id = &application.id;
     let (index, settings) = (keys::webhooks(id), keys::application_settings(id));
-    try_join(key_value::delete(&index), key_value::delete(&settings)).await?;
+    try_join(store.delete(&index), store.delete(&settings)).await?;
     match &application.settings().name {
-        Some(name) => release_name(&application.created.merchant_id, name, id).await,
+        Some(name) => release_name(store, &application.created.merchant_id, name, id).await,
         None => Ok(()),
     }
 }
@@ -148,15 +153,18 @@ pub async fn clear_application(application: &Application) -> Result<(), Error> {
 ///
 /// The store's failure.
 pub async fn application_named(
+    store: &Store,
     merchant: &MerchantId,
     name: &application::ApplicationName,
 ) -> Result<Option<ApplicationId>, Error> {
-    let claim = key_value::get_document(&keys::application_name(merchant, name)).await?;
+    let claim = store
+        .get_document(&keys::application_name(merchant, name))
+        .await?;
     let Some(id) = claim else {
         return Ok(None);
     };
     // The claim is a hint as the index is: what counts is the application's own name.
-    let named = application(&id).await?.filter(|application| {
+    let named = application(store, &id).await?.filter(|application| {
         application.created.merchant_id == *merchant
             && application.settings().name.as_ref() == Some(name)
     });
@@ -170,14 +178,17 @@ pub async fn application_named(
 ///
 /// The store's failure.
 pub async fn take_name(
+    store: &Store,
     merchant: &MerchantId,
     name: &application::ApplicationName,
     id: &ApplicationId,
     write: impl Future<Output = Result<(), Error>>,
 ) -> Result<bool, Error> {
-    key_value::set_document(&keys::application_name(merchant, name), id).await?;
+    store
+        .set_document(&keys::application_name(merchant, name), id)
+        .await?;
     write.await?;
-    let named = application_named(merchant, name).await?;
+    let named = application_named(store, merchant, name).await?;
     Ok(named.as_ref() == Some(id))
 }
 
@@ -187,14 +198,15 @@ pub async fn take_name(
 ///
 /// The store's failure.
 pub async fn release_name(
+    store: &Store,
     merchant: &MerchantId,
     name: &application::ApplicationName,
     id: &ApplicationId,
 ) -> Result<(), Error> {
     let key = keys::application_name(merchant, name);
-    let claim: Option<ApplicationId> = key_value::get_document(&key).await?;
+    let claim: Option<ApplicationId> = store.get_document(&key).await?;
     if claim.as_ref() == Some(id) {
-        key_value::delete(&key).await?;
+        store.delete(&key).await?;
     }
     Ok(())
 }

@@ -2,21 +2,12 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::time::{Duration, Instant};
-
-use spin_sdk::time::sleep;
-use spin_sdk::wit_bindgen::spawn;
+use std::time::Duration;
 
 use super::deadline::Deadline;
 use crate::http::error::Error;
 use crate::log;
-use crate::model::random;
-
-/// `pause`, made up to four times as long by chance, so that writers who met once do not meet again.
-pub fn with_jitter(pause: Duration) -> Duration {
-    let [chance] = random::bytes();
-    pause + pause * 3 * u32::from(chance) / 255
-}
+use crate::runtime::{Instant, sleep, spawn};
 
 /// How long, at most, work after a response tries to put things right.
 pub(super) const COMPENSATION_TIME: Duration = Duration::from_secs(64);

@@ -2,12 +2,12 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::future::{Either, select};
-use spin_sdk::time::sleep;
 
 use crate::http::error::Error;
+use crate::runtime::{Instant, sleep};
 
 /// The store as one request uses it: all its calls together have `store_timeout_ms`.
 #[derive(Clone)]

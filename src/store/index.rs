@@ -1,20 +1,19 @@
 //! The index: a set of ids that helps to find documents, and that is reconciled after each write.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use spin_sdk::time::sleep;
-use spin_sdk::wit_bindgen::spawn;
 
-use super::compensation::{COMPENSATION_TIME, LONGEST_PAUSE_WHILE_FAILING, with_jitter};
+use super::compensation::{COMPENSATION_TIME, LONGEST_PAUSE_WHILE_FAILING};
 use super::deadline::Deadline;
-use super::key_value::{delete, exists, get_document, set_document};
+use super::key_value::Store;
 use super::keys;
 use crate::concurrency::try_join_bounded;
 use crate::http::error::Error;
 use crate::log;
 use crate::model::ids::{ApplicationId, MerchantId, WebhookId};
+use crate::runtime::{Instant, sleep, spawn, with_jitter};
 
 /// An index: the ids of an application's webhooks, or of a merchant's applications. A set that
 /// only helps to find them.
@@ -22,8 +21,9 @@ use crate::model::ids::{ApplicationId, MerchantId, WebhookId};
 /// The store has no transaction, so two writers may overwrite each other's entry. Whoever adds
 /// an id therefore makes sure that it stays ([`Self::keep`]). An id without its document is
 /// ignored.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Index<Id> {
+    store: Store,
     key: String,
     /// The key of an id's document.
     member: fn(&str, &Id) -> String,
@@ -32,7 +32,7 @@ pub struct Index<Id> {
 }
 
 /// What an index can hold.
-pub trait Member: Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static {}
+pub trait Member: Clone + PartialEq + Serialize + DeserializeOwned + 'static {}
 
 impl Member for WebhookId {}
 impl Member for ApplicationId {}
@@ -42,13 +42,17 @@ impl Member for ApplicationId {}
 /// # Errors
 ///
 /// The store's failure.
-pub async fn webhooks_of(application: &ApplicationId) -> Result<Index<WebhookId>, Error> {
-    unloaded_webhooks(application).read().await
+pub async fn webhooks_of(
+    store: &Store,
+    application: &ApplicationId,
+) -> Result<Index<WebhookId>, Error> {
+    unloaded_webhooks(store, application).read().await
 }
 
 /// The index of an application's webhooks before it is read: as if it were empty.
-pub fn unloaded_webhooks(application: &ApplicationId) -> Index<WebhookId> {
+pub fn unloaded_webhooks(store: &Store, application: &ApplicationId) -> Index<WebhookId> {
     Index {
+        store: store.clone(),
         key: keys::webhooks(application),
         member: |application, id| format!("webhook/{application}/{id}"),
         scope: application.to_string(),
@@ -61,13 +65,17 @@ pub fn unloaded_webhooks(application: &ApplicationId) -> Index<WebhookId> {
 /// # Errors
 ///
 /// The store's failure.
-pub async fn applications_of(merchant: &MerchantId) -> Result<Index<ApplicationId>, Error> {
-    unloaded_applications(merchant).read().await
+pub async fn applications_of(
+    store: &Store,
+    merchant: &MerchantId,
+) -> Result<Index<ApplicationId>, Error> {
+    unloaded_applications(store, merchant).read().await
 }
 
 /// The index of a merchant's applications before it is read: as if it were empty.
-pub fn unloaded_applications(merchant: &MerchantId) -> Index<ApplicationId> {
+pub fn unloaded_applications(store: &Store, merchant: &MerchantId) -> Index<ApplicationId> {
     Index {
+        store: store.clone(),
         key: keys::applications(merchant),
         member: |_, id| keys::application(id),
         scope: String::new(),
@@ -77,7 +85,11 @@ pub fn unloaded_applications(merchant: &MerchantId) -> Index<ApplicationId> {
 
 impl<Id: Member> Index<Id> {
     async fn read(mut self) -> Result<Self, Error> {
-        self.ids = get_document(&self.key).await?.unwrap_or_default();
+        self.ids = self
+            .store
+            .get_document(&self.key)
+            .await?
+            .unwrap_or_default();
         Ok(self)
     }
 
@@ -93,7 +105,7 @@ impl<Id: Member> Index<Id> {
     /// The ids that have no document.
     async fn missing(&self) -> Result<Vec<Id>, Error> {
         let keys: Vec<_> = self.ids.iter().map(|id| self.member(id)).collect();
-        let found = try_join_bounded(keys.iter().map(|key| exists(key))).await?;
+        let found = try_join_bounded(keys.iter().map(|key| self.store.exists(key))).await?;
         let missing = self.ids.iter().zip(found).filter(|(_, found)| !found);
         Ok(missing.map(|(id, _)| id.clone()).collect())
     }
@@ -110,21 +122,25 @@ impl<Id: Member> Index<Id> {
         if !self.ids.contains(id) {
             self.ids.push(id.clone());
         }
-        set_document(&self.key, &self.ids).await
+        self.store.set_document(&self.key, &self.ids).await
     }
 
     /// Reads the index anew, and writes it without these ids if it has any.
     pub async fn remove(&mut self, gone: &[Id]) -> Result<(), Error> {
-        self.ids = get_document(&self.key).await?.unwrap_or_default();
+        self.ids = self
+            .store
+            .get_document(&self.key)
+            .await?
+            .unwrap_or_default();
         let before = self.ids.len();
         self.ids.retain(|id| !gone.contains(id));
         if self.ids.len() == before {
             return Ok(());
         }
         if self.ids.is_empty() {
-            return delete(&self.key).await;
+            return self.store.delete(&self.key).await;
         }
-        set_document(&self.key, &self.ids).await
+        self.store.set_document(&self.key, &self.ids).await
     }
 
     /// Removes, after the response, the ids that are not `there` and are still without a document
@@ -203,12 +219,16 @@ impl<Id: Member> Index<Id> {
     }
 
     async fn check(&mut self, id: &Id) -> Result<Check, Error> {
-        let now: Vec<Id> = get_document(&self.key).await?.unwrap_or_default();
+        let now: Vec<Id> = self
+            .store
+            .get_document(&self.key)
+            .await?
+            .unwrap_or_default();
         if now.contains(id) {
             return Ok(Check::Kept);
         }
         // Deleted meanwhile: not to be brought back.
-        if !exists(&self.member(id)).await? {
+        if !self.store.exists(&self.member(id)).await? {
             return Ok(Check::MemberGone);
         }
         let seen = std::mem::replace(&mut self.ids, now);
@@ -227,14 +247,18 @@ impl<Id: Member> Index<Id> {
     /// For [`compensate`]: a write of the index that was cut off may take effect late, and then undoes
     /// what others added meanwhile.
     pub async fn restore(&mut self) -> Result<(), Error> {
-        let mut now: Vec<Id> = get_document(&self.key).await?.unwrap_or_default();
+        let mut now: Vec<Id> = self
+            .store
+            .get_document(&self.key)
+            .await?
+            .unwrap_or_default();
         self.ids.retain(|id| !now.contains(id));
         self.prune().await?;
         let lost = !self.ids.is_empty();
         now.append(&mut self.ids);
         self.ids = now;
         if lost {
-            set_document(&self.key, &self.ids).await?;
+            self.store.set_document(&self.key, &self.ids).await?;
         }
         Ok(())
     }

@@ -8,5 +8,8 @@ pub mod deadline;
 pub mod index;
 pub mod key_value;
 pub mod keys;
+#[cfg(test)]
+pub mod memory;
 pub mod rate_limit;
+pub mod spin;
 pub mod webhooks;

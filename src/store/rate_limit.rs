@@ -3,119 +3,151 @@
 //! A sliding window: the changes of this minute, and those of the minute before as far as it
 //! reaches into the last 60 seconds, taken as evenly spread. Refused changes do not count.
 //!
-//! The count is kept in the store, because instances come and go. A change waits for at most one
-//! read more, side by side with its others; what it adds is written, and looked at once more, after
-//! the response. In an instance that is busy with one merchant, all changes of a [`PAUSE`] share
-//! that.
+//! The store has no increment, so the count is a set of counts, one per minute and instance, that
+//! merges by the greater ones. A change waits for at most one read, side by side with its others.
+//! What an instance admitted it writes after the response; it looks again, and writes the union
+//! back where another instance overwrote it. All changes of a [`PAUSE`] share that.
 //!
-//! The store has no increment, so the count is a set of counts, one per instance, that merges by
-//! the greater ones: who finds its own overwritten writes the union back.
-//!
-//! It is exact for changes that follow each other in one instance. Instances learn of each other's
-//! changes within about two pauses and the store's own delay, and for so long each can admit as
-//! many as are left. Where regions have stores of their own, each counts for itself.
+//! What this promises: the limit is exact for changes that follow each other in one instance.
+//! Instances learn of each other's changes within about two pauses, and until then each can admit
+//! as many as are left. In the end every change is counted, unless its instance dies before it is
+//! written, or an operation of the store takes longer than 90 ms. Where regions have stores of their
+//! own, each counts for itself.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{LazyLock, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::future::join;
 use serde::{Deserialize, Serialize};
-use spin_sdk::time::sleep;
-use spin_sdk::wit_bindgen::spawn;
 
+use super::deadline::Deadline;
+use super::key_value::Store;
+use super::keys;
 use crate::config::Config;
 use crate::http::error::Error;
 use crate::log;
 use crate::model::ids::MerchantId;
 use crate::model::random;
 use crate::model::time::Timestamp;
-use crate::store::deadline::Deadline;
-use crate::store::{compensation, key_value, keys};
+use crate::runtime::{Instant, sleep, spawn, with_jitter};
 
 /// How long a count that was read is good enough, and how long one write waits for the next.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// What is as young as this is not read again before it is written.
+const JUST_READ: Duration = Duration::from_millis(20);
+
 /// How many merchants an instance remembers the counts of.
 const REMEMBERED_MERCHANTS: usize = 1024;
 
-/// How often a count that others overwrite is written back before it is left at that.
-const MOST_WRITES: u32 = 10;
+/// How many instances a minute's count tells apart. Those that come later share a count.
+const MAX_INSTANCES: usize = 256;
+
+/// How many writes in a row fail before the count is left as it is.
+const MAX_FAILURES: u32 = 10;
 
 const MINUTE_MILLIS: i64 = 60_000;
 
 /// The document under `changes/{merchant}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Changes {
-    /// Minutes since the Unix epoch.
-    minute: i64,
-    /// How many changes were made in that minute, by slot. Each instance has a slot, by chance:
-    /// two that share one count as the busier of them.
-    made: BTreeMap<u8, u32>,
-    /// How many changes were made in the minute before it.
+#[serde(from = "Document")]
+struct SlidingWindow {
+    /// How many changes each instance admitted, by minutes since the Unix epoch. Instances have
+    /// random numbers.
+    minutes: BTreeMap<i64, BTreeMap<u32, u32>>,
+}
+
+/// What is under `changes/{merchant}`, also what earlier releases wrote: one minute by instance, and
+/// the sum of the minute before.
+#[derive(Deserialize)]
+struct Document {
+    #[serde(default)]
+    minutes: BTreeMap<i64, BTreeMap<u32, u32>>,
+    minute: Option<i64>,
+    #[serde(default)]
+    made: BTreeMap<u32, u32>,
+    #[serde(default)]
     before: u32,
 }
 
-impl Changes {
-    fn made(&self) -> u32 {
-        self.made
-            .values()
-            .fold(0, |sum, made| sum.saturating_add(*made))
-    }
-
-    /// The same changes, as a later minute sees them.
-    fn roll(&mut self, minute: i64) {
-        // The clocks of two machines may differ: what is ahead of ours counts now.
-        if minute <= self.minute {
-            return;
+impl From<Document> for SlidingWindow {
+    fn from(document: Document) -> Self {
+        let mut minutes = document.minutes;
+        if let Some(minute) = document.minute {
+            minutes.insert(minute, document.made);
+            minutes.insert(
+                minute.saturating_sub(1),
+                BTreeMap::from([(0, document.before)]),
+            );
         }
-        self.before = if minute == self.minute + 1 {
-            self.made()
-        } else {
-            0
-        };
-        self.made.clear();
-        self.minute = minute;
+        Self { minutes }
+    }
+}
+
+impl SlidingWindow {
+    /// How many changes were made in a minute.
+    fn made_in(&self, minute: i64) -> u64 {
+        let counts = self.minutes.get(&minute).into_iter().flatten();
+        counts.map(|(_, made)| u64::from(*made)).sum()
     }
 
     /// Counts one more change at `now`.
-    fn add(&mut self, slot: u8, now: Timestamp) {
-        self.roll(minute_of(now));
-        let made = self.made.entry(slot).or_default();
+    fn add(&mut self, instance: u32, now: Timestamp) {
+        let counts = self.minutes.entry(minute_of(now)).or_default();
+        let mut number = instance;
+        if counts.len() >= MAX_INSTANCES && !counts.contains_key(&instance) {
+            let others = counts.keys().nth(instance as usize % counts.len());
+            number = others.copied().unwrap_or(instance);
+        }
+        let made = counts.entry(number).or_default();
         *made = made.saturating_add(1);
     }
 
     /// Adds what `other` knows. Any number of merges in any order give the same.
-    fn merge(&mut self, mut other: Self) {
-        self.roll(other.minute);
-        other.roll(self.minute);
-        self.before = self.before.max(other.before);
-        for (slot, made) in other.made {
-            let known = self.made.entry(slot).or_default();
-            *known = made.max(*known);
+    fn merge(&mut self, other: &Self) {
+        for (minute, counts) in &other.minutes {
+            let known = self.minutes.entry(*minute).or_default();
+            for (instance, made) in counts {
+                let known = known.entry(*instance).or_default();
+                *known = (*known).max(*made);
+            }
         }
+    }
+
+    /// Drops what is over at `now`, and what lies beyond the next minute: a clock that is wrong
+    /// wrote that, and it would count until time catches up.
+    fn prune(&mut self, now: Timestamp) {
+        let minute = minute_of(now);
+        self.minutes
+            .retain(|other, _| (minute - 1..=minute + 1).contains(other));
+    }
+
+    /// Whether `other` knows all this.
+    fn is_within(&self, other: &Self) -> bool {
+        let mut merged = other.clone();
+        merged.merge(self);
+        merged == *other
     }
 
     /// How many were made in the 60 seconds up to `now`.
     fn in_last_minute(&self, now: Timestamp) -> u64 {
-        let (made, before) = match minute_of(now) - self.minute {
-            ..=0 => (self.made(), self.before),
-            1 => (0, self.made()),
-            _ => (0, 0),
-        };
+        let minute = minute_of(now);
         let reach = MINUTE_MILLIS - now.as_millis().rem_euclid(MINUTE_MILLIS);
-        let before = (u64::from(before) * reach as u64).div_ceil(MINUTE_MILLIS as u64);
-        u64::from(made) + before
+        let before = self.made_in(minute - 1) * reach as u64;
+        // The clocks of two machines may differ: what is a little ahead of ours counts now.
+        let made = self.made_in(minute) + self.made_in(minute + 1);
+        made + before.div_ceil(MINUTE_MILLIS as u64)
     }
 
-    /// In how many whole seconds, 1 to 120, one more change is within `most`; `None`: now.
-    fn wait(&self, most: u32, now: Timestamp) -> Option<u32> {
-        let matches = |now| self.in_last_minute(now) < u64::from(most);
-        if matches(now) {
+    /// In how many whole seconds, 1 to 120, one more change is within `limit`; `None`: now.
+    fn retry_after(&self, limit: u32, now: Timestamp) -> Option<u32> {
+        let fits = |now| self.in_last_minute(now) < u64::from(limit);
+        if fits(now) {
             return None;
         }
         (1..120)
-            .find(|seconds| matches(now.plus_secs(*seconds)))
+            .find(|seconds| fits(now.plus_secs(*seconds)))
             .or(Some(120))
     }
 }
@@ -127,147 +159,199 @@ fn minute_of(now: Timestamp) -> i64 {
 /// What an instance knows of a merchant's changes.
 #[derive(Default)]
 struct Known {
-    changes: Changes,
+    window: SlidingWindow,
     /// When the store was last asked.
-    as_of: Option<Instant>,
-    /// Whether a task is writing them.
-    writing: bool,
+    read_at: Option<Instant>,
+    /// Whether a task is writing it.
+    is_being_written: bool,
 }
 
 impl Known {
     fn is_younger_than(&self, age: Duration) -> bool {
-        self.as_of.is_some_and(|as_of| as_of.elapsed() < age)
+        self.read_at.is_some_and(|read_at| read_at.elapsed() < age)
     }
 
-    fn learn(&mut self, stored: Changes) {
-        self.changes.merge(stored);
-        self.as_of = Some(Instant::now());
+    fn learn(&mut self, stored: &SlidingWindow) {
+        self.window.merge(stored);
+        self.window.prune(Timestamp::now());
+        self.read_at = Some(Instant::now());
     }
 }
 
-/// Runs `f` on what this instance knows of the merchant's changes.
-fn known<T>(merchant: &MerchantId, f: impl FnOnce(&mut Known) -> T) -> T {
-    static KNOWN: LazyLock<Mutex<HashMap<MerchantId, Known>>> = LazyLock::new(Mutex::default);
-
-    let mut all = KNOWN.lock().unwrap_or_else(|e| e.into_inner());
-    if all.len() >= REMEMBERED_MERCHANTS && !all.contains_key(merchant) {
-        all.retain(|_, known| known.writing);
-    }
-    f(all.entry(merchant.clone()).or_default())
+/// What one instance knows of the changes that merchants make.
+struct RateLimit {
+    instance: u32,
+    known: Mutex<HashMap<MerchantId, Known>>,
 }
 
-/// What `reads` finds, if the merchant may make one more change; counts the change then.
-/// Both happen side by side.
+static THIS_INSTANCE: LazyLock<RateLimit> = LazyLock::new(RateLimit::new);
+
+/// Reads how many changes the merchant made, unless this instance knows. For [`admit`], and to run
+/// beside the request's other reads. A count that cannot be read refuses nobody.
+pub async fn refresh(store: &Store, merchant: &MerchantId, config: &Config, request_id: &str) {
+    if config.max_changes_per_minute.is_some() {
+        THIS_INSTANCE.refresh(store, merchant, request_id).await;
+    }
+}
+
+/// Counts one more change of the merchant, by what [`refresh`] found. It is written to the store
+/// after the response.
 ///
 /// # Errors
 ///
-/// [`Error::TooManyChanges`], then those of `reads`. A count that cannot be read refuses nobody.
+/// [`Error::TooManyChanges`].
+pub fn admit(
+    store: &Store,
+    merchant: &MerchantId,
+    config: &Config,
+    request_id: &str,
+) -> Result<(), Error> {
+    match config.max_changes_per_minute {
+        None => Ok(()),
+        Some(limit) => THIS_INSTANCE.admit(
+            store,
+            merchant,
+            limit.get(),
+            config.store_timeout,
+            request_id,
+        ),
+    }
+}
+
+/// What `reads` finds, if the merchant may make one more change; counts the change then.
+///
+/// # Errors
+///
+/// [`Error::TooManyChanges`], then those of `reads`.
 pub async fn counted<T>(
+    store: &Store,
     merchant: &MerchantId,
     config: &Config,
     request_id: &str,
     reads: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
-    let Some(most) = config.max_changes_per_minute else {
-        return reads.await;
-    };
-    let (admitted, read) = join(admit(merchant, most.get(), config, request_id), reads).await;
-    admitted?;
+    let ((), read) = join(refresh(store, merchant, config, request_id), reads).await;
+    admit(store, merchant, config, request_id)?;
     read
 }
 
-async fn admit(
-    merchant: &MerchantId,
-    most: u32,
-    config: &Config,
-    request_id: &str,
-) -> Result<(), Error> {
-    static SLOT: LazyLock<u8> = LazyLock::new(|| random::bytes::<1>()[0]);
+impl RateLimit {
+    fn new() -> Self {
+        Self {
+            instance: u32::from_ne_bytes(random::bytes()),
+            known: Mutex::default(),
+        }
+    }
 
-    if !known(merchant, |known| known.is_younger_than(PAUSE)) {
-        match read(merchant).await {
-            Ok(stored) => known(merchant, |known| known.learn(stored)),
+    /// Runs `f` on what this instance knows of the merchant's changes.
+    fn known<T>(&self, merchant: &MerchantId, f: impl FnOnce(&mut Known) -> T) -> T {
+        let mut all = self.known.lock().unwrap_or_else(|e| e.into_inner());
+        if all.len() >= REMEMBERED_MERCHANTS && !all.contains_key(merchant) {
+            all.retain(|_, known| known.is_being_written);
+        }
+        f(all.entry(merchant.clone()).or_default())
+    }
+
+    async fn refresh(&self, store: &Store, merchant: &MerchantId, request_id: &str) {
+        if self.known(merchant, |known| known.is_younger_than(PAUSE)) {
+            return;
+        }
+        match read(store, merchant).await {
+            Ok(stored) => self.known(merchant, |known| known.learn(&stored)),
             Err(error) => log::background(request_id, "changes are not counted", &error),
         }
     }
-    let now = Timestamp::now();
-    let is_being_written = known(merchant, |known| {
-        if let Some(retry_after) = known.changes.wait(most, now) {
-            return Err(Error::TooManyChanges { retry_after });
+
+    fn admit(
+        &'static self,
+        store: &Store,
+        merchant: &MerchantId,
+        limit: u32,
+        timeout: Duration,
+        request_id: &str,
+    ) -> Result<(), Error> {
+        let now = Timestamp::now();
+        let is_being_written = self.known(merchant, |known| {
+            known.window.prune(now);
+            if let Some(retry_after) = known.window.retry_after(limit, now) {
+                return Err(Error::TooManyChanges { retry_after });
+            }
+            known.window.add(self.instance, now);
+            Ok(std::mem::replace(&mut known.is_being_written, true))
+        })?;
+        if !is_being_written {
+            let deadline = Deadline::with_timeout(timeout);
+            let (store, merchant) = (store.clone(), merchant.clone());
+            spawn(self.write_until_kept(store, merchant, deadline, request_id.to_owned()));
         }
-        known.changes.add(*SLOT, now);
-        Ok(std::mem::replace(&mut known.writing, true))
-    })?;
-    if !is_being_written {
-        let deadline = Deadline::with_timeout(config.store_timeout);
-        write_later(merchant.clone(), deadline, request_id.to_owned());
+        Ok(())
     }
-    Ok(())
+
+    /// Writes what the instance knows of the merchant's changes, until the store has it all.
+    async fn write_until_kept(
+        &self,
+        store: Store,
+        merchant: MerchantId,
+        deadline: Deadline,
+        request_id: String,
+    ) {
+        let mut failures = 0;
+        loop {
+            let write = self.write(&store, &merchant);
+            let written = deadline.renew().run("counting changes", write).await;
+            match written {
+                Ok(true) => return,
+                Ok(false) => failures = 0,
+                Err(_) if failures < MAX_FAILURES => failures += 1,
+                Err(error) => {
+                    // The next change tries again.
+                    self.known(&merchant, |known| known.is_being_written = false);
+                    return log::background(&request_id, "changes are not counted", &error);
+                }
+            }
+            sleep(with_jitter(PAUSE)).await;
+        }
+    }
+
+    /// Returns whether the store had it all already.
+    async fn write(&self, store: &Store, merchant: &MerchantId) -> Result<bool, Error> {
+        if !self.known(merchant, |known| known.is_younger_than(JUST_READ)) {
+            let stored = read(store, merchant).await?;
+            let is_kept = self.known(merchant, |known| {
+                known.learn(&stored);
+                let is_kept = known.window.is_within(&stored);
+                // At the same moment, so that no change comes between.
+                known.is_being_written = !is_kept;
+                is_kept
+            });
+            if is_kept {
+                return Ok(true);
+            }
+        }
+        let window = self.known(merchant, |known| known.window.clone());
+        let key = keys::changes(merchant);
+        store.set_document(&key, &window).await?;
+        Ok(false)
+    }
 }
 
-async fn read(merchant: &MerchantId) -> Result<Changes, Error> {
-    match key_value::get_document(&keys::changes(merchant)).await {
-        Ok(changes) => Ok(changes.unwrap_or_default()),
-        // The next write mends it.
-        Err(Error::Unreadable(_)) => Ok(Changes::default()),
+async fn read(store: &Store, merchant: &MerchantId) -> Result<SlidingWindow, Error> {
+    match store.get_document(&keys::changes(merchant)).await {
+        Ok(window) => Ok(window.unwrap_or_default()),
+        // The next write replaces it.
+        Err(Error::Unreadable(_)) => Ok(SlidingWindow::default()),
         Err(error) => Err(error),
     }
 }
 
-/// Writes what the instance knows of the merchant's changes, until the store has it all.
-fn write_later(merchant: MerchantId, deadline: Deadline, request_id: String) {
-    spawn(async move {
-        let mut failure = None;
-        for _ in 0..MOST_WRITES {
-            let written = deadline
-                .renew()
-                .run("counting changes", write(&merchant))
-                .await;
-            match written {
-                Ok(Written::Nothing) => break,
-                Ok(Written::Changes) => {}
-                Err(error) => {
-                    failure = Some(error);
-                    break;
-                }
-            }
-            sleep(compensation::with_jitter(PAUSE)).await;
-        }
-        known(&merchant, |known| known.writing = false);
-        if let Some(error) = failure {
-            log::background(&request_id, "changes are not counted", &error);
-        }
-    });
-}
-
-enum Written {
-    /// The store had it all.
-    Nothing,
-    Changes,
-}
-
-async fn write(merchant: &MerchantId) -> Result<Written, Error> {
-    /// What is as young as this is not read again before it is written.
-    const JUST_READ: Duration = Duration::from_millis(20);
-
-    if !known(merchant, |known| known.is_younger_than(JUST_READ)) {
-        let stored = read(merchant).await?;
-        let has_all = known(merchant, |known| {
-            known.learn(stored.clone());
-            known.changes == stored
-        });
-        if has_all {
-            return Ok(Written::Nothing);
-        }
-    }
-    let changes = known(merchant, |known| known.changes.clone());
-    key_value::set_document(&keys::changes(merchant), &changes).await?;
-    Ok(Written::Changes)
-}
-
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
     use super::*;
+    use crate::runtime::simulation;
+    use crate::store::memory::{Fate, Memory};
 
     const MINUTE: i64 = 29_000_000;
 
@@ -275,81 +359,215 @@ mod tests {
         Timestamp::from_millis(MINUTE * MINUTE_MILLIS + second * 1000)
     }
 
-    fn made(count: u32, when: Timestamp) -> Changes {
-        Changes {
-            minute: minute_of(when),
-            made: BTreeMap::from([(7, count)]),
-            before: 0,
+    fn made(count: u32, when: Timestamp) -> SlidingWindow {
+        window(&[(minute_of(when), 7, count)])
+    }
+
+    fn window(counts: &[(i64, u32, u32)]) -> SlidingWindow {
+        let mut window = SlidingWindow::default();
+        for (minute, instance, made) in counts {
+            let minute = window.minutes.entry(*minute).or_default();
+            minute.insert(*instance, *made);
         }
+        window
     }
 
     #[test]
     fn changes_are_allowed_up_to_the_maximum() {
-        let mut changes = Changes::default();
-        for slot in 0..120 {
-            assert_eq!(changes.wait(120, second(10)), None);
-            changes.add(slot, second(10));
+        let mut window = SlidingWindow::default();
+        for instance in 0..120 {
+            assert_eq!(window.retry_after(120, second(10)), None);
+            window.add(instance, second(10));
         }
-        assert!(changes.wait(120, second(10)).is_some());
+        assert!(window.retry_after(120, second(10)).is_some());
     }
 
     #[test]
     fn the_minute_before_counts_as_far_as_it_reaches_into_the_last_60_seconds() {
-        let changes = made(120, second(59));
-        assert_eq!(changes.in_last_minute(second(60)), 120);
-        assert_eq!(changes.in_last_minute(second(90)), 60);
-        assert_eq!(changes.in_last_minute(second(119)), 2);
-        assert_eq!(changes.in_last_minute(second(120)), 0);
-        assert_eq!(changes.in_last_minute(second(1000)), 0);
+        let window = made(120, second(59));
+        assert_eq!(window.in_last_minute(second(60)), 120);
+        assert_eq!(window.in_last_minute(second(90)), 60);
+        assert_eq!(window.in_last_minute(second(119)), 2);
+        assert_eq!(window.in_last_minute(second(120)), 0);
+        assert_eq!(window.in_last_minute(second(1000)), 0);
     }
 
     #[test]
     fn who_waits_as_told_may_make_a_change_and_a_second_earlier_may_not() {
-        for most in [1, 2, 3, 7, 120, 1_000_000] {
+        for limit in [1, 2, 3, 7, 120, 1_000_000] {
             for at in [0, 1, 29, 59] {
-                let changes = made(most, second(at));
-                let wait = changes.wait(most, second(at)).unwrap();
-                let then = |wait| changes.wait(most, second(at + i64::from(wait)));
-                assert_eq!(then(wait), None, "{most} at {at}");
-                assert!(then(wait - 1).is_some(), "{most} at {at}");
+                let window = made(limit, second(at));
+                let wait = window.retry_after(limit, second(at)).unwrap();
+                let then = |wait| window.retry_after(limit, second(at + i64::from(wait)));
+                assert_eq!(then(wait), None, "{limit} at {at}");
+                assert!(then(wait - 1).is_some(), "{limit} at {at}");
             }
         }
     }
 
     #[test]
     fn a_count_from_a_clock_ahead_of_ours_is_not_lost() {
-        let mut changes = made(5, second(60));
-        assert_eq!(changes.in_last_minute(second(59)), 5);
-        changes.add(8, second(59));
-        assert_eq!(changes.in_last_minute(second(60)), 6);
+        let mut window = made(5, second(60));
+        assert_eq!(window.in_last_minute(second(59)), 5);
+        window.add(8, second(59));
+        window.prune(second(59));
+        assert_eq!(window.in_last_minute(second(60)), 6);
     }
 
     #[test]
     fn counts_merge_into_the_same_in_any_order() {
         let counts = [
-            made(5, second(1)),
-            made(3, second(2)),
-            made(9, second(61)),
-            Changes {
-                made: BTreeMap::from([(1, 2), (7, 4)]),
-                before: 6,
-                ..made(0, second(62))
-            },
+            window(&[(0, 7, 5)]),
+            window(&[(0, 7, 3), (1, 8, 1)]),
+            window(&[(1, 7, 9)]),
+            window(&[(0, 1, 2), (1, 7, 4)]),
         ];
         let merged = |order: [usize; 4]| {
-            let mut all = Changes::default();
+            let mut all = SlidingWindow::default();
             for index in order {
-                all.merge(counts[index].clone());
+                all.merge(&counts[index]);
             }
             all
         };
-        let expected = Changes {
-            minute: MINUTE + 1,
-            made: BTreeMap::from([(1, 2), (7, 9)]),
-            before: 6,
-        };
+        let expected = window(&[(0, 1, 2), (0, 7, 5), (1, 7, 9), (1, 8, 1)]);
         for order in [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1], [1, 3, 0, 2]] {
             assert_eq!(merged(order), expected, "{order:?}");
+        }
+    }
+
+    #[test]
+    fn a_count_of_any_number_of_instances_is_a_small_document() {
+        let mut window = SlidingWindow::default();
+        for instance in 0..10_000 {
+            window.add(u32::MAX - instance, second(0));
+        }
+        assert_eq!(window.in_last_minute(second(0)), 10_000);
+        let document = serde_json::to_vec(&window).unwrap();
+        assert!(document.len() < 8192, "{} bytes", document.len());
+    }
+
+    #[test]
+    fn a_count_of_the_first_release_is_read() {
+        let earlier = json!({"minute": 5, "made": {"3": 2, "200": 1}, "before": 4});
+        let read: SlidingWindow = serde_json::from_value(earlier).unwrap();
+        assert_eq!(read, window(&[(4, 0, 4), (5, 3, 2), (5, 200, 1)]));
+        let now = serde_json::to_string(&read).unwrap();
+        assert_eq!(serde_json::from_str::<SlidingWindow>(&now).unwrap(), read);
+    }
+
+    fn merchant() -> MerchantId {
+        MerchantId::parse("merchant").unwrap()
+    }
+
+    fn instance() -> &'static RateLimit {
+        Box::leak(Box::new(RateLimit::new()))
+    }
+
+    /// One change in one instance: whether it was admitted.
+    async fn change(instance: &'static RateLimit, store: &Store, limit: u32) -> bool {
+        instance.refresh(store, &merchant(), "").await;
+        let timeout = Duration::from_secs(2);
+        let admitted = instance.admit(store, &merchant(), limit, timeout, "");
+        admitted.is_ok()
+    }
+
+    fn stored(memory: &Memory) -> SlidingWindow {
+        memory
+            .document(&keys::changes(&merchant()))
+            .unwrap_or_default()
+    }
+
+    fn now() -> Timestamp {
+        simulation::run(async { Timestamp::now() })
+    }
+
+    #[test]
+    fn a_clock_an_hour_ahead_locks_nobody_out() {
+        let memory = Memory::default();
+        let ahead = now().plus_secs(3600);
+        let document = serde_json::to_string(&made(1000, ahead)).unwrap();
+        memory.put(&keys::changes(&merchant()), &document);
+        let store = memory.scheduled(vec![]);
+        let admitted = simulation::run(async {
+            let instance = instance();
+            (
+                change(instance, &store, 2).await,
+                change(instance, &store, 2).await,
+                change(instance, &store, 2).await,
+            )
+        });
+        assert_eq!(admitted, (true, true, false));
+        // What was written from the future is gone, so that it does not count in an hour either.
+        assert_eq!(stored(&memory).in_last_minute(ahead), 0);
+        assert_eq!(stored(&memory).in_last_minute(now()), 2);
+    }
+
+    #[test]
+    fn a_change_that_comes_while_the_last_one_is_written_is_counted_too() {
+        let memory = Memory::default();
+        let store = memory.scheduled(vec![]);
+        // Any moment of the first one's writing, its last check among them.
+        for pause in (0..1500).step_by(7) {
+            simulation::run(async {
+                let instance = instance();
+                assert!(change(instance, &store, 1_000_000).await);
+                sleep(Duration::from_millis(pause)).await;
+                let before = stored(&memory).in_last_minute(Timestamp::now());
+                assert!(change(instance, &store, 1_000_000).await);
+                sleep(Duration::from_secs(3)).await;
+                let after = stored(&memory).in_last_minute(Timestamp::now());
+                assert!(after > before, "{pause}: {before}, then {after}");
+            });
+        }
+    }
+
+    proptest! {
+        /// Whatever order the store brings the operations of several instances into: in the end
+        /// every change is counted, as long as no operation takes longer than 90 ms.
+        #[test]
+        fn every_change_of_every_instance_is_counted(
+            changes in prop::collection::vec((0..4_usize, 0..1000_u64), 1..24),
+            delays in prop::collection::vec(prop::collection::vec(0..90_u64, 0..40), 4),
+        ) {
+            let memory = Memory::default();
+            let stores: Vec<_> = delays.into_iter().map(|delays| {
+                memory.scheduled(delays.into_iter().map(Fate::after).collect())
+            }).collect();
+            let count = changes.len() as u64;
+            simulation::run(async {
+                let instances: Vec<_> = stores.iter().map(|_| instance()).collect();
+                for (number, at) in changes {
+                    let (instance, store) = (instances[number], stores[number].clone());
+                    spawn(async move {
+                        sleep(Duration::from_millis(at)).await;
+                        assert!(change(instance, &store, 1_000_000).await);
+                    });
+                }
+                sleep(Duration::from_secs(5)).await;
+                let counted = stored(&memory).in_last_minute(Timestamp::now());
+                prop_assert_eq!(counted, count);
+                Ok(())
+            })?;
+        }
+
+        /// Changes that follow each other in one instance: the limit is exact, however late the
+        /// store is and whether it fails.
+        #[test]
+        fn the_limit_is_exact_in_one_instance(
+            limit in 1..10_u32,
+            fates in prop::collection::vec(Fate::any(3000), 0..60),
+        ) {
+            let memory = Memory::default();
+            let store = memory.scheduled(fates);
+            let admitted = simulation::run(async {
+                let instance = instance();
+                let mut admitted = 0;
+                for _ in 0..15 {
+                    admitted += u32::from(change(instance, &store, limit).await);
+                }
+                admitted
+            });
+            prop_assert_eq!(admitted, limit);
         }
     }
 }

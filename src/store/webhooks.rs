@@ -4,7 +4,8 @@ use std::future::Future;
 
 use futures::future::{join3, try_join, try_join3};
 
-use super::{key_value, keys};
+use super::key_value::Store;
+use super::keys;
 use crate::concurrency::try_join_bounded;
 use crate::http::error::Error;
 use crate::model::ids::{ApplicationId, WebhookId};
@@ -16,9 +17,16 @@ use crate::model::webhook::{LastTest, Webhook, WebhookRecord, WebhookSettings};
 /// # Errors
 ///
 /// The store's failure.
-pub async fn webhook(application: &ApplicationId, id: WebhookId) -> Result<Option<Webhook>, Error> {
-    let (created, changes) =
-        try_join(webhook_created(application, id), changes(application, id)).await?;
+pub async fn webhook(
+    store: &Store,
+    application: &ApplicationId,
+    id: WebhookId,
+) -> Result<Option<Webhook>, Error> {
+    let (created, changes) = try_join(
+        webhook_created(store, application, id),
+        changes(store, application, id),
+    )
+    .await?;
     Ok(created.map(|created| changes.of(created)))
 }
 
@@ -28,22 +36,24 @@ pub async fn webhook(application: &ApplicationId, id: WebhookId) -> Result<Optio
 ///
 /// The store's failure.
 pub async fn load_records(
+    store: &Store,
     application: &ApplicationId,
     ids: &[WebhookId],
 ) -> Result<Vec<WebhookRecord>, Error> {
     let reads = ids
         .iter()
         .copied()
-        .map(|id| webhook_created(application, id));
+        .map(|id| webhook_created(store, application, id));
     join_existing(reads).await
 }
 
 async fn webhook_created(
+    store: &Store,
     application: &ApplicationId,
     id: WebhookId,
 ) -> Result<Option<WebhookRecord>, Error> {
     let key = keys::webhook(application, id);
-    let created: Option<WebhookRecord> = key_value::get_document(&key).await?;
+    let created: Option<WebhookRecord> = store.get_document(&key).await?;
     match created {
         Some(created) if !created.belongs_under(application, id) => Err(Error::Unreadable(
             format!("store: the document under `{key}` is another webhook's"),
@@ -58,18 +68,19 @@ async fn webhook_created(
 ///
 /// The store's failure.
 pub async fn hydrate(
+    store: &Store,
     application: &ApplicationId,
     created: impl Iterator<Item = WebhookRecord>,
 ) -> Result<Vec<Webhook>, Error> {
     let reads = created.map(|created| async {
-        let changes = changes(application, created.id).await?;
+        let changes = changes(store, application, created.id).await?;
         Ok(Some(changes.of(created)))
     });
     join_existing(reads).await
 }
 
-pub(super) async fn join_existing<T: Send>(
-    reads: impl IntoIterator<Item = impl Future<Output = Result<Option<T>, Error>> + Send>,
+pub(super) async fn join_existing<T>(
+    reads: impl IntoIterator<Item = impl Future<Output = Result<Option<T>, Error>>>,
 ) -> Result<Vec<T>, Error> {
     Ok(try_join_bounded(reads)
         .await?
@@ -96,16 +107,20 @@ impl Changes {
     }
 }
 
-async fn changes(application: &ApplicationId, id: WebhookId) -> Result<Changes, Error> {
+async fn changes(
+    store: &Store,
+    application: &ApplicationId,
+    id: WebhookId,
+) -> Result<Changes, Error> {
     let keys = (
         keys::webhook_settings(application, id),
         keys::webhook_secrets(application, id),
         keys::webhook_test(application, id),
     );
     let (settings, rotations, last_test) = try_join3(
-        key_value::get_document(&keys.0),
-        key_value::get_document(&keys.1),
-        key_value::get_document(&keys.2),
+        store.get_document(&keys.0),
+        store.get_document(&keys.1),
+        store.get_document(&keys.2),
     )
     .await?;
     Ok(Changes {
@@ -120,11 +135,15 @@ async fn changes(application: &ApplicationId, id: WebhookId) -> Result<Changes, 
 /// # Errors
 ///
 /// The store's failure. What is left is never read.
-pub async fn clear_webhook(application: &ApplicationId, id: WebhookId) -> Result<(), Error> {
+pub async fn clear_webhook(
+    store: &Store,
+    application: &ApplicationId,
+    id: WebhookId,
+) -> Result<(), Error> {
     let (settings, secrets, test) = join3(
-        key_value::delete(&keys::webhook_settings(application, id)),
-        key_value::delete(&keys::webhook_secrets(application, id)),
-        key_value::delete(&keys::webhook_test(application, id)),
+        store.delete(&keys::webhook_settings(application, id)),
+        store.delete(&keys::webhook_secrets(application, id)),
+        store.delete(&keys::webhook_test(application, id)),
     )
     .await;
     settings.and(secrets).and(test)

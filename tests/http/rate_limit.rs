@@ -24,9 +24,12 @@ fn count(api: &Server) -> u64 {
     let Ok(count) = serde_json::from_slice::<Value>(&count) else {
         return 0;
     };
-    let made = count["made"].as_object().expect("counts by slot");
-    let made: u64 = made.values().filter_map(Value::as_u64).sum();
-    made + count["before"].as_u64().expect("a count")
+    let minutes = count["minutes"].as_object().expect("counts by minute");
+    let counts = minutes.values().filter_map(Value::as_object);
+    counts
+        .flat_map(|counts| counts.values())
+        .filter_map(Value::as_u64)
+        .sum()
 }
 
 async fn counted(api: &Server, changes: u64) {
