@@ -15,7 +15,7 @@ use crate::model::event::EventType;
 use crate::model::key_set::KeySet;
 
 /// The names of all variables, as in `spin.toml`.
-pub const VARIABLES: [&str; 15] = [
+pub const VARIABLES: [&str; 16] = [
     "jwks",
     "jwks_url",
     "jwks_cache_seconds",
@@ -25,6 +25,7 @@ pub const VARIABLES: [&str; 15] = [
     "secrets_key",
     "secrets_key_previous",
     "event_types",
+    "max_applications_per_merchant",
     "max_webhooks_per_application",
     "max_changes_per_minute",
     "store_timeout_ms",
@@ -50,6 +51,8 @@ pub struct Config {
     pub secrets_key: SecretsKey,
     /// The events a webhook can subscribe to, in the operator's order: variable `event_types`.
     pub event_types: Vec<EventType>,
+    /// Variable `max_applications_per_merchant`, 1 to 10,000.
+    pub max_applications: usize,
     /// Variable `max_webhooks_per_application`, 1 to 10,000.
     pub max_webhooks: usize,
     /// How many changes one merchant may make in a minute: variable `max_changes_per_minute`, 0 to
@@ -177,6 +180,7 @@ impl Config {
                 Some(list) => event_types(&list)?,
                 None => event_types("session.completed,session.expired")?,
             },
+            max_applications: number("max_applications_per_merchant", 1000, 1..=10_000)? as usize,
             max_webhooks: number("max_webhooks_per_application", 50, 1..=10_000)? as usize,
             max_changes_per_minute: NonZeroU32::new(number(
                 "max_changes_per_minute",
@@ -295,6 +299,7 @@ mod tests {
                 .collect::<Vec<_>>(),
             ["session.completed", "session.expired"]
         );
+        assert_eq!(config.max_applications, 1000);
         assert_eq!(config.max_webhooks, 50);
         assert_eq!(config.max_changes_per_minute, NonZeroU32::new(120));
         assert_eq!(config.store_timeout, Duration::from_millis(2000));
@@ -322,6 +327,7 @@ mod tests {
             ("event_types", Some("a,,b")),
             ("event_types", Some("a,a")),
             ("event_types", Some("sesame!")),
+            ("max_applications_per_merchant", Some("10001")),
             ("max_webhooks_per_application", Some("0")),
             ("max_webhooks_per_application", Some("sesame")),
             ("max_changes_per_minute", Some("sesame")),

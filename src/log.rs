@@ -7,6 +7,7 @@ use http::{Method, StatusCode};
 use serde::Serialize;
 
 use crate::http::error::Error;
+use crate::model::ids::ApplicationId;
 use crate::model::time::Timestamp;
 
 #[derive(Serialize)]
@@ -14,7 +15,14 @@ use crate::model::time::Timestamp;
 struct Line<'a> {
     time: Timestamp,
     level: &'static str,
-    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    merchant: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    application: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -27,61 +35,121 @@ struct Line<'a> {
     error: Option<&'a str>,
 }
 
-/// Logs a request that was answered. `route` is the route's template; `None`: no route matched.
-pub fn request(
-    request_id: &str,
-    method: &Method,
-    route: Option<&str>,
-    status: StatusCode,
-    duration: Duration,
-    cause: Option<&str>,
-) {
+/// A request that was answered.
+pub struct Answered<'a> {
+    /// Its id.
+    pub request_id: &'a str,
+    /// Its valid `traceparent`.
+    pub traceparent: Option<&'a str>,
+    /// The hash of its merchant, as in the keys of the merchant's documents ([`crate::store::keys::merchant`]); `None`: no valid
+    /// token.
+    pub merchant: Option<&'a str>,
+    /// The application that its path names.
+    pub application: Option<&'a ApplicationId>,
+    /// Its method.
+    pub method: &'a Method,
+    /// The template of its route; `None`: no route matched.
+    pub route: Option<&'a str>,
+    /// The response's status.
+    pub status: StatusCode,
+    /// How long it took.
+    pub duration: Duration,
+    /// What only the log says of it.
+    pub detail: Option<&'a str>,
+}
+
+/// How much of a merchant's hash a line has, in hexadecimal digits: enough to tell merchants apart.
+const MERCHANT_DIGITS: usize = 12;
+
+/// Logs a request that was answered.
+pub fn request(answered: &Answered<'_>) {
     // A method can be any text of the client's; ours are the only ones worth a name.
-    let method = match *method {
+    let method = match *answered.method {
         Method::GET
         | Method::POST
         | Method::PATCH
         | Method::DELETE
         | Method::HEAD
         | Method::OPTIONS
-        | Method::PUT => method.as_str(),
+        | Method::PUT => answered.method.as_str(),
         _ => "OTHER",
     };
+    let duration = answered.duration.as_micros() as f64;
     print(&Line {
-        time: Timestamp::now(),
-        level: if status.is_server_error() {
+        level: if answered.status.is_server_error() {
             "error"
         } else {
             "info"
         },
-        request_id,
+        request_id: Some(answered.request_id),
+        traceparent: answered.traceparent,
+        merchant: answered
+            .merchant
+            .and_then(|merchant| merchant.get(..MERCHANT_DIGITS)),
+        application: answered.application.map(ApplicationId::as_str),
         method: Some(method),
-        route,
-        status: Some(status.as_u16()),
-        duration_ms: Some((duration.as_micros() as f64) / 1000.0),
-        error: cause,
+        route: answered.route,
+        status: Some(answered.status.as_u16()),
+        duration_ms: Some(duration / 1000.0),
+        error: answered.detail,
+        ..Line::now()
     });
 }
 
 /// Logs a failure that the response does not tell: of work after it, or of a part that it leaves out.
 pub fn background(request_id: &str, what: &str, error: &Error) {
-    let (Error::Dependency(cause)
-    | Error::Unreadable(cause)
-    | Error::DependencyTimeout(cause)
-    | Error::Internal(cause)) = error
-    else {
-        return;
-    };
+    if let Some(cause) = cause(error) {
+        print(&Line {
+            request_id: Some(request_id),
+            error: Some(&format!("{what}: {cause}")),
+            ..Line::now()
+        });
+    }
+}
+
+/// Logs a document that cannot be read, where that is no reason for the request to fail.
+pub fn unreadable(error: &Error) {
     print(&Line {
-        time: Timestamp::now(),
-        level: "error",
-        request_id,
-        method: None,
-        route: None,
-        status: None,
-        duration_ms: None,
-        error: Some(&format!("{what}: {cause}")),
+        error: cause(error),
+        ..Line::now()
     });
+}
+
+/// Those of a list that can be read; logs why the others are left out.
+pub fn readable<T>(listed: Vec<Result<T, Error>>, request_id: &str) -> impl Iterator<Item = T> {
+    listed.into_iter().filter_map(move |item| {
+        item.map_err(|error| background(request_id, "left out of a list", &error))
+            .ok()
+    })
+}
+
+fn cause(error: &Error) -> Option<&str> {
+    match error {
+        Error::Dependency(cause)
+        | Error::Unreadable(cause)
+        | Error::DependencyTimeout(cause)
+        | Error::Internal(cause) => Some(cause),
+        _ => None,
+    }
+}
+
+impl Line<'_> {
+    /// The line of an error that happened now.
+    fn now() -> Self {
+        Self {
+            time: Timestamp::now(),
+            level: "error",
+            request_id: None,
+            traceparent: None,
+            merchant: None,
+            application: None,
+            method: None,
+            route: None,
+            status: None,
+            duration_ms: None,
+            error: None,
+        }
+    }
 }
 
 fn print(line: &Line<'_>) {

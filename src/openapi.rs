@@ -175,6 +175,11 @@ fn errors() -> Vec<ErrorKind> {
             "The request cannot be joined with what is there.",
             vec![
                 ("nameTaken", crate::api::applications::NAME_TAKEN),
+                ("namePending", crate::api::applications::NAME_PENDING),
+                (
+                    "tooManyApplications",
+                    crate::api::applications::TOO_MANY_APPLICATIONS,
+                ),
                 ("keyUsed", crate::http::idempotency::KEY_USED),
             ],
         ),

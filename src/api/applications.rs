@@ -1,10 +1,10 @@
 //! A merchant's applications.
 
-use crate::store::applications;
-use crate::store::compensation;
-use crate::store::index;
-use futures::future::{try_join, try_join3};
+use std::collections::BTreeSet;
+
+use futures::future::try_join;
 use http::StatusCode;
+use http::header::IF_MATCH;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -27,15 +27,22 @@ use crate::openapi::{ApplicationPath, IdempotencyKeyHeader, IfMatchHeader};
 use crate::store::rate_limit::counted;
 
 use crate::http::response::{self, Response};
-use crate::store::applications::Listed;
-use crate::store::applications::owned_application;
+use crate::store::applications::{self, Holder, Taking, owned_application};
+use crate::store::compensation;
 use crate::store::deadline::Deadline;
+use crate::store::index;
 use crate::store::keys;
 
 /// Longest description, in characters.
 const MAX_DESCRIPTION: usize = 250;
 
 pub(crate) const NAME_TAKEN: Error = Error::Conflict("Another application has this name");
+
+pub(crate) const NAME_PENDING: Error =
+    Error::Conflict("Another application is being given this name. Retry in a few seconds");
+
+pub(crate) const TOO_MANY_APPLICATIONS: Error =
+    Error::Conflict("The merchant already has the maximum number of applications");
 
 /// An application as responses show it. One that was written into the store by hand may lack a
 /// name and the time of its creation.
@@ -154,12 +161,11 @@ pub async fn create(request: Request) -> Result<Response, Error> {
     let now = Timestamp::now();
     let deadline = Deadline::with_timeout(config.store_timeout);
     let scope = format!("create-application\n{}", merchant.as_str());
-    let reads = try_join3(
-        applications::application_named(&store, &merchant, &name),
+    let reads = try_join(
         index::applications_of(&store, &merchant),
         idempotency::look_up(&store, key.as_ref(), &scope, &raw, config, now),
     );
-    let (named, mut index, looked) = deadline
+    let (mut index, looked) = deadline
         .run(
             "reading applications",
             counted(&store, &merchant, config, &request_id, reads),
@@ -170,14 +176,11 @@ pub async fn create(request: Request) -> Result<Response, Error> {
         Lookup::New(used) => used,
     };
     let id = ApplicationId::from(used.id_and_secret(config).0);
-    if let Some(other) = named.filter(|other| *other != id) {
-        // One that was cut off, or that the index lost: the merchant must be able to find it.
-        if !index.ids().contains(&other) {
-            deadline
-                .run("adding to an index", index.add(&other))
-                .await?;
-        }
-        return Err(NAME_TAKEN);
+    if index.is_full(config.max_applications, &id) {
+        deadline.run("counting applications", index.prune()).await?;
+    }
+    if index.is_full(config.max_applications, &id) {
+        return Err(TOO_MANY_APPLICATIONS);
     }
 
     let application = Application {
@@ -200,21 +203,30 @@ pub async fn create(request: Request) -> Result<Response, Error> {
     let document = keys::application(&id);
     let written = deadline
         .run("creating an application", async {
-            let write = async {
-                store.set_document(&document, &application.created).await?;
-                index.add(&id).await
-            };
-            if !applications::take_name(&store, &merchant, &name, &id, write).await? {
-                store.delete(&document).await?;
-                return Ok(false);
+            // The document last: an application that is there has its name and is in the list.
+            let add = index.add(&id, Some(now));
+            match applications::take_name(&store, &merchant, &name, &id, add).await? {
+                Taking::Taken => {}
+                Taking::Refused(Holder::Application(other)) => {
+                    // The index may have lost it: the merchant must be able to find it.
+                    if !index.contains(&other.id) {
+                        index.add(&other.id, other.created.created_at).await?;
+                    }
+                    return Ok(Err(NAME_TAKEN));
+                }
+                Taking::Refused(_) => return Ok(Err(NAME_PENDING)),
+                Taking::Lost => {
+                    index.remove(&BTreeSet::from([id.clone()])).await?;
+                    return Ok(Err(NAME_PENDING));
+                }
             }
+            store.set_document(&document, &application.created).await?;
             used.keep(&store, &kept, config, now).await?;
-            Ok(true)
+            Ok(Ok(()))
         })
         .await;
     match written {
-        Ok(true) => {}
-        Ok(false) => return Err(NAME_TAKEN),
+        Ok(written) => written?,
         Err(error) => {
             // Else the name stays taken by an application that nobody was told of. One that was
             // created with a key is told by a repeat.
@@ -229,7 +241,7 @@ pub async fn create(request: Request) -> Result<Response, Error> {
             return Err(error);
         }
     }
-    index.keep(id, &deadline, &request_id);
+    index.keep(id, Some(now), &deadline, &request_id);
     Ok(kept.response())
 }
 
@@ -254,42 +266,21 @@ pub async fn list(request: Request) -> Result<Response, Error> {
     let page = PageQuery::parse(query.as_deref(), &mut details);
     let page = details.all(page)?;
     let deadline = Deadline::with_timeout(config.store_timeout);
-    let (index, there, total, shown) = deadline
+    let (index, found) = deadline
         .run("reading applications", async {
-            let index = index::applications_of(&store, &merchant).await?;
-            let found = applications::load_records(&store, index.ids()).await?;
-            let there: Vec<ApplicationId> = found.iter().map(|(id, _)| id.clone()).collect();
-            let found = found
-                .into_iter()
-                .filter_map(|(id, created)| Some((id, readable(created, &request_id)?)));
-            let mut found: Vec<_> = found.collect();
-            // The index is a hint: an application that was handed to another merchant is not shown.
-            found.retain(|(_, created)| created.merchant_id == merchant);
-            found.sort_unstable_by(|(id, created), (other_id, other)| {
-                let newest_first = other.created_at.cmp(&created.created_at);
-                newest_first.then_with(|| other_id.as_str().cmp(id.as_str()))
-            });
-            let total = found.len();
-            let shown = found.drain(page.range(total));
-            let shown = applications::hydrate(&store, shown).await?;
-            Ok((index, there, total, shown))
+            let mut index = index::applications_of(&store, &merchant).await?;
+            let range = |total| page.range(total);
+            let found = applications::page(&store, &merchant, &mut index, range).await?;
+            Ok((index, found))
         })
         .await?;
-    index.prune_later(&there, &deadline);
-    let shown = shown.into_iter();
-    let shown = shown.filter_map(|listed| readable(listed, &request_id));
-    let items = shown.map(|application| ApplicationBody::from(&application));
+    index.tidy_later(&deadline);
+    let readable = log::readable(found.items, &request_id);
+    let items = readable.map(|application| ApplicationBody::from(&application));
     Ok(response::json(
         StatusCode::OK,
-        &page.of::<ApplicationBody>(items.collect(), total),
+        &page.of::<ApplicationBody>(items.collect(), found.total),
     ))
-}
-
-/// What the log is told of an application that a list leaves out.
-fn readable<T>(listed: Listed<T>, request_id: &str) -> Option<T> {
-    listed
-        .map_err(|error| log::background(request_id, "left out of a list", &error))
-        .ok()
 }
 
 /// Get application
@@ -324,6 +315,7 @@ pub async fn read(request: Request) -> Result<Response, Error> {
         // Written into the store by hand, and so perhaps in no list yet.
         index::unloaded_applications(&store, &merchant).keep(
             application.id.clone(),
+            None,
             &deadline,
             &request_id,
         );
@@ -399,22 +391,20 @@ pub async fn change(request: Request) -> Result<Response, Error> {
             .run("changing an application", async {
                 let Some(name) = renamed else {
                     write.await?;
-                    return Ok(true);
+                    return Ok(Ok(()));
                 };
-                let named = applications::application_named(&store, &merchant, name).await?;
-                if named.is_some_and(|other| other != id) {
-                    return Ok(false);
+                match applications::take_name(&store, &merchant, name, &id, write).await? {
+                    Taking::Taken => Ok(Ok(())),
+                    Taking::Refused(Holder::Application(_)) => Ok(Err(NAME_TAKEN)),
+                    Taking::Refused(_) => Ok(Err(NAME_PENDING)),
+                    Taking::Lost => {
+                        store.set_document(&key, &before).await?;
+                        Ok(Err(NAME_PENDING))
+                    }
                 }
-                if !applications::take_name(&store, &merchant, name, &id, write).await? {
-                    store.set_document(&key, &before).await?;
-                    return Ok(false);
-                }
-                Ok(true)
             })
             .await?;
-        if !written {
-            return Err(NAME_TAKEN);
-        }
+        written?;
         if let (Some(old), Some(_)) = (&before.name, renamed) {
             // It has the new name, so the claim to the old one counts for nothing if it stays.
             let release = applications::release_name(&store, &merchant, old, &id);
@@ -448,14 +438,17 @@ pub async fn delete(request: Request) -> Result<Response, Error> {
     let id = path.application(&mut details);
     let id = details.all(id)?;
     let deadline = Deadline::with_timeout(config.store_timeout);
-    let owned = owned_application(&store, &id, &merchant);
-    let application = deadline
+    let owned = applications::owned_application_to_delete(&store, &id, &merchant);
+    let (application, settings) = deadline
         .run(
             "reading an application",
             counted(&store, &merchant, config, &request_id, owned),
         )
         .await?;
-    etag::check(&headers, &etag::of(&ApplicationBody::from(&application)))?;
+    if headers.contains_key(IF_MATCH) {
+        settings?;
+        etag::check(&headers, &etag::of(&ApplicationBody::from(&application)))?;
+    }
     deadline
         .run(
             "deleting an application",
@@ -464,12 +457,13 @@ pub async fn delete(request: Request) -> Result<Response, Error> {
         .await?;
     // It is gone: what is left of it is never read, and no failure of the client's request.
     let mut index = index::unloaded_applications(&store, &merchant);
+    let gone = BTreeSet::from([application.id.clone()]);
     let cleared = deadline
         .run(
             "clearing up after an application",
             try_join(
                 applications::clear_application(&store, &application),
-                index.remove(std::slice::from_ref(&application.id)),
+                index.remove(&gone),
             ),
         )
         .await;

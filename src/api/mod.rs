@@ -2,6 +2,8 @@
 
 pub mod applications;
 pub mod health;
+#[cfg(test)]
+mod interleavings;
 pub mod rotation;
 pub mod routes;
 pub mod test_delivery;
@@ -30,12 +32,14 @@ use self::routes::{Handler, Route};
 use crate::auth::authenticate;
 use crate::config::Config;
 use crate::http::body::{Body, BodyError};
+use crate::http::details::Details;
 use crate::http::error::{Error, LogDetail};
 use crate::http::idempotency::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED};
 use crate::http::request::{Path, Request};
 use crate::http::response::Response;
+use crate::http::traceparent;
 use crate::log;
-use crate::store::spin;
+use crate::store::{keys, spin};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -50,6 +54,14 @@ where
     let request_id = Uuid::new_v4().to_string();
     let method = request.method().clone();
     let route = Route::of(request.uri().path());
+    let traceparent = traceparent::read(request.headers()).map(str::to_owned);
+    let application = route.and_then(|route| {
+        let path = Path {
+            template: route.template,
+            sent: request.uri().path().to_owned(),
+        };
+        path.application(&mut Details::default())
+    });
     let routed = App {
         route,
         request_id: &request_id,
@@ -66,7 +78,8 @@ where
     if method == Method::HEAD {
         response.body_mut().clear();
     }
-    let cause = response.extensions_mut().remove::<LogDetail>();
+    let detail = response.extensions_mut().remove::<LogDetail>();
+    let merchant = response.extensions_mut().remove::<LogMerchant>();
     let status = response.status();
     let headers = response.headers_mut();
     // A response without a length goes out chunked, which costs Spin a third of its throughput.
@@ -78,14 +91,17 @@ where
         headers.insert(X_REQUEST_ID, id);
     }
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    log::request(
-        &request_id,
-        &method,
-        route.map(|route| route.template),
+    log::request(&log::Answered {
+        request_id: &request_id,
+        traceparent: traceparent.as_deref(),
+        merchant: merchant.as_ref().map(|merchant| merchant.0.as_str()),
+        application: application.as_ref(),
+        method: &method,
+        route: route.map(|route| route.template),
         status,
-        started.elapsed(),
-        cause.as_ref().map(|cause| cause.0.as_str()),
-    );
+        duration: started.elapsed(),
+        detail: detail.as_ref().map(|detail| detail.0.as_str()),
+    });
     response
 }
 
@@ -116,6 +132,10 @@ async fn cors() -> Option<&'static CorsLayer> {
     }))
 }
 
+/// The hash of a request's merchant, for the log; rides on the response as an extension.
+#[derive(Clone)]
+struct LogMerchant(String);
+
 /// Answers one request, as its route wants it.
 #[derive(Clone, Copy)]
 struct App<'a> {
@@ -125,11 +145,20 @@ struct App<'a> {
 
 impl App<'_> {
     async fn answer(self, request: http::Request<Body>) -> Response {
-        let answered = self.ask(request).await;
-        answered.unwrap_or_else(Error::into_response)
+        let mut merchant = None;
+        let answered = self.ask(request, &mut merchant).await;
+        let mut response = answered.unwrap_or_else(Error::into_response);
+        if let Some(merchant) = merchant {
+            response.extensions_mut().insert(merchant);
+        }
+        response
     }
 
-    async fn ask(self, request: http::Request<Body>) -> Result<Response, Error> {
+    async fn ask(
+        self,
+        request: http::Request<Body>,
+        who: &mut Option<LogMerchant>,
+    ) -> Result<Response, Error> {
         let route = self.route.ok_or(Error::NotFound)?;
         let handler = match route.handler(request.method())? {
             Handler::Anyone(handler) => return handler().await,
@@ -137,6 +166,7 @@ impl App<'_> {
         };
         let config = Config::load().await?;
         let merchant = authenticate(request.headers(), config, self.request_id).await?;
+        *who = Some(LogMerchant(keys::merchant(&merchant)));
         let (head, body) = request.into_parts();
         let request = Request {
             merchant,

@@ -1,12 +1,10 @@
 //! The webhooks of an application.
 
-use crate::store::compensation;
-use crate::store::index;
-use crate::store::webhooks;
-use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use futures::future::try_join;
 use http::StatusCode;
+use http::header::IF_MATCH;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -18,6 +16,7 @@ use crate::http::etag;
 use crate::http::idempotency::{self, IdempotencyKey, Kept, Lookup};
 use crate::http::page::PageQuery;
 use crate::http::request::{Path, Request};
+use crate::log;
 use crate::model::application::Application;
 use crate::model::ids::ApplicationId;
 use crate::model::ids::MerchantId;
@@ -36,9 +35,12 @@ use crate::model::webhook::TestStatus;
 use crate::model::webhook::Webhook;
 use crate::model::webhook::WebhookRecord;
 use crate::store::applications::owned_application_and;
+use crate::store::compensation;
 use crate::store::deadline::Deadline;
+use crate::store::index::{self, Listed, listed};
 use crate::store::key_value::Store;
 use crate::store::keys;
+use crate::store::webhooks;
 
 /// A webhook as responses show it. `signingSecret` is there once: when it was made.
 #[derive(Debug, Serialize)]
@@ -234,11 +236,10 @@ pub async fn create(request: Request) -> Result<Response, Error> {
     };
     check_enabled(&owned)?;
     let (id, secret) = used.id_and_secret(config);
-    let full = |ids: &[WebhookId]| ids.len() >= config.max_webhooks && !ids.contains(&id);
-    if full(index.ids()) {
+    if index.is_full(config.max_webhooks, &id) {
         deadline.run("counting webhooks", index.prune()).await?;
     }
-    if full(index.ids()) {
+    if index.is_full(config.max_webhooks, &id) {
         return Err(Error::invalid(
             "applicationId",
             format!(
@@ -273,7 +274,7 @@ pub async fn create(request: Request) -> Result<Response, Error> {
         .run("creating a webhook", async {
             // The webhook before the index: an id in the index always had a webhook.
             store.set_document(&document, &webhook.created).await?;
-            index.add(&id).await?;
+            index.add(&id, Some(now)).await?;
             // The record last: who is told the webhook by a repeat finds it in the list too.
             used.keep(&store, &kept, config, now).await
         })
@@ -290,7 +291,7 @@ pub async fn create(request: Request) -> Result<Response, Error> {
         });
         return Err(error);
     }
-    index.keep(id, &deadline, &request_id);
+    index.keep(id, Some(now), &deadline, &request_id);
     Ok(kept.response())
 }
 
@@ -309,6 +310,7 @@ pub async fn list(request: Request) -> Result<Response, Error> {
         merchant,
         config,
         store,
+        request_id,
         path,
         query,
         ..
@@ -319,24 +321,22 @@ pub async fn list(request: Request) -> Result<Response, Error> {
     let (application, page) = details.all(application.zip(page))?;
 
     let deadline = Deadline::with_timeout(config.store_timeout);
-    let (index, there, total, shown) = deadline
+    let (index, found) = deadline
         .run("reading webhooks", async {
             let index = index::webhooks_of(&store, &application);
-            let (_, index) = owned_application_and(&store, &application, &merchant, index).await?;
-            let mut found = webhooks::load_records(&store, &application, index.ids()).await?;
-            let there: Vec<WebhookId> = found.iter().map(|created| created.id).collect();
-            found.sort_unstable_by_key(|created| Reverse((created.created_at, created.id)));
-            let total = found.len();
-            let shown = found.drain(page.range(total));
-            let shown = webhooks::hydrate(&store, &application, shown).await?;
-            Ok((index, there, total, shown))
+            let (_, mut index) =
+                owned_application_and(&store, &application, &merchant, index).await?;
+            let range = |total| page.range(total);
+            let found = webhooks::page(&store, &application, &mut index, range).await?;
+            Ok((index, found))
         })
         .await?;
-    index.prune_later(&there, &deadline);
-    let items = shown.iter().map(WebhookResponse::from).collect();
+    index.tidy_later(&deadline);
+    let readable = log::readable(found.items, &request_id);
+    let items = readable.map(|webhook| WebhookResponse::from(&webhook));
     Ok(response::json(
         StatusCode::OK,
-        &page.of::<WebhookResponse>(items, total),
+        &page.of::<WebhookResponse>(items.collect(), found.total),
     ))
 }
 
@@ -461,9 +461,11 @@ pub async fn delete(request: Request) -> Result<Response, Error> {
     let ids = ids(&path, &mut details);
     let (application, id) = details.all(ids)?;
     let deadline = Deadline::with_timeout(config.store_timeout);
-    let found = find_for_change(&store, &merchant, &application, id, config, &request_id);
+    let found = find_to_delete(&store, &merchant, &application, id, config, &request_id);
     let webhook = deadline.run("reading a webhook", found).await?;
-    etag::check(&headers, &etag::of(&WebhookResponse::from(&webhook)))?;
+    if headers.contains_key(IF_MATCH) {
+        etag::check(&headers, &etag::of(&WebhookResponse::from(&webhook?)))?;
+    }
     deadline
         .run(
             "deleting a webhook",
@@ -472,12 +474,13 @@ pub async fn delete(request: Request) -> Result<Response, Error> {
         .await?;
     // It is gone: what is left of it is never read, and no failure of the client's request.
     let mut index = index::unloaded_webhooks(&store, &application);
+    let gone = BTreeSet::from([id]);
     let cleared = deadline
         .run(
             "clearing up after a webhook",
             try_join(
                 webhooks::clear_webhook(&store, &application, id),
-                index.remove(&[id]),
+                index.remove(&gone),
             ),
         )
         .await;
@@ -510,7 +513,20 @@ pub(super) async fn find_for_change(
     config: &Config,
     request_id: &str,
 ) -> Result<Webhook, Error> {
-    let found = find(store, merchant, application, id);
+    find_to_delete(store, merchant, application, id, config, request_id).await?
+}
+
+/// As [`find_for_change`], but a webhook that cannot be read is found too, with the reason: who
+/// deletes it need not read it.
+async fn find_to_delete(
+    store: &Store,
+    merchant: &MerchantId,
+    application: &ApplicationId,
+    id: WebhookId,
+    config: &Config,
+    request_id: &str,
+) -> Result<Listed<Webhook>, Error> {
+    let found = find_listed(store, merchant, application, id);
     let (owned, webhook) = counted(store, merchant, config, request_id, found).await?;
     check_enabled(&owned)?;
     Ok(webhook)
@@ -527,7 +543,17 @@ async fn find(
     application: &ApplicationId,
     id: WebhookId,
 ) -> Result<(Application, Webhook), Error> {
-    let webhook = webhooks::webhook(store, application, id);
+    let (owned, webhook) = find_listed(store, merchant, application, id).await?;
+    Ok((owned, webhook?))
+}
+
+async fn find_listed(
+    store: &Store,
+    merchant: &MerchantId,
+    application: &ApplicationId,
+    id: WebhookId,
+) -> Result<(Application, Listed<Webhook>), Error> {
+    let webhook = async { listed(webhooks::webhook(store, application, id).await) };
     let (owned, webhook) = owned_application_and(store, application, merchant, webhook).await?;
     Ok((owned, webhook.ok_or(Error::NotFound)?))
 }

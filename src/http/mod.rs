@@ -8,3 +8,4 @@ pub mod idempotency;
 pub mod page;
 pub mod request;
 pub mod response;
+pub mod traceparent;

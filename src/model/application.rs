@@ -7,7 +7,7 @@ use super::time::Timestamp;
 
 /// An application's name: 1 to 100 characters, none of them a control character.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String")]
 #[cfg_attr(
     feature = "openapi",
     derive(utoipa::ToSchema),
@@ -21,13 +21,24 @@ use super::time::Timestamp;
 )]
 pub struct ApplicationName(String);
 
-impl ApplicationName {
-    /// The name, if `text` can be one.
-    pub fn parse(text: &str) -> Option<Self> {
+impl TryFrom<String> for ApplicationName {
+    type Error = &'static str;
+
+    /// The name in a document: what any release accepted is read for ever.
+    fn try_from(text: String) -> Result<Self, Self::Error> {
         let valid = (1..=100).contains(&text.chars().count())
             && !text.chars().any(char::is_control)
             && !text.trim().is_empty();
-        valid.then(|| Self(text.to_owned()))
+        valid
+            .then_some(Self(text))
+            .ok_or("not an application's name")
+    }
+}
+
+impl ApplicationName {
+    /// The name, if `text` can be one.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::try_from(text.to_owned()).ok()
     }
 
     /// The name's text.
@@ -110,6 +121,8 @@ mod tests {
         }
         for bad in ["", "  ", "a\nb", &"x".repeat(101)] {
             assert!(ApplicationName::parse(bad).is_none(), "{bad}");
+            let document = serde_json::to_string(bad).unwrap();
+            assert!(serde_json::from_str::<ApplicationName>(&document).is_err());
         }
     }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The name of an event: 1 to 128 letters, digits, `.`, `_` or `-`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String")]
 #[cfg_attr(
     feature = "openapi",
     derive(utoipa::ToSchema),
@@ -19,6 +19,14 @@ use serde::{Deserialize, Serialize};
     )
 )]
 pub struct EventType(String);
+
+impl TryFrom<String> for EventType {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("not the name of an event")
+    }
+}
 
 impl EventType {
     /// The event type, if `text` can be the name of one.
@@ -41,10 +49,15 @@ mod tests {
     #[test]
     fn an_event_type_is_a_plain_name() {
         for good in ["session.completed", "a", "A_b-9"] {
-            assert!(EventType::parse(good).is_some(), "{good}");
+            let event = EventType::parse(good).expect(good);
+            let document = serde_json::to_string(&event).unwrap();
+            assert_eq!(document, format!("\"{good}\""));
+            assert_eq!(serde_json::from_str::<EventType>(&document).unwrap(), event);
         }
         for bad in ["", "a b", "a,b", "é", &"x".repeat(129)] {
             assert!(EventType::parse(bad).is_none(), "{bad}");
+            let document = serde_json::to_string(bad).unwrap();
+            assert!(serde_json::from_str::<EventType>(&document).is_err());
         }
     }
 }

@@ -42,8 +42,8 @@ impl std::fmt::Display for WebhookId {
 /// `~` (RFC 3986's unreserved characters), and not only dots.
 ///
 /// Ours are UUIDs; whoever writes `application/{id}` into the store by hand may use others.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 #[cfg_attr(
     feature = "openapi",
     derive(utoipa::ToSchema),
@@ -56,6 +56,14 @@ impl std::fmt::Display for WebhookId {
     )
 )]
 pub struct ApplicationId(String);
+
+impl TryFrom<String> for ApplicationId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("not an application's id")
+    }
+}
 
 impl ApplicationId {
     /// Longest id, in characters.
@@ -143,7 +151,13 @@ mod tests {
     #[test]
     fn an_id_has_only_unreserved_characters() {
         for good in ["a", "example_string", "a.b~c-D_9", &"x".repeat(128)] {
-            assert!(ApplicationId::parse(good).is_some(), "{good}");
+            let id = ApplicationId::parse(good).expect(good);
+            let document = serde_json::to_string(&id).unwrap();
+            assert_eq!(document, format!("\"{good}\""));
+            assert_eq!(
+                serde_json::from_str::<ApplicationId>(&document).unwrap(),
+                id
+            );
         }
         for bad in [
             "",
@@ -157,6 +171,8 @@ mod tests {
             &"x".repeat(129),
         ] {
             assert!(ApplicationId::parse(bad).is_none(), "{bad}");
+            let document = serde_json::to_string(bad).unwrap();
+            assert!(serde_json::from_str::<ApplicationId>(&document).is_err());
         }
     }
 }

@@ -1,16 +1,21 @@
 //! Applications as the store holds them, and their names.
 
 use std::future::Future;
+use std::ops::Range;
+use std::time::Duration;
 
-use futures::future::try_join;
+use futures::future::{join, try_join};
+use serde::{Deserialize, Deserializer, Serialize};
 
+use super::index::{self, Index, Listed, Page, listed};
 use super::key_value::Store;
-use super::webhooks::{clear_webhook, join_existing};
-use super::{index, keys};
+use super::keys;
+use super::webhooks::clear_webhook;
 use crate::concurrency::try_join_bounded;
 use crate::http::error::Error;
-use crate::model::application::{self, Application, ApplicationRecord};
-use crate::model::ids::{ApplicationId, MerchantId};
+use crate::model::application::{Application, ApplicationName};
+use crate::model::ids::{ApplicationId, MerchantId, WebhookId};
+use crate::model::time::Timestamp;
 
 /// The application.
 ///
@@ -18,16 +23,35 @@ use crate::model::ids::{ApplicationId, MerchantId};
 ///
 /// The store's failure.
 pub async fn application(store: &Store, id: &ApplicationId) -> Result<Option<Application>, Error> {
-    let (created, settings) = try_join(
-        store.get_document(&keys::application(id)),
-        store.get_document(&keys::application_settings(id)),
-    )
-    .await?;
-    Ok(created.map(|created| Application {
+    let read = application_and_settings(store, id).await?;
+    let Some((application, settings)) = read else {
+        return Ok(None);
+    };
+    settings.map(|()| Some(application))
+}
+
+/// The application as far as it can be read: one whose settings cannot is as it was created.
+async fn application_and_settings(
+    store: &Store,
+    id: &ApplicationId,
+) -> Result<Option<(Application, Listed<()>)>, Error> {
+    let (document, settings) = (keys::application(id), keys::application_settings(id));
+    let (created, settings) =
+        join(store.get_document(&document), store.get_document(&settings)).await;
+    let Some(created) = created? else {
+        return Ok(None);
+    };
+    let (settings, readable) = match listed(settings)? {
+        Some(Ok(settings)) => (Some(settings), Ok(())),
+        Some(Err(error)) => (None, Err(error)),
+        None => (None, Ok(())),
+    };
+    let application = Application {
         id: id.clone(),
         created,
         settings,
-    }))
+    };
+    Ok(Some((application, readable)))
 }
 
 /// The application, if it is the merchant's.
@@ -41,10 +65,15 @@ pub async fn owned_application(
     merchant: &MerchantId,
 ) -> Result<Application, Error> {
     let application = application(store, id).await?.ok_or(Error::NotFound)?;
+    check_owner(&application, merchant)?;
+    Ok(application)
+}
+
+fn check_owner(application: &Application, merchant: &MerchantId) -> Result<(), Error> {
     if application.created.merchant_id != *merchant {
         return Err(Error::Forbidden);
     }
-    Ok(application)
+    Ok(())
 }
 
 /// The application, if it is the merchant's, and what `beside` reads meanwhile. Whose application
@@ -64,54 +93,44 @@ pub async fn owned_application_and<T>(
     Ok((application, beside?))
 }
 
-/// One of the applications of a list, or why it cannot be read: one that cannot is no reason to
-/// keep the others from the merchant.
-pub type Listed<T> = Result<T, Error>;
+/// The merchant's application, to delete it: its settings do not matter then, and where they cannot
+/// be read it comes with the reason.
+///
+/// # Errors
+///
+/// As [`owned_application`].
+pub async fn owned_application_to_delete(
+    store: &Store,
+    id: &ApplicationId,
+    merchant: &MerchantId,
+) -> Result<(Application, Listed<()>), Error> {
+    let read = application_and_settings(store, id).await?;
+    let (application, settings) = read.ok_or(Error::NotFound)?;
+    check_owner(&application, merchant)?;
+    Ok((application, settings))
+}
 
-/// Those of these applications that are there, as they were created, in the order of the ids.
+/// One page of the merchant's applications, the newest first.
 ///
 /// # Errors
 ///
 /// The store's failure.
-pub async fn load_records(
+pub async fn page(
     store: &Store,
-    ids: &[ApplicationId],
-) -> Result<Vec<(ApplicationId, Listed<ApplicationRecord>)>, Error> {
+    merchant: &MerchantId,
+    index: &mut Index<ApplicationId>,
+    range: impl Fn(usize) -> Range<usize>,
+) -> Result<Page<Application>, Error> {
     let read = async |id: &ApplicationId| {
-        let created = listed(store.get_document(&keys::application(id)).await)?;
-        let created = created.map_or_else(|error| Some(Err(error)), |there| there.map(Ok));
-        Ok(created.map(|created| (id.clone(), created)))
+        let read = listed(application(store, id).await)?;
+        // The index is a hint: an application that was handed to another merchant is not shown.
+        Ok(read.filter(|read| match read {
+            Ok(application) => application.created.merchant_id == *merchant,
+            Err(_) => true,
+        }))
     };
-    let reads: Vec<_> = ids.iter().map(read).collect();
-    join_existing(reads).await
-}
-
-/// The applications that were created so, with what changed since.
-///
-/// # Errors
-///
-/// The store's failure.
-pub async fn hydrate(
-    store: &Store,
-    created: impl Iterator<Item = (ApplicationId, ApplicationRecord)>,
-) -> Result<Vec<Listed<Application>>, Error> {
-    let reads = created.map(|(id, created)| async {
-        let settings = store.get_document(&keys::application_settings(&id)).await;
-        Ok(Some(listed(settings)?.map(|settings| Application {
-            id,
-            created,
-            settings,
-        })))
-    });
-    join_existing(reads).await
-}
-
-/// Tells a document that cannot be read from a store that fails.
-fn listed<T>(read: Result<T, Error>) -> Result<Listed<T>, Error> {
-    match read {
-        Err(error @ Error::Unreadable(_)) => Ok(Err(error)),
-        read => read.map(Ok),
-    }
+    let created_at = |application: &Application| application.created.created_at;
+    index.page(range, read, created_at).await
 }
 
 /// Removes an application with its webhooks. The document that makes the application exist goes
@@ -122,12 +141,23 @@ fn listed<T>(read: Result<T, Error>) -> Result<Listed<T>, Error> {
 ///
 /// The store's failure. The application is still there then, unless its removal was cut off.
 pub async fn delete_application(store: &Store, id: &ApplicationId) -> Result<(), Error> {
-    let webhooks = index::webhooks_of(store, id).await?;
-    let removals = webhooks.ids().iter().copied().map(|webhook| async move {
-        store.delete(&keys::webhook(id, webhook)).await?;
-        clear_webhook(store, id, webhook).await
-    });
-    try_join_bounded(removals).await?;
+    /// How many webhooks go before the index is shortened, so that the repeat of a delete that was
+    /// cut off goes on from there.
+    const PART: usize = 128;
+
+    let mut index = index::webhooks_of(store, id).await?;
+    let webhooks: Vec<WebhookId> = index.ids().copied().collect();
+    let mut parts = webhooks.chunks(PART).peekable();
+    while let Some(part) = parts.next() {
+        let removals = part.iter().map(|webhook| async move {
+            store.delete(&keys::webhook(id, *webhook)).await?;
+            clear_webhook(store, id, *webhook).await
+        });
+        try_join_bounded(removals).await?;
+        if parts.peek().is_some() {
+            index.remove(&part.iter().copied().collect()).await?;
+        }
+    }
     store.delete(&keys::application(id)).await
 }
 
@@ -147,32 +177,102 @@ pub async fn clear_application(store: &Store, application: &Application) -> Resu
     }
 }
 
-/// The id of the merchant's application that has this name.
-///
-/// # Errors
-///
-/// The store's failure.
-pub async fn application_named(
+/// The document under `application-name/…`: who took a name last. A hint as the index is: what
+/// counts is the application's own name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Claim {
+    id: ApplicationId,
+    /// When it was taken; earlier releases did not write it.
+    at: Option<Timestamp>,
+}
+
+impl<'de> Deserialize<'de> for Claim {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Claim {
+                id: ApplicationId,
+                at: Option<Timestamp>,
+            },
+            Earlier(ApplicationId),
+        }
+
+        Ok(match Written::deserialize(deserializer)? {
+            Written::Claim { id, at } => Self { id, at },
+            Written::Earlier(id) => Self { id, at: None },
+        })
+    }
+}
+
+impl Claim {
+    /// How long an application may be without the name that it claimed: after that, the request
+    /// that wanted to give it the name has failed.
+    const PENDING: Duration = Duration::from_secs(5);
+
+    fn is_pending(&self, now: Timestamp) -> bool {
+        self.at.is_some_and(|at| at.distance(now) < Self::PENDING)
+    }
+
+    async fn read(
+        store: &Store,
+        merchant: &MerchantId,
+        name: &ApplicationName,
+    ) -> Result<Option<Self>, Error> {
+        let key = keys::application_name(merchant, name);
+        let claim = listed(store.get_document(&key).await)?;
+        // One that cannot be read is no claim.
+        Ok(claim.and_then(Result::ok))
+    }
+}
+
+/// Who has a name.
+#[derive(Debug)]
+pub enum Holder {
+    /// Nobody.
+    Nobody,
+    /// This application is being given it.
+    Pending(ApplicationId),
+    /// This application.
+    Application(Box<Application>),
+}
+
+/// Which of the merchant's applications has this name.
+async fn holder_of(
     store: &Store,
     merchant: &MerchantId,
-    name: &application::ApplicationName,
-) -> Result<Option<ApplicationId>, Error> {
-    let claim = store
-        .get_document(&keys::application_name(merchant, name))
-        .await?;
-    let Some(id) = claim else {
-        return Ok(None);
+    name: &ApplicationName,
+) -> Result<Holder, Error> {
+    let Some(claim) = Claim::read(store, merchant, name).await? else {
+        return Ok(Holder::Nobody);
     };
-    // The claim is a hint as the index is: what counts is the application's own name.
-    let named = application(store, &id).await?.filter(|application| {
+    let holder = application(store, &claim.id).await?.filter(|application| {
         application.created.merchant_id == *merchant
             && application.settings().name.as_ref() == Some(name)
     });
-    Ok(named.map(|_| id))
+    Ok(match holder {
+        Some(application) => Holder::Application(Box::new(application)),
+        None if claim.is_pending(Timestamp::now()) => Holder::Pending(claim.id),
+        None => Holder::Nobody,
+    })
 }
 
-/// Gives the application a name: claims it, runs `write`, and tells whether the application has the
-/// name then. Of two that take one name at the same moment, that is who claimed it last.
+/// What came of taking a name.
+#[derive(Debug)]
+pub enum Taking {
+    /// The application has the name.
+    Taken,
+    /// Another application has it, or is being given it: nothing was written.
+    Refused(Holder),
+    /// Another application claimed it meanwhile: what was written must be compensated.
+    Lost,
+}
+
+/// Claims a name for an application and runs `write`.
+///
+/// Of two that claim one name at the same moment, the later one gets it. Both can only get it if a
+/// single write of the later one takes longer than `write` and a read of the earlier one: the store
+/// has no compare-and-swap.
 ///
 /// # Errors
 ///
@@ -180,16 +280,28 @@ pub async fn application_named(
 pub async fn take_name(
     store: &Store,
     merchant: &MerchantId,
-    name: &application::ApplicationName,
+    name: &ApplicationName,
     id: &ApplicationId,
     write: impl Future<Output = Result<(), Error>>,
-) -> Result<bool, Error> {
-    store
-        .set_document(&keys::application_name(merchant, name), id)
-        .await?;
+) -> Result<Taking, Error> {
+    match holder_of(store, merchant, name).await? {
+        Holder::Nobody => {}
+        Holder::Pending(holder) if holder == *id => {}
+        Holder::Application(holder) if holder.id == *id => {}
+        other => return Ok(Taking::Refused(other)),
+    }
+    let claim = Claim {
+        id: id.clone(),
+        at: Some(Timestamp::now()),
+    };
+    let key = keys::application_name(merchant, name);
+    store.set_document(&key, &claim).await?;
     write.await?;
-    let named = application_named(store, merchant, name).await?;
-    Ok(named.as_ref() == Some(id))
+    let claim = Claim::read(store, merchant, name).await?;
+    Ok(match claim {
+        Some(claim) if claim.id == *id => Taking::Taken,
+        _ => Taking::Lost,
+    })
 }
 
 /// Frees a name, if it is this application that has it.
@@ -200,13 +312,14 @@ pub async fn take_name(
 pub async fn release_name(
     store: &Store,
     merchant: &MerchantId,
-    name: &application::ApplicationName,
+    name: &ApplicationName,
     id: &ApplicationId,
 ) -> Result<(), Error> {
-    let key = keys::application_name(merchant, name);
-    let claim: Option<ApplicationId> = store.get_document(&key).await?;
-    if claim.as_ref() == Some(id) {
-        store.delete(&key).await?;
+    match Claim::read(store, merchant, name).await? {
+        Some(claim) if claim.id == *id => {
+            let key = keys::application_name(merchant, name);
+            store.delete(&key).await
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }

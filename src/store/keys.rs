@@ -16,15 +16,20 @@ pub fn application_settings(application: &ApplicationId) -> String {
     format!("application-settings/{application}")
 }
 
-/// JSON: the ids of a merchant's applications, a hint that heals.
-pub fn applications(merchant: &MerchantId) -> String {
-    format!("applications/{}", digest(&[merchant.as_str()]))
+/// What stands for a merchant in keys and in the log: 32 hexadecimal digits of its id's SHA-256.
+pub fn merchant(merchant: &MerchantId) -> String {
+    digest(&[merchant.as_str()])
 }
 
-/// JSON: the id of the application that has this name, unless it was renamed or deleted.
+/// JSON: the merchant's applications, as entries of an index.
+pub fn applications(merchant: &MerchantId) -> String {
+    format!("applications/{}", self::merchant(merchant))
+}
+
+/// JSON: the application that claimed this name last. It may have been renamed or deleted since.
 pub fn application_name(merchant: &MerchantId, name: &ApplicationName) -> String {
     let name = digest(&[name.as_str()]);
-    format!("application-name/{}/{name}", digest(&[merchant.as_str()]))
+    format!("application-name/{}/{name}", self::merchant(merchant))
 }
 
 /// JSON: a webhook as it was created. It exists if and only if this key does.
@@ -47,14 +52,14 @@ pub fn webhook_test(application: &ApplicationId, webhook: WebhookId) -> String {
     format!("webhook-test/{application}/{webhook}")
 }
 
-/// JSON: the ids of an application's webhooks, a hint that heals.
+/// JSON: the application's webhooks, as entries of an index.
 pub fn webhooks(application: &ApplicationId) -> String {
     format!("webhooks/{application}")
 }
 
 /// JSON: how many changes a merchant made lately.
 pub fn changes(merchant: &MerchantId) -> String {
-    format!("changes/{}", digest(&[merchant.as_str()]))
+    format!("changes/{}", self::merchant(merchant))
 }
 
 /// JSON: the first response to a request with an `Idempotency-Key`.

@@ -62,6 +62,15 @@ impl Fate {
         ];
         (0..=delay, outcome).prop_map(|(delay, outcome)| Self { delay, outcome })
     }
+
+    /// As [`Self::any`], or a crash.
+    pub fn any_or_crash(delay: u64) -> impl Strategy<Value = Self> {
+        let crash = prop_oneof![Just(Outcome::CrashBefore), Just(Outcome::CrashAfter)];
+        prop_oneof![
+            9 => Self::any(delay),
+            1 => (0..=delay, crash).prop_map(|(delay, outcome)| Self { delay, outcome }),
+        ]
+    }
 }
 
 impl Memory {

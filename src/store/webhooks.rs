@@ -1,13 +1,14 @@
 //! Webhooks as the store holds them: each is several documents.
 
-use std::future::Future;
+use std::ops::Range;
 
-use futures::future::{join3, try_join, try_join3};
+use futures::future::{join, join3, try_join3};
 
+use super::index::{Index, Page, listed};
 use super::key_value::Store;
 use super::keys;
-use crate::concurrency::try_join_bounded;
 use crate::http::error::Error;
+use crate::log;
 use crate::model::ids::{ApplicationId, WebhookId};
 use crate::model::rotation::Rotations;
 use crate::model::webhook::{LastTest, Webhook, WebhookRecord, WebhookSettings};
@@ -22,29 +23,31 @@ pub async fn webhook(
     application: &ApplicationId,
     id: WebhookId,
 ) -> Result<Option<Webhook>, Error> {
-    let (created, changes) = try_join(
+    let (created, changes) = join(
         webhook_created(store, application, id),
         changes(store, application, id),
     )
-    .await?;
-    Ok(created.map(|created| changes.of(created)))
+    .await;
+    let Some(created) = created? else {
+        return Ok(None);
+    };
+    Ok(Some(changes?.of(created)))
 }
 
-/// Those of these webhooks that are there, as they were created, in the order of the ids.
+/// One page of an application's webhooks, the newest first.
 ///
 /// # Errors
 ///
 /// The store's failure.
-pub async fn load_records(
+pub async fn page(
     store: &Store,
     application: &ApplicationId,
-    ids: &[WebhookId],
-) -> Result<Vec<WebhookRecord>, Error> {
-    let reads = ids
-        .iter()
-        .copied()
-        .map(|id| webhook_created(store, application, id));
-    join_existing(reads).await
+    index: &mut Index<WebhookId>,
+    range: impl Fn(usize) -> Range<usize>,
+) -> Result<Page<Webhook>, Error> {
+    let read = async |id: &WebhookId| listed(webhook(store, application, *id).await);
+    let created_at = |webhook: &Webhook| Some(webhook.created.created_at);
+    index.page(range, read, created_at).await
 }
 
 async fn webhook_created(
@@ -60,33 +63,6 @@ async fn webhook_created(
         )),
         read => Ok(read),
     }
-}
-
-/// The webhooks that were created so, with what changed since.
-///
-/// # Errors
-///
-/// The store's failure.
-pub async fn hydrate(
-    store: &Store,
-    application: &ApplicationId,
-    created: impl Iterator<Item = WebhookRecord>,
-) -> Result<Vec<Webhook>, Error> {
-    let reads = created.map(|created| async {
-        let changes = changes(store, application, created.id).await?;
-        Ok(Some(changes.of(created)))
-    });
-    join_existing(reads).await
-}
-
-pub(super) async fn join_existing<T>(
-    reads: impl IntoIterator<Item = impl Future<Output = Result<Option<T>, Error>>>,
-) -> Result<Vec<T>, Error> {
-    Ok(try_join_bounded(reads)
-        .await?
-        .into_iter()
-        .flatten()
-        .collect())
 }
 
 /// What changed of a webhook since it was created.
@@ -117,10 +93,19 @@ async fn changes(
         keys::webhook_secrets(application, id),
         keys::webhook_test(application, id),
     );
+    let last_test = async {
+        let last_test = listed(store.get_document(&keys.2).await)?;
+        // Without it a webhook can still be shown, rotated and deleted; the next test replaces it.
+        let last_test = last_test.transpose().unwrap_or_else(|error| {
+            log::unreadable(&error);
+            None
+        });
+        Ok(last_test)
+    };
     let (settings, rotations, last_test) = try_join3(
         store.get_document(&keys.0),
         store.get_document(&keys.1),
-        store.get_document(&keys.2),
+        last_test,
     )
     .await?;
     Ok(Changes {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Application, Receiver, Setup};
+use crate::support::{Application, PATIENCE, Receiver, Setup, local_runtime_only, poll};
 
 const ID: &str = "43498a08-32fb-4f6d-903b-b32972ab7581";
 const SECRET: &str = "whsec_WzxuQev/pJJvV0YNQdzkixG+KUaJ2AzD1H35qzI0oXOnsj88";
@@ -102,4 +102,78 @@ async fn a_webhook_of_the_first_release_lives_on() {
     by("GET", &path).expect(404).await;
     let list = by("GET", &application.path()).expect(200).await.json();
     assert_eq!(list["totalItems"], 1);
+}
+
+/// Indexes were arrays of ids; claims to names were an id; a count of changes had one minute by slot.
+#[tokio::test]
+async fn indexes_names_and_counts_of_the_first_release_are_read_and_indexes_get_their_dates() {
+    local_runtime_only!();
+    let merchant = Application::new();
+    let own = |id: &str| Application {
+        id: id.to_owned(),
+        merchant: merchant.merchant.clone(),
+    };
+    let api = Setup::new()
+        .variable("max_changes_per_minute", "10")
+        .start();
+    let applications = "/api/v1/applications";
+    // This release writes them, to find out the keys.
+    let create = api.by(&merchant, "POST", applications);
+    let created = create.clone().json(&json!({"name": "first"}));
+    let first = created.expect(201).await.json();
+    let first = own(first["id"].as_str().expect("an id"));
+    let key = |prefix: &str| {
+        let keys = api.store().keys(prefix);
+        assert_eq!(keys.len(), 1, "{keys:?}");
+        keys[0].clone()
+    };
+    let (index, name) = (key("applications/"), key("application-name/"));
+    poll("the count", PATIENCE, || {
+        (api.store().keys("changes/").len() == 1).then_some(())
+    })
+    .await;
+    let count = key("changes/");
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let api = api.kill().start();
+
+    // What the first release wrote there.
+    let (old, by_hand) = (own("old"), own("by-hand"));
+    let document = json!({
+        "merchantId": merchant.merchant, "name": "old", "description": null,
+        "createdAt": "2026-01-01T00:00:00.000Z",
+    });
+    let set = |key: &str, value: Value| api.store().set(key, value.to_string().as_bytes());
+    set(&old.key(), document);
+    set(&by_hand.key(), json!({"merchantId": merchant.merchant}));
+    set(&index, json!([by_hand.id, old.id, first.id, "../gone"]));
+    set(&name, json!(first.id));
+    let minute = std::time::UNIX_EPOCH.elapsed().expect("a time").as_secs() / 60;
+    set(
+        &count,
+        json!({"minute": minute, "made": {"7": 4, "200": 5}, "before": 0}),
+    );
+
+    // The list is sorted as ever, and its index has the dates soon.
+    let listed = async || {
+        let list = api.by(&merchant, "GET", applications).expect(200).await;
+        let list = list.json();
+        let items = list["items"].as_array().expect("items").iter();
+        let ids = items.map(|item| item["id"].as_str().expect("an id").to_owned());
+        ids.collect::<Vec<_>>()
+    };
+    let newest_first = [&first.id, &old.id, &by_hand.id];
+    assert_eq!(listed().await.iter().collect::<Vec<_>>(), newest_first);
+    poll("the index has the dates", PATIENCE, || {
+        let stored = api.store().get(&index).expect("an index");
+        let stored: Value = serde_json::from_slice(&stored).expect("JSON");
+        let stored = stored.as_array().expect("entries");
+        let dated = |entry: &Value| entry.get("createdAt").is_some();
+        (stored.len() == 3 && stored.iter().all(dated)).then_some(())
+    })
+    .await;
+    assert_eq!(listed().await.iter().collect::<Vec<_>>(), newest_first);
+    // The name is taken, and of ten changes nine were made.
+    let taken = create.clone().json(&json!({"name": "first"}));
+    taken.expect(409).await;
+    create.json(&json!({"name": "second"})).expect(429).await;
 }

@@ -5,6 +5,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use crate::support::contract::{DEPENDENCY_FAILED, DEPENDENCY_LATE};
 use crate::support::faults::Fault;
 use crate::support::server::HASTE;
@@ -471,48 +473,113 @@ async fn a_store_in_trouble_with_512_connections_ends_in_documented_answers() {
     poll_until_created(&api, &application).await;
 }
 
-/// What one application's documents are touches no other, and the log says which cannot be read.
+const TORN: [&[u8]; 5] = [b"", b"not json", b"[1]", b"{\"v\":1}", b"\xff\xfe"];
+
+/// A document that cannot be read is of one webhook: no other is touched, the list shows the others,
+/// the log says which it is, and who wants to be rid of the webhook deletes it.
 #[tokio::test]
-async fn a_document_that_is_not_ours_is_a_logged_502_of_its_application_only() {
+async fn a_document_that_is_not_ours_is_a_logged_502_of_its_webhook_only() {
     local_runtime_only!();
     let api = standard();
-    let other = api.application();
-    let other_webhook = api.create(&other).expect_created().await.webhook;
-    for kind in [
-        "webhook",
-        "webhook-settings",
-        "webhook-secrets",
-        "webhook-test",
-    ] {
-        for document in [&b""[..], b"not json", b"[1]", b"{\"v\":1}", b"\xff\xfe"] {
+    for kind in ["webhook", "webhook-settings", "webhook-secrets"] {
+        for document in TORN {
             let application = api.application();
+            let other = api.create(&application).expect_created().await.webhook;
             let webhook = api.create(&application).expect_created().await.webhook;
             let key = format!("{kind}/{}/{}", application.id, webhook.id);
             api.store().set(&key, document);
             let path = format!("{}/{}", application.path(), webhook.id);
             let shown = format!("{kind}: {}", String::from_utf8_lossy(document));
-            for (method, path) in [
-                ("GET", path.clone()),
-                ("DELETE", path.clone()),
-                ("POST", format!("{path}/rotate")),
-                ("POST", format!("{path}/test")),
-            ] {
-                let request = api.request(method, &path).token(&application.token());
-                let response = request.expect_error(DEPENDENCY_FAILED).await;
-                let id = response.request_id().to_owned();
+            let by = |method: &str, path: &str| api.by(&application, method, path);
+            let is_logged = async |id: &str| {
                 poll(&format!("{shown}: a line in the log"), PATIENCE, || {
                     let lines = api.stdout_lines();
-                    let mut lines = lines.iter().filter(|line| line.contains(&id));
+                    let mut lines = lines.iter().filter(|line| line.contains(id));
                     lines.any(|line| line.contains(&key)).then_some(())
                 })
                 .await;
+            };
+            for request in [
+                by("GET", &path),
+                by("POST", &format!("{path}/rotate")),
+                by("POST", &format!("{path}/test")),
+                by("DELETE", &path).header("if-match", "\"x\""),
+            ] {
+                let response = request.expect_error(DEPENDENCY_FAILED).await;
+                is_logged(response.request_id()).await;
             }
             assert_eq!(api.store().get(&key).as_deref(), Some(document), "{shown}");
-            api.request("GET", &format!("{}/{}", other.path(), other_webhook.id))
-                .token(&other.token())
-                .expect(200)
-                .await;
+            let list = by("GET", &application.path()).expect(200).await;
+            is_logged(list.request_id()).await;
+            let items = list.json()["items"].clone();
+            assert_eq!(items.as_array().map(Vec::len), Some(1), "{shown}: {items}");
+            assert_eq!(items[0]["id"], other.id, "{shown}");
+            by("DELETE", &path).expect(204).await;
+            by("GET", &path).expect(404).await;
+            assert_eq!(api.store().get(&key), None, "{shown}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_torn_last_test_keeps_nobody_from_rotating_or_deleting() {
+    local_runtime_only!();
+    let api = standard();
+    for document in TORN {
+        let application = api.application();
+        let webhook = api.create(&application).expect_created().await.webhook;
+        let key = format!("webhook-test/{}/{}", application.id, webhook.id);
+        let path = format!("{}/{}", application.path(), webhook.id);
+        let shown = String::from_utf8_lossy(document);
+        let by = |method: &str, path: &str| api.by(&application, method, path);
+        api.store().set(&key, document);
+        let read = by("GET", &path).expect(200).await.json();
+        assert_eq!(read["lastTestAt"], Value::Null, "{shown}");
+        let list = by("GET", &application.path()).expect(200).await.json();
+        assert_eq!(list["items"][0]["id"], webhook.id, "{shown}");
+        by("POST", &format!("{path}/rotate")).expect(200).await;
+        assert_eq!(api.store().get(&key).as_deref(), Some(document), "{shown}");
+        assert!(api.output().contains(&key), "{shown}: the log names it");
+        // A test replaces it.
+        by("POST", &format!("{path}/test")).expect(200).await;
+        let read = by("GET", &path).expect(200).await.json();
+        assert!(read["lastTestAt"].is_string(), "{shown}: {read}");
+        api.store().set(&key, document);
+        by("DELETE", &path).expect(204).await;
+        assert_eq!(api.store().get(&key), None, "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn an_application_whose_settings_are_torn_can_be_deleted_and_the_list_has_the_others() {
+    local_runtime_only!();
+    let api = standard();
+    for document in TORN {
+        let torn = api.application();
+        let applications = "/api/v1/applications";
+        let by = |method: &str, path: &str| api.by(&torn, method, path);
+        let other = by("POST", applications).json(&json!({"name": "other"}));
+        let other = other.expect(201).await.json();
+        let path = format!("{applications}/{}", torn.id);
+        // Reading one that was written by hand puts it into the list.
+        by("GET", &path).expect(200).await;
+        let listed = async || {
+            let list = by("GET", applications).expect(200).await.json();
+            let items = list["items"].as_array().expect("items").iter();
+            let ids: Vec<String> = items.map(|item| item["id"].to_string()).collect();
+            ids
+        };
+        let since = Instant::now();
+        while listed().await.len() < 2 {
+            assert!(since.elapsed() < PATIENCE, "not in the list");
+        }
+        let key = format!("application-settings/{}", torn.id);
+        api.store().set(&key, document);
+        assert_eq!(listed().await, [other["id"].to_string()]);
+        by("GET", &path).expect_error(DEPENDENCY_FAILED).await;
+        by("DELETE", &path).expect(204).await;
+        by("GET", &path).expect(404).await;
+        assert_eq!(api.store().get(&key), None);
     }
 }
 

@@ -99,12 +99,48 @@ async fn every_request_is_logged_in_one_line_of_json() {
             rest = &rest[position + name.len()..];
         }
         let members = logged.as_object().map_or(0, |members| members.len());
-        assert_eq!(
-            members,
-            7 + usize::from(logged.get("error").is_some()),
-            "{line}"
-        );
+        let optional = ["error", "merchant", "application"];
+        let optional = optional.iter().filter(|name| logged.get(**name).is_some());
+        assert_eq!(members, 7 + optional.count(), "{line}");
     }
+}
+
+/// "Of a 429 or 502 nobody can tell whose."
+#[tokio::test]
+async fn the_line_says_whose_request_it_was_and_to_which_trace_it_belongs() {
+    const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    let api = standard();
+    let application = api.application();
+    let logged = async |request: crate::support::client::Request, status: u16| {
+        let response = request.expect(status).await;
+        let line = line_of(api, response.request_id()).await;
+        let logged: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        assert!(!line.contains(&application.merchant), "{line}");
+        logged
+    };
+    let create = || api.create(&application);
+    let created = logged(create().header("traceparent", TRACE), 201).await;
+    assert_eq!(created["application"], application.id.as_str());
+    assert_eq!(created["traceparent"], TRACE);
+    // The merchant as a short hash: what the keys of its documents in the store begin with.
+    let hash = created["merchant"].as_str().expect("a hash").to_owned();
+    assert_eq!(hash.len(), 12, "{hash}");
+
+    // An error says the same, and what is no traceparent is not logged.
+    let refused = logged(create().body("{}").header("traceparent", "00-1-2-3"), 400).await;
+    assert_eq!(refused["merchant"], hash.as_str());
+    assert_eq!(refused["application"], application.id.as_str());
+    assert_eq!(refused.get("traceparent"), None);
+    // Without a valid token it is nobody's.
+    let unknown = logged(create().token("wrong"), 401).await;
+    assert_eq!(unknown.get("merchant"), None);
+    assert_eq!(unknown["application"], application.id.as_str());
+    // Another merchant has another hash.
+    let other = api.application();
+    let foreign = logged(create().token(&other.token()), 403).await;
+    assert_ne!(foreign["merchant"], hash.as_str());
+    assert!(foreign["merchant"].is_string());
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ use application_webhooks::model::application::{ApplicationRecord, ApplicationSet
 use application_webhooks::model::ids::{ApplicationId, WebhookId};
 use application_webhooks::model::rotation::Rotations;
 use application_webhooks::model::webhook::{LastTest, WebhookRecord, WebhookSettings};
+use application_webhooks::store::applications::Claim;
 use application_webhooks::store::keys;
 use base64ct::{Base64, Encoding};
 use serde::de::DeserializeOwned;
@@ -206,21 +207,23 @@ impl Finding {
                 // Requests may change it all the time: what they wrote stays.
                 let read = documents.get(&self.key)?;
                 let listed = match &read {
-                    Some(document) => serde_json::from_slice::<Vec<String>>(document).ok(),
+                    Some(document) => serde_json::from_slice::<Vec<Value>>(document).ok(),
                     None => Some(Vec::new()),
                 };
                 if let (None, Some(unreadable)) = (&listed, &read) {
                     keep_copy(state_dir, &self.key, unreadable)?;
                 }
-                let mut ids = listed.clone().unwrap_or_default();
-                ids.retain(|id| !gone.contains(id));
-                let lacking = lacking.iter().filter(|id| !ids.contains(id));
-                let lacking: Vec<String> = lacking.cloned().collect();
-                ids.extend(lacking);
-                if listed.as_ref() == Some(&ids) {
+                let mut entries = listed.clone().unwrap_or_default();
+                entries.retain(|entry| entry_id(entry).is_none_or(|id| !gone.contains(id)));
+                let ids: BTreeSet<&str> = entries.iter().filter_map(entry_id).collect();
+                let lacking = lacking.iter().filter(|id| !ids.contains(id.as_str()));
+                // Without the time of creation, as earlier releases wrote it: the next list adds it.
+                let lacking: Vec<Value> = lacking.map(|id| json!(id)).collect();
+                entries.extend(lacking);
+                if listed.as_ref() == Some(&entries) {
                     return Ok(false);
                 }
-                let new = (!ids.is_empty()).then(|| json!(ids).to_string().into_bytes());
+                let new = (!entries.is_empty()).then(|| json!(entries).to_string().into_bytes());
                 if documents.replace(&self.key, read.as_deref(), new.as_deref())? {
                     return Ok(true);
                 }
@@ -290,7 +293,7 @@ fn findings(documents: &Documents) -> Result<Vec<Finding>> {
                 good
             }
             ["application-settings", _] => readable::<ApplicationSettings>(&document),
-            ["application-name", _, _] => readable::<ApplicationId>(&document),
+            ["application-name", _, _] => readable::<Claim>(&document),
             [
                 "webhook-settings" | "webhook-secrets" | "webhook-test",
                 application,
@@ -346,6 +349,11 @@ fn findings(documents: &Documents) -> Result<Vec<Finding>> {
     Ok(found)
 }
 
+/// The id of an index's entry: the entry itself, as earlier releases wrote it, or its member.
+fn entry_id(entry: &Value) -> Option<&str> {
+    entry.as_str().or_else(|| entry["id"].as_str())
+}
+
 /// What is wrong with one index, if something is: ids that lack, ids without a document.
 fn index(
     key: String,
@@ -353,7 +361,7 @@ fn index(
     read: Option<Vec<u8>>,
     unreadable: &BTreeSet<String>,
 ) -> Option<Finding> {
-    let listed: Option<Vec<String>> = match &read {
+    let listed: Option<Vec<Value>> = match &read {
         Some(document) => serde_json::from_slice(document).ok(),
         None => Some(Vec::new()),
     };
@@ -364,7 +372,9 @@ fn index(
         there.contains(id) || document.is_some_and(|document| unreadable.contains(&document))
     };
     let readable = listed.is_some();
-    let ids: BTreeSet<String> = listed.unwrap_or_default().into_iter().collect();
+    let entries = listed.unwrap_or_default();
+    let ids = entries.iter().filter_map(entry_id).map(str::to_owned);
+    let ids: BTreeSet<String> = ids.collect();
     // An application that cannot be read has no merchant: its place in a list stays.
     let gone = ids.iter().filter(|id| scope.is_some() && !is_there(id));
     let gone: BTreeSet<String> = gone.cloned().collect();
@@ -389,6 +399,10 @@ mod tests {
     const GONE: &str = "33333333-3333-4333-8333-333333333333";
     const TORN: &str = "44444444-4444-4444-8444-444444444444";
 
+    fn dated(id: &str) -> Value {
+        json!({"id": id, "createdAt": "2026-01-15T08:00:00.000Z"})
+    }
+
     fn webhook(id: &str) -> String {
         json!({
             "v": 1, "id": id, "applicationId": "a", "url": "https://example.com/",
@@ -408,7 +422,10 @@ mod tests {
                 (&format!("webhook/a/{KEPT}"), &webhook(KEPT)),
                 (&format!("webhook/a/{LOST}"), &webhook(LOST)),
                 (&format!("webhook/a/{TORN}"), torn),
-                ("webhooks/a", &json!([KEPT, GONE, TORN]).to_string()),
+                (
+                    "webhooks/a",
+                    &json!([dated(KEPT), dated(GONE), TORN]).to_string(),
+                ),
                 ("webhooks/b", "not json"),
                 (&format!("webhook-secrets/a/{GONE}"), r#"{"rotations":[]}"#),
                 ("others/x", "not ours"),
@@ -432,7 +449,8 @@ mod tests {
         assert_eq!(found, [torn_one]);
         let get = |key: &str| store.get(key).expect("get");
         let index = get("webhooks/a").expect("an index");
-        assert_eq!(index, json!([KEPT, TORN, LOST]).to_string().into_bytes());
+        let expected = json!([dated(KEPT), TORN, LOST]);
+        assert_eq!(index, expected.to_string().into_bytes());
         assert_eq!(
             get(&format!("webhook/a/{TORN}")),
             Some(torn.as_bytes().to_vec())

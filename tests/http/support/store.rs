@@ -103,13 +103,18 @@ impl Store {
         let Some(index) = self.get(&application.index_key()) else {
             return Vec::new();
         };
-        serde_json::from_slice(&index).unwrap_or_else(|e| {
+        let index: Vec<Value> = serde_json::from_slice(&index).unwrap_or_else(|e| {
             panic!(
                 "index of {}: {e}: {}",
                 application.id,
                 String::from_utf8_lossy(&index)
             )
-        })
+        });
+        let ids = index.iter().map(|entry| {
+            let id = entry.as_str().or_else(|| entry["id"].as_str());
+            id.expect("an id").to_owned()
+        });
+        ids.collect()
     }
 
     /// Every byte that the store has on disk, its logs too.
