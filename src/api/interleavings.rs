@@ -23,7 +23,7 @@ use crate::model::ids::{ApplicationId, MerchantId, WebhookId};
 use crate::model::time::Timestamp;
 use crate::runtime::{simulation, sleep};
 use crate::store::key_value::Store;
-use crate::store::memory::{Fate, Memory, Outcome};
+use crate::store::memory::{Fate, Memory, Outcome, schedules};
 use crate::store::{keys, webhooks};
 
 const SHOP: &str = "/api/v1/applications/shop";
@@ -160,6 +160,8 @@ fn delays(processes: usize, most: u64) -> impl Strategy<Value = Vec<Vec<Fate>>> 
 const SETTLED: Duration = Duration::from_secs(2);
 
 proptest! {
+    #![proptest_config(schedules())]
+
     /// Lists are complete within two seconds of the last create, and have nothing that was deleted,
     /// as long as no operation takes longer than 40 ms.
     #[test]
@@ -360,7 +362,8 @@ proptest! {
             for number in 1..100 {
                 let left = existing(&memory).len();
                 let deleted = send(&store, "DELETE", SHOP, Value::Null, None).await;
-                if deleted.status == 204 {
+                // The last operation may have taken effect after it was given up.
+                if [204, 404].contains(&deleted.status) {
                     return number;
                 }
                 assert_eq!(deleted.status, 504);

@@ -286,8 +286,8 @@ impl<Id: Member> Index<Id> {
         created_at: impl Fn(&T) -> Option<Timestamp>,
     ) -> Result<Page<T>, Error> {
         let mut found: BTreeMap<Id, Listed<T>> = BTreeMap::new();
-        let mut read_all = async |ids: Vec<Id>, found: &mut BTreeMap<Id, Listed<T>>| {
-            let documents = try_join_bounded(ids.iter().map(&read)).await?;
+        let read_all = async |ids: Vec<Id>, found: &mut BTreeMap<Id, Listed<T>>| {
+            let documents = try_join_bounded(ids.iter().map(|id| read(id))).await?;
             let mut gone = BTreeSet::new();
             for (id, document) in ids.into_iter().zip(documents) {
                 match document {

@@ -14,6 +14,16 @@ use super::key_value::{KeyValue, Operation, Store};
 use crate::http::error::Error;
 use crate::runtime::simulation::{sleep, spawn};
 
+/// How many schedules a test tries: as many as take a moment, or `PROPTEST_CASES`.
+pub fn schedules() -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok();
+    ProptestConfig {
+        cases: cases.and_then(|cases| cases.parse().ok()).unwrap_or(64),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
 type Documents = BTreeMap<String, Vec<u8>>;
 
 /// The store that several processes share.

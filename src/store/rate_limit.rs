@@ -351,7 +351,7 @@ mod tests {
 
     use super::*;
     use crate::runtime::simulation;
-    use crate::store::memory::{Fate, Memory};
+    use crate::store::memory::{Fate, Memory, schedules};
 
     const MINUTE: i64 = 29_000_000;
 
@@ -522,6 +522,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(schedules())]
+
         /// Whatever order the store brings the operations of several instances into: in the end
         /// every change is counted, as long as no operation takes longer than 90 ms.
         #[test]
