@@ -18,7 +18,7 @@ pub struct Component {
 /// The API.
 pub const API: Component = Component {
     package: "application-webhooks",
-    max_bytes: 1_000_000,
+    max_bytes: 1_500_000,
 };
 
 /// The API reference.
