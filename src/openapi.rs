@@ -3,6 +3,7 @@
 //!
 //! Compiled only with the feature `openapi`, for the build of `reference/`.
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{IntoParams, OpenApi};
@@ -71,6 +72,17 @@ pub struct IfMatchHeader {
     )]
     if_match: Option<String>,
 }
+
+/// What `subscribedEvents` has.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(
+    description = "The name of an event type, or `*`.",
+    min_length = 1,
+    max_length = 128,
+    pattern = r"^(\*|[A-Za-z0-9._-]+)$",
+    examples("session.completed", "session.expired")
+)]
+pub struct SubscribedEvent(String);
 
 /// A delivery, which is a request of ours and has no handler.
 #[utoipa::path(
@@ -143,7 +155,7 @@ fn errors() -> Vec<ErrorKind> {
     vec![
         (
             "BadRequest",
-            "The body or parameters are wrong. `details` names every wrong field at once.",
+            "The body or parameters are wrong. `details` names every wrong field at once, up to 32.",
             vec![(
                 "wrongUrl",
                 Error::Invalid(vec![Detail {
@@ -171,6 +183,11 @@ fn errors() -> Vec<ErrorKind> {
             vec![("notFound", Error::NotFound)],
         ),
         (
+            "RequestTimeout",
+            "The body was not sent within 10 seconds.",
+            vec![("late", Error::BodyTimeout)],
+        ),
+        (
             "Conflict",
             "The request cannot be joined with what is there.",
             vec![
@@ -192,6 +209,11 @@ fn errors() -> Vec<ErrorKind> {
             "ContentTooLarge",
             "The body is larger than 16 KiB.",
             vec![("tooLarge", Error::BodyTooLarge)],
+        ),
+        (
+            "UnsupportedMediaType",
+            "The body has a `Content-Encoding` other than `identity`.",
+            vec![("encoded", Error::BodyEncoded)],
         ),
         (
             "TooManyRequests",
@@ -254,6 +276,12 @@ fn headers() -> Value {
             "schema": {"type": "string", "const": "true"},
             "example": "true",
         },
+        "Accept-Encoding": {
+            "description": "Which encodings of a request's body are accepted: none.",
+            "required": true,
+            "schema": {"type": "string", "const": "identity"},
+            "example": "identity",
+        },
         "Retry-After": {
             "description": "In how many seconds the next change is possible.",
             "required": true,
@@ -309,7 +337,7 @@ pub fn document() -> Value {
     // It is inlined where it is used.
     object_mut(&mut document["components"]["schemas"]).shift_remove("TestData");
     split_secret(&mut document);
-    split_details(&mut document);
+    split_error(&mut document);
     document["components"]["responses"] = error_responses();
     document["components"]["headers"] = headers();
     for (method, operation) in operations(&mut document) {
@@ -372,15 +400,27 @@ fn split_secret(document: &mut Value) {
     remove_property(&mut schemas["Webhook"], "signingSecret");
 }
 
-/// As for the secret: `details` are there with 400, and only then.
-fn split_details(document: &mut Value) {
+/// As for the secret: `details` are there with 400 only, and a `reason` with some other statuses.
+fn split_error(document: &mut Value) {
     let schemas = &mut document["components"]["schemas"];
-    let mut detailed = schemas["Error"].clone();
-    detailed["description"] = json!("What a 400 says.");
-    let names = object(&detailed["properties"]).keys();
-    detailed["required"] = names.map(|name| json!(name)).collect();
-    schemas["ErrorWithDetails"] = detailed;
-    remove_property(&mut schemas["Error"], "details");
+    for (name, description, without) in [
+        ("ErrorWithDetails", "What a 400 says.", "reason"),
+        (
+            "ErrorWithReason",
+            "What an error says that programs tell apart by its reason.",
+            "details",
+        ),
+    ] {
+        let mut schema = schemas["Error"].clone();
+        remove_property(&mut schema, without);
+        schema["description"] = json!(description);
+        let names = object(&schema["properties"]).keys();
+        schema["required"] = names.map(|name| json!(name)).collect();
+        schemas[name] = schema;
+    }
+    for property in ["details", "reason"] {
+        remove_property(&mut schemas["Error"], property);
+    }
 }
 
 fn remove_property(schema: &mut Value, name: &str) {
@@ -394,9 +434,13 @@ fn error_responses() -> Value {
     let mut responses = Map::new();
     for (name, description, said) in errors() {
         let status = said[0].1.status().as_u16();
-        let schema = match status {
-            400 => "ErrorWithDetails",
-            _ => "Error",
+        let named = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
+        let reasons = said.iter().filter(|(_, error)| error.reason().is_some());
+        let schema = match (status, reasons.count()) {
+            (400, _) => named("ErrorWithDetails"),
+            (_, 0) => named("Error"),
+            (_, count) if count == said.len() => named("ErrorWithReason"),
+            _ => json!({"anyOf": [named("Error"), named("ErrorWithReason")]}),
         };
         let examples: Map<String, Value> = said
             .into_iter()
@@ -406,12 +450,13 @@ fn error_responses() -> Value {
             "description": description,
             "headers": {},
             "content": {"application/json": {
-                "schema": {"$ref": format!("#/components/schemas/{schema}")},
+                "schema": schema,
                 "examples": examples,
             }},
         });
         match status {
             401 => response["headers"]["WWW-Authenticate"] = Value::Null,
+            415 => response["headers"]["Accept-Encoding"] = Value::Null,
             429 => response["headers"]["Retry-After"] = Value::Null,
             _ => {}
         }
@@ -440,13 +485,16 @@ fn complete(method: &str, operation: &mut Value) {
     };
     let is_open = operation.get("security").is_some();
     let possible = [
-        (400, operation.get("parameters").is_some() || takes_body),
+        // No operation takes query parameters that it does not have.
+        (400, true),
         (401, !is_open),
         (403, has_parameter("applicationId")),
         (404, has_parameter("applicationId")),
+        (408, takes_body),
         (409, has_parameter("Idempotency-Key")),
         (412, has_parameter("If-Match")),
         (413, takes_body),
+        (415, takes_body),
         (429, method != "get"),
         (500, !is_open),
         (502, !is_open),

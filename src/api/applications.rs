@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::http::body::Object;
 use crate::http::details::Details;
-use crate::http::error::Error;
+use crate::http::error::{Error, Reason};
 use crate::http::etag;
 use crate::http::idempotency::{self, IdempotencyKey, Kept, Lookup};
 use crate::http::page::PageQuery;
@@ -36,13 +36,20 @@ use crate::store::keys;
 /// Longest description, in characters.
 const MAX_DESCRIPTION: usize = 250;
 
-pub(crate) const NAME_TAKEN: Error = Error::Conflict("Another application has this name");
+pub(crate) const NAME_TAKEN: Error = Error::Conflict {
+    reason: Reason::NameTaken,
+    message: "Another application has this name",
+};
 
-pub(crate) const NAME_PENDING: Error =
-    Error::Conflict("Another application is being given this name. Retry in a few seconds");
+pub(crate) const NAME_PENDING: Error = Error::Conflict {
+    reason: Reason::NamePending,
+    message: "Another application is being given this name. Retry in a few seconds",
+};
 
-pub(crate) const TOO_MANY_APPLICATIONS: Error =
-    Error::Conflict("The merchant already has the maximum number of applications");
+pub(crate) const TOO_MANY_APPLICATIONS: Error = Error::Conflict {
+    reason: Reason::TooManyApplications,
+    message: "The merchant already has the maximum number of applications",
+};
 
 /// An application as responses show it. One that was written into the store by hand may lack a
 /// name and the time of its creation.
@@ -148,9 +155,9 @@ pub async fn create(request: Request) -> Result<Response, Error> {
         request_id,
         headers,
         body,
+        mut details,
         ..
     } = request;
-    let mut details = Details::default();
     let key = IdempotencyKey::read(&headers, &mut details);
     let mut body = Object::read(&headers, body, &mut details).await?;
     let name = body.required("name", &mut details, name);
@@ -260,10 +267,10 @@ pub async fn list(request: Request) -> Result<Response, Error> {
         store,
         request_id,
         query,
+        mut details,
         ..
     } = request;
-    let mut details = Details::default();
-    let page = PageQuery::parse(query.as_deref(), &mut details);
+    let page = PageQuery::read(&query, &mut details);
     let page = details.all(page)?;
     let deadline = Deadline::with_timeout(config.store_timeout);
     let (index, found) = deadline
@@ -299,9 +306,9 @@ pub async fn read(request: Request) -> Result<Response, Error> {
         store,
         request_id,
         path,
+        mut details,
         ..
     } = request;
-    let mut details = Details::default();
     let id = path.application(&mut details);
     let id = details.all(id)?;
     let deadline = Deadline::with_timeout(config.store_timeout);
@@ -325,12 +332,16 @@ pub async fn read(request: Request) -> Result<Response, Error> {
 
 /// Update application
 ///
-/// Changes the application's name or description, or disables or enables it. The application must
-/// belong to the authenticated merchant.
+/// Changes the application's name or description, or disables or enables it. An application can be
+/// sent back as it was read: other members are accepted when they say what it says, and else they
+/// are read-only fields. The application must belong to the authenticated merchant.
 #[cfg_attr(feature = "openapi", utoipa::path(
     patch, path = "/api/v1/applications/{applicationId}", operation_id = "updateApplication",
     tag = "Applications", params(ApplicationPath, IfMatchHeader),
-    request_body = ApplicationChange,
+    request_body(content(
+        (ApplicationChange = "application/json"),
+        (ApplicationChange = "application/merge-patch+json"),
+    )),
     responses(
         (status = 200, description = "The application as it is now.", body = ApplicationBody,
             headers(("ETag"))),
@@ -346,23 +357,25 @@ pub async fn change(request: Request) -> Result<Response, Error> {
         path,
         headers,
         body,
+        mut details,
         ..
     } = request;
-    let mut details = Details::default();
     let id = path.application(&mut details);
-    let mut body = Object::read(&headers, body, &mut details).await?;
+    let body = Object::read_change(&headers, body, &mut details).await?;
     if body.is_empty() {
         details.add(
             "body",
             "Must have at least one of name, description and isEnabled",
         );
     }
-    let name = body.optional("name", &mut details, name);
-    let description = body.optional("description", &mut details, description);
-    let is_enabled = body.optional("isEnabled", &mut details, |value| {
-        value.as_bool().ok_or("Must be true or false")
-    });
-    body.finish(&mut details);
+    // What the application says already can be sent back. If that is the question, it is answered
+    // once the application is read.
+    let can_wait = details.is_empty();
+    let mut change = RequestedChange::read(body.clone(), None, &mut details)?;
+    let must_wait = can_wait && (body.has(&READ_ONLY) || details.has(&CHANGEABLE));
+    if must_wait {
+        details = Details::default();
+    }
     let id = details.all(id)?;
 
     let deadline = Deadline::with_timeout(config.store_timeout);
@@ -374,11 +387,18 @@ pub async fn change(request: Request) -> Result<Response, Error> {
         )
         .await?;
     etag::check(&headers, &etag::of(&ApplicationBody::from(&application)))?;
+    if must_wait {
+        let mut details = Details::default();
+        change = RequestedChange::read(body, Some(&application), &mut details)?;
+        details.finish()?;
+    }
     let before = application.settings();
     let settings = ApplicationSettings {
-        name: name.or_else(|| before.name.clone()),
-        description: description.unwrap_or_else(|| before.description.clone()),
-        is_enabled: is_enabled.unwrap_or(before.is_enabled),
+        name: change.name.or_else(|| before.name.clone()),
+        description: change
+            .description
+            .unwrap_or_else(|| before.description.clone()),
+        is_enabled: change.is_enabled.unwrap_or(before.is_enabled),
     };
     if settings != before {
         let renamed = settings
@@ -415,6 +435,45 @@ pub async fn change(request: Request) -> Result<Response, Error> {
     Ok(respond(&application))
 }
 
+/// What a request changes. `Some(None)` is a description that is taken away.
+struct RequestedChange {
+    name: Option<ApplicationName>,
+    description: Option<Option<String>>,
+    is_enabled: Option<bool>,
+}
+
+/// The members that a request can change.
+const CHANGEABLE: [&str; 3] = ["name", "description", "isEnabled"];
+
+/// The other members that responses show.
+const READ_ONLY: [&str; 2] = ["id", "createdAt"];
+
+impl RequestedChange {
+    /// Reads a body, noting what is wrong with it. Members that say what the `application` says are
+    /// no change; without it, read-only members are not looked at.
+    fn read(
+        mut body: Object,
+        application: Option<&Application>,
+        details: &mut Details,
+    ) -> Result<Self, Error> {
+        match application {
+            None => body.ignore(&READ_ONLY),
+            Some(application) => {
+                body.drop_unchanged(&ApplicationBody::from(application), &READ_ONLY)?;
+            }
+        }
+        let change = Self {
+            name: body.optional("name", details, name),
+            description: body.optional("description", details, description),
+            is_enabled: body.optional("isEnabled", details, |value| {
+                value.as_bool().ok_or("Must be true or false")
+            }),
+        };
+        body.finish_change(&READ_ONLY, details);
+        Ok(change)
+    }
+}
+
 /// Delete application
 ///
 /// Deletes the application and all its webhooks. The application must belong to the authenticated
@@ -432,9 +491,9 @@ pub async fn delete(request: Request) -> Result<Response, Error> {
         request_id,
         path,
         headers,
+        mut details,
         ..
     } = request;
-    let mut details = Details::default();
     let id = path.application(&mut details);
     let id = details.all(id)?;
     let deadline = Deadline::with_timeout(config.store_timeout);

@@ -16,8 +16,10 @@ use serde_json::{Value, json};
 use super::routes::{Handler, Route};
 use crate::config::Config;
 use crate::http::body::Body;
+use crate::http::details::Details;
 use crate::http::error::Error;
 use crate::http::idempotency::IDEMPOTENCY_KEY;
+use crate::http::query::Query;
 use crate::http::request::{Path, Request};
 use crate::model::ids::{ApplicationId, MerchantId, WebhookId};
 use crate::model::time::Timestamp;
@@ -63,9 +65,12 @@ impl Answer {
 async fn send(store: &Store, method: &str, path: &str, body: Value, key: Option<&str>) -> Answer {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let route = Route::of(path).expect("a route");
-    let Ok(Handler::Merchant(handler)) = route.handler(&method.parse().expect("a method")) else {
-        panic!("no handler");
+    let method = method.parse().expect("a method");
+    let operation = route.operation(&method).expect("an operation");
+    let Handler::Merchant(handler) = operation.handler else {
+        panic!("no merchant's handler");
     };
+    let mut details = Details::default();
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static("application/json"));
     if let Some(key) = key {
@@ -84,7 +89,8 @@ async fn send(store: &Store, method: &str, path: &str, body: Value, key: Option<
             template: route.template,
             sent: path.to_owned(),
         },
-        query: Some(query.to_owned()),
+        query: Query::parse(Some(query), operation.query, &mut details),
+        details,
         headers,
         body: Body::new(Full::new(bytes).map_err(Into::into)),
     };

@@ -1,6 +1,7 @@
 //! HTTP: the routes, and what holds for all of them. One file per resource.
 
 pub mod applications;
+pub mod event_types;
 pub mod health;
 #[cfg(test)]
 mod interleavings;
@@ -35,6 +36,7 @@ use crate::http::body::{Body, BodyError};
 use crate::http::details::Details;
 use crate::http::error::{Error, LogDetail};
 use crate::http::idempotency::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED};
+use crate::http::query::Query;
 use crate::http::request::{Path, Request};
 use crate::http::response::Response;
 use crate::http::traceparent;
@@ -160,8 +162,14 @@ impl App<'_> {
         who: &mut Option<LogMerchant>,
     ) -> Result<Response, Error> {
         let route = self.route.ok_or(Error::NotFound)?;
-        let handler = match route.handler(request.method())? {
-            Handler::Anyone(handler) => return handler().await,
+        let operation = route.operation(request.method())?;
+        let mut details = Details::default();
+        let query = Query::parse(request.uri().query(), operation.query, &mut details);
+        let handler = match operation.handler {
+            Handler::Anyone(handler) => {
+                details.finish()?;
+                return handler().await;
+            }
             Handler::Merchant(handler) => handler,
         };
         let config = Config::load().await?;
@@ -177,7 +185,8 @@ impl App<'_> {
                 template: route.template,
                 sent: head.uri.path().to_owned(),
             },
-            query: head.uri.query().map(str::to_owned),
+            query,
+            details,
             headers: head.headers,
             body,
         };

@@ -11,7 +11,6 @@ use serde::Serialize;
 
 use super::webhooks::{WebhookResponse, check_enabled, ids};
 use crate::http::body::Object;
-use crate::http::details::Details;
 use crate::http::error::Error;
 use crate::http::etag;
 use crate::http::idempotency::{self, IdempotencyKey, Kept, Lookup};
@@ -80,9 +79,9 @@ pub async fn rotate(request: Request) -> Result<Response, Error> {
         path,
         headers,
         body,
+        mut details,
         ..
     } = request;
-    let mut details = Details::default();
     let ids = ids(&path, &mut details);
     let key = IdempotencyKey::read(&headers, &mut details);
     let mut body = Object::read_optional(&headers, body, &mut details).await?;

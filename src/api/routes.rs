@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use http::Method;
 
-use super::{applications, health, rotation, test_delivery, webhooks};
+use super::{applications, event_types, health, rotation, test_delivery, webhooks};
 use crate::http::error::Error;
 use crate::http::request::Request;
 use crate::http::response::Response;
@@ -14,7 +14,16 @@ use crate::http::response::Response;
 pub struct Route {
     /// The path with its parameters' names, such as `/api/v1/applications/{applicationId}`.
     pub template: &'static str,
-    methods: &'static [(&'static str, Handler)],
+    operations: &'static [Operation],
+}
+
+/// A method of a path.
+pub struct Operation {
+    method: &'static str,
+    /// What answers it.
+    pub handler: Handler,
+    /// The parameters that its query string can have.
+    pub query: &'static [&'static str],
 }
 
 /// What answers a method.
@@ -31,10 +40,16 @@ pub type Answer = Pin<Box<dyn Future<Output = Result<Response, Error>>>>;
 
 /// The routes, told once: for the service, and for the document that describes them.
 macro_rules! routes {
-    ($($template:literal { $($method:ident $who:ident $($handler:ident)::+;)+ })+) => {
+    ($($template:literal {
+        $($method:ident $who:ident $($handler:ident)::+ $(? $($parameter:ident)&+)?;)+
+    })+) => {
         static ROUTES: &[Route] = &[$(Route {
             template: $template,
-            methods: &[$((stringify!($method), routes!($who $($handler)::+))),+],
+            operations: &[$(Operation {
+                method: stringify!($method),
+                handler: routes!($who $($handler)::+),
+                query: &[$($(stringify!($parameter)),+)?],
+            }),+],
         }),+];
 
         /// What the handlers' annotations say of them.
@@ -52,7 +67,7 @@ macro_rules! routes {
 routes! {
     "/api/v1/applications" {
         POST merchant applications::create;
-        GET merchant applications::list;
+        GET merchant applications::list ? page & limit;
     }
     "/api/v1/applications/{applicationId}" {
         GET merchant applications::read;
@@ -61,7 +76,7 @@ routes! {
     }
     "/api/v1/applications/{applicationId}/webhooks" {
         POST merchant webhooks::create;
-        GET merchant webhooks::list;
+        GET merchant webhooks::list ? page & limit;
     }
     "/api/v1/applications/{applicationId}/webhooks/{webhookId}" {
         GET merchant webhooks::read;
@@ -73,6 +88,9 @@ routes! {
     }
     "/api/v1/applications/{applicationId}/webhooks/{webhookId}/test" {
         POST merchant test_delivery::send;
+    }
+    "/api/v1/event-types" {
+        GET merchant event_types::list;
     }
     "/healthz" {
         GET anyone health::live;
@@ -88,27 +106,27 @@ impl Route {
         ROUTES.iter().find(|route| matches(path, route.template))
     }
 
-    /// What answers `method`.
+    /// The operation of `method`.
     ///
     /// # Errors
     ///
     /// [`Error::MethodNotAllowed`].
-    pub fn handler(&self, method: &Method) -> Result<Handler, Error> {
+    pub fn operation(&self, method: &Method) -> Result<&'static Operation, Error> {
         // RFC 9110 §9.3.2: HEAD is GET without the body.
         let answered = match *method {
             Method::HEAD => "GET",
             _ => method.as_str(),
         };
-        let mut methods = self.methods.iter();
-        methods
-            .find(|(known, _)| *known == answered)
-            .map(|(_, handler)| *handler)
+        let mut operations = self.operations.iter();
+        operations
+            .find(|operation| operation.method == answered)
             .ok_or_else(|| Error::MethodNotAllowed(self.allow()))
     }
 
     /// The value of the header `Allow`.
     fn allow(&self) -> String {
-        let names = self.methods.iter().map(|(method, _)| match *method {
+        let operations = self.operations.iter();
+        let names = operations.map(|operation| match operation.method {
             "GET" => "GET,HEAD",
             method => method,
         });
@@ -119,8 +137,8 @@ impl Route {
     #[cfg(feature = "openapi")]
     pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
         ROUTES.iter().flat_map(|route| {
-            let methods = route.methods.iter();
-            methods.map(|(method, _)| (*method, route.template))
+            let operations = route.operations.iter();
+            operations.map(|operation| (operation.method, route.template))
         })
     }
 }
@@ -174,14 +192,14 @@ mod tests {
     fn head_is_answered_where_get_is_and_allow_names_both() {
         let route = |path| Route::of(path).unwrap();
         let probe = route("/healthz");
-        assert!(probe.handler(&Method::HEAD).is_ok());
-        let refused = probe.handler(&Method::POST).err();
+        assert!(probe.operation(&Method::HEAD).is_ok());
+        let refused = probe.operation(&Method::POST).err();
         assert_eq!(
             refused,
             Some(Error::MethodNotAllowed("GET,HEAD".to_owned()))
         );
         let test = route("/api/v1/applications/a/webhooks/b/test");
-        let refused = test.handler(&Method::HEAD).err();
+        let refused = test.operation(&Method::HEAD).err();
         assert_eq!(refused, Some(Error::MethodNotAllowed("POST".to_owned())));
     }
 }

@@ -6,7 +6,6 @@ use serde::Serialize;
 use super::webhooks::{find_for_change, ids};
 use crate::dispatch::delivery::{Attempt, Delivery};
 use crate::http::body::Object;
-use crate::http::details::Details;
 use crate::http::error::Error;
 use crate::http::request::Request;
 use crate::http::response::{self, Response};
@@ -111,9 +110,9 @@ pub async fn send(request: Request) -> Result<Response, Error> {
         path,
         headers,
         body,
+        mut details,
         ..
     } = request;
-    let mut details = Details::default();
     let ids = ids(&path, &mut details);
     let body = Object::read_optional(&headers, body, &mut details).await?;
     body.finish(&mut details);

@@ -22,12 +22,14 @@ use crate::model::ids::ApplicationId;
 use crate::model::ids::MerchantId;
 use crate::model::time::Timestamp;
 #[cfg(feature = "openapi")]
-use crate::openapi::{ApplicationPath, IdempotencyKeyHeader, IfMatchHeader, WebhookPath};
+use crate::openapi::{
+    ApplicationPath, IdempotencyKeyHeader, IfMatchHeader, SubscribedEvent, WebhookPath,
+};
 use crate::store::rate_limit::counted;
 
 use crate::http::response::{self, Response};
 use crate::model::endpoint_url::EndpointUrl;
-use crate::model::event::EventType;
+use crate::model::event::SubscribedEvents;
 use crate::model::ids::WebhookId;
 use crate::model::rotation::StoredSecret;
 use crate::model::signing_secret::SigningSecret;
@@ -77,11 +79,13 @@ pub struct WebhookResponse {
         )
     )]
     signing_secret: Option<String>,
-    /// The events that it is subscribed to.
+    /// The events that it is subscribed to: `["*"]` is every event, also of types that are added
+    /// later.
     #[cfg_attr(feature = "openapi", schema(
-        inline, examples(json!(["session.completed", "session.expired"]))
+        value_type = Vec<SubscribedEvent>, min_items = 1,
+        examples(json!(["session.completed", "session.expired"]))
     ))]
-    subscribed_events: Vec<EventType>,
+    subscribed_events: SubscribedEvents,
     /// When the last test delivery was sent; `null` before the first.
     #[cfg_attr(
         feature = "openapi",
@@ -114,9 +118,11 @@ pub struct NewWebhook {
     /// HTTPS endpoint on the merchant server that receives webhooks.
     #[schema(inline)]
     url: EndpointUrl,
-    /// The events to subscribe to; without it, all there are.
-    #[schema(inline, nullable = false, min_items = 1, examples(json!(["session.completed"])))]
-    subscribed_events: Option<Vec<EventType>>,
+    /// The events to subscribe to: `session.completed`, `session.expired`, or what else
+    /// `GET /api/v1/event-types` lists. `["*"]` is every event, also of types that are added later;
+    /// without this member, the types that there are today.
+    #[schema(nullable = false, min_items = 1, examples(json!(["session.completed"])))]
+    subscribed_events: Option<Vec<SubscribedEvent>>,
 }
 
 /// The body of [`change`], as the document describes it.
@@ -134,9 +140,11 @@ pub struct WebhookChange {
     /// Whether events are delivered.
     #[schema(nullable = false, examples(false))]
     is_active: Option<bool>,
-    /// The events to subscribe to.
-    #[schema(inline, nullable = false, min_items = 1, examples(json!(["session.completed"])))]
-    subscribed_events: Option<Vec<EventType>>,
+    /// The events to subscribe to: `session.completed`, `session.expired`, or what else
+    /// `GET /api/v1/event-types` lists. `["*"]` is every event, also of types that are added later.
+    /// A type that the platform has withdrawn can stay.
+    #[schema(nullable = false, min_items = 1, examples(json!(["session.completed"])))]
+    subscribed_events: Option<Vec<SubscribedEvent>>,
 }
 
 impl From<&Webhook> for WebhookResponse {
@@ -198,15 +206,15 @@ pub async fn create(request: Request) -> Result<Response, Error> {
         path,
         headers,
         body,
+        mut details,
         ..
     } = request;
-    let mut details = Details::default();
     let application = path.application(&mut details);
     let key = IdempotencyKey::read(&headers, &mut details);
     let mut body = Object::read(&headers, body, &mut details).await?;
     let url = body.required("url", &mut details, |value| url(value, config));
     let events = body.optional("subscribedEvents", &mut details, |value| {
-        subscribed_events(value, config)
+        subscribed_events(value, config, None)
     });
     let raw = body.finish(&mut details);
     let (application, url) = details.all(application.zip(url))?;
@@ -255,7 +263,8 @@ pub async fn create(request: Request) -> Result<Response, Error> {
         application_id: Some(application.clone()),
         url: url.as_str().to_owned(),
         is_active: true,
-        subscribed_events: events.unwrap_or_else(|| config.event_types.clone()),
+        subscribed_events: events
+            .unwrap_or_else(|| SubscribedEvents::Of(config.event_types.clone())),
         secret: StoredSecret::seal(&config.secrets_key, id, &secret),
         created_at: now,
     });
@@ -313,11 +322,11 @@ pub async fn list(request: Request) -> Result<Response, Error> {
         request_id,
         path,
         query,
+        mut details,
         ..
     } = request;
-    let mut details = Details::default();
     let application = path.application(&mut details);
-    let page = PageQuery::parse(query.as_deref(), &mut details);
+    let page = PageQuery::read(&query, &mut details);
     let (application, page) = details.all(application.zip(page))?;
 
     let deadline = Deadline::with_timeout(config.store_timeout);
@@ -355,9 +364,9 @@ pub async fn read(request: Request) -> Result<Response, Error> {
         config,
         store,
         path,
+        mut details,
         ..
     } = request;
-    let mut details = Details::default();
     let ids = ids(&path, &mut details);
     let (application, id) = details.all(ids)?;
     let deadline = Deadline::with_timeout(config.store_timeout);
@@ -372,13 +381,16 @@ pub async fn read(request: Request) -> Result<Response, Error> {
 
 /// Update application webhook
 ///
-/// Changes where the webhook's deliveries go, whether there are any, and of which events. The
-/// application must belong to the authenticated merchant.
+/// Changes where the webhook's deliveries go, whether there are any, and of which events. A webhook
+/// can be sent back as it was read: other members are accepted when they say what it says, and else
+/// they are read-only fields. The application must belong to the authenticated merchant.
 #[cfg_attr(feature = "openapi", utoipa::path(
     patch, path = "/api/v1/applications/{applicationId}/webhooks/{webhookId}",
     operation_id = "updateWebhook", tag = "Webhooks",
     params(ApplicationPath, WebhookPath, IfMatchHeader),
-    request_body = WebhookChange,
+    request_body(content(
+        (WebhookChange = "application/json"), (WebhookChange = "application/merge-patch+json"),
+    )),
     responses((status = 200, description = "The webhook as it is now.", body = WebhookResponse,
         headers(("ETag")))),
 ))]
@@ -391,40 +403,45 @@ pub async fn change(request: Request) -> Result<Response, Error> {
         path,
         headers,
         body,
+        mut details,
         ..
     } = request;
-    let mut details = Details::default();
     let ids = ids(&path, &mut details);
-    let mut body = Object::read(&headers, body, &mut details).await?;
+    let body = Object::read_change(&headers, body, &mut details).await?;
     if body.is_empty() {
         details.add(
             "body",
             "Must have at least one of url, isActive and subscribedEvents",
         );
     }
-    let url = body.optional("url", &mut details, |value| url(value, config));
-    let is_active = body.optional("isActive", &mut details, |value| {
-        value.as_bool().ok_or("Must be true or false")
-    });
-    let events = body.optional("subscribedEvents", &mut details, |value| {
-        subscribed_events(value, config)
-    });
-    body.finish(&mut details);
+    // What the webhook says already can be sent back. If that is the question, it is answered once
+    // the webhook is read.
+    let can_wait = details.is_empty();
+    let mut change = RequestedChange::read(body.clone(), None, config, &mut details)?;
+    let must_wait = can_wait && (body.has(&READ_ONLY) || details.has(&CHANGEABLE));
+    if must_wait {
+        details = Details::default();
+    }
     let (application, id) = details.all(ids)?;
 
     let deadline = Deadline::with_timeout(config.store_timeout);
     let found = find_for_change(&store, &merchant, &application, id, config, &request_id);
     let mut webhook = deadline.run("reading a webhook", found).await?;
     etag::check(&headers, &etag::of(&WebhookResponse::from(&webhook)))?;
+    if must_wait {
+        let mut details = Details::default();
+        change = RequestedChange::read(body, Some(&webhook), config, &mut details)?;
+        details.finish()?;
+    }
     let before = webhook.settings();
     let mut settings = before.clone();
-    if let Some(url) = url {
+    if let Some(url) = change.url {
         settings.url = url.as_str().to_owned();
     }
-    if let Some(is_active) = is_active {
+    if let Some(is_active) = change.is_active {
         settings.is_active = is_active;
     }
-    if let Some(events) = events {
+    if let Some(events) = change.subscribed_events {
         settings.subscribed_events = events;
     }
     if settings != before {
@@ -436,6 +453,55 @@ pub async fn change(request: Request) -> Result<Response, Error> {
         webhook.settings = Some(settings);
     }
     Ok(respond(&webhook))
+}
+
+/// What a request changes.
+struct RequestedChange {
+    url: Option<EndpointUrl>,
+    is_active: Option<bool>,
+    subscribed_events: Option<SubscribedEvents>,
+}
+
+/// The members that a request can change.
+const CHANGEABLE: [&str; 3] = ["url", "isActive", "subscribedEvents"];
+
+/// The other members that responses show.
+const READ_ONLY: [&str; 7] = [
+    "id",
+    "keyFingerprint",
+    "signingSecret",
+    "lastTestAt",
+    "lastTestStatus",
+    "createdAt",
+    "updatedAt",
+];
+
+impl RequestedChange {
+    /// Reads a body, noting what is wrong with it. Members that say what the `webhook` says are no
+    /// change; without it, read-only members are not looked at.
+    fn read(
+        mut body: Object,
+        webhook: Option<&Webhook>,
+        config: &Config,
+        details: &mut Details,
+    ) -> Result<Self, Error> {
+        match webhook {
+            None => body.ignore(&READ_ONLY),
+            Some(webhook) => body.drop_unchanged(&WebhookResponse::from(webhook), &READ_ONLY)?,
+        }
+        let current = webhook.map(|webhook| webhook.settings().subscribed_events);
+        let change = Self {
+            url: body.optional("url", details, |value| url(value, config)),
+            is_active: body.optional("isActive", details, |value| {
+                value.as_bool().ok_or("Must be true or false")
+            }),
+            subscribed_events: body.optional("subscribedEvents", details, |value| {
+                subscribed_events(value, config, current.as_ref())
+            }),
+        };
+        body.finish_change(&READ_ONLY, details);
+        Ok(change)
+    }
 }
 
 /// Delete application webhook
@@ -455,9 +521,9 @@ pub async fn delete(request: Request) -> Result<Response, Error> {
         request_id,
         path,
         headers,
+        mut details,
         ..
     } = request;
-    let mut details = Details::default();
     let ids = ids(&path, &mut details);
     let (application, id) = details.all(ids)?;
     let deadline = Deadline::with_timeout(config.store_timeout);
@@ -575,28 +641,47 @@ fn url(value: Value, config: &Config) -> Result<EndpointUrl, String> {
     EndpointUrl::parse(&text, config.allow_insecure_urls).map_err(|error| error.to_string())
 }
 
-fn subscribed_events(value: Value, config: &Config) -> Result<Vec<EventType>, &'static str> {
-    const NOT_STRINGS: &str = "Must be an array of strings";
+fn subscribed_events(
+    value: Value,
+    config: &Config,
+    current: Option<&SubscribedEvents>,
+) -> Result<SubscribedEvents, String> {
+    let names = value.as_array().and_then(|names| {
+        let names = names.iter().map(Value::as_str);
+        names.collect::<Option<Vec<_>>>()
+    });
+    let names = names.ok_or("Must be an array of strings")?;
+    SubscribedEvents::choose(&names, &config.event_types, current)
+        .map_err(|error| error.to_string())
+}
 
-    let Value::Array(names) = value else {
-        return Err(NOT_STRINGS);
-    };
-    if names.is_empty() {
-        return Err("Must not be empty");
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_member_that_is_shown_can_be_changed_or_is_read_only() {
+        let webhook = Webhook::new(WebhookRecord {
+            v: WebhookRecord::VERSION,
+            id: WebhookId::generate(),
+            application_id: None,
+            url: "https://example.com/".to_owned(),
+            is_active: true,
+            subscribed_events: SubscribedEvents::Every,
+            secret: serde_json::from_str(r#"{"fingerprint":"x","sealed":"x"}"#).unwrap(),
+            created_at: Timestamp::from_millis(0),
+        });
+        let shown = WebhookResponse::from(&webhook).with_secret(&SigningSecret::generate());
+        let shown = serde_json::to_value(shown).unwrap();
+        let mut shown: Vec<&str> = shown
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let mut known = [&CHANGEABLE[..], &READ_ONLY].concat();
+        shown.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(shown, known);
     }
-    if !names.iter().all(Value::is_string) {
-        return Err(NOT_STRINGS);
-    }
-    let mut events: Vec<EventType> = Vec::with_capacity(config.event_types.len());
-    for name in names.iter().filter_map(Value::as_str) {
-        let mut known = config.event_types.iter();
-        let event = known
-            .find(|event| event.as_str() == name)
-            .ok_or("Unknown event type")?;
-        if events.contains(event) {
-            return Err("Must not contain duplicates");
-        }
-        events.push(event.clone());
-    }
-    Ok(events)
 }

@@ -1,18 +1,30 @@
 //! Request bodies: JSON objects, read strictly.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
+use std::time::Duration;
+
 use bytes::Bytes;
+use futures::future::{Either, select};
 use http::HeaderMap;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::details::Details;
 use crate::http::error::Error;
+use crate::model::time::Timestamp;
+use crate::runtime::sleep;
 
 /// The largest body that is read, in bytes.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
+
+/// How long a body may take from its first byte to its last. Without a limit a client that sends a
+/// byte a minute would keep an instance to itself.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A request's body, unread.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;
@@ -21,7 +33,7 @@ pub type Body = UnsyncBoxBody<Bytes, BodyError>;
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The members of a JSON object, in the order and with the repetitions in which they were sent.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Object {
     members: Vec<(String, Value)>,
     /// The body as it was sent.
@@ -35,32 +47,45 @@ impl Object {
     ///
     /// # Errors
     ///
-    /// [`Error::BodyTooLarge`].
+    /// [`Error::BodyTooLarge`], [`Error::BodyEncoded`], [`Error::BodyTimeout`].
     pub async fn read(
         headers: &HeaderMap,
         body: Body,
         details: &mut Details,
     ) -> Result<Self, Error> {
-        Self::read_body(headers, body, false, details).await
+        Self::read_as(Kind::Json, headers, body, details).await
     }
 
     /// As [`Self::read`], and takes no body at all for `{}`.
     ///
     /// # Errors
     ///
-    /// [`Error::BodyTooLarge`].
+    /// Those of [`Self::read`].
     pub async fn read_optional(
         headers: &HeaderMap,
         body: Body,
         details: &mut Details,
     ) -> Result<Self, Error> {
-        Self::read_body(headers, body, true, details).await
+        Self::read_as(Kind::OptionalJson, headers, body, details).await
     }
 
-    async fn read_body(
+    /// As [`Self::read`], and takes a JSON merge patch too, which is what a change is (RFC 7396).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::read`].
+    pub async fn read_change(
         headers: &HeaderMap,
         body: Body,
-        optional: bool,
+        details: &mut Details,
+    ) -> Result<Self, Error> {
+        Self::read_as(Kind::MergePatch, headers, body, details).await
+    }
+
+    async fn read_as(
+        kind: Kind,
+        headers: &HeaderMap,
+        body: Body,
         details: &mut Details,
     ) -> Result<Self, Error> {
         let declared = headers
@@ -69,24 +94,23 @@ impl Object {
         if declared.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
             return Err(Error::BodyTooLarge);
         }
-        let media_type = headers
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok());
-        let typed = media_type.is_some_and(is_json);
+        if is_encoded(headers) {
+            return Err(Error::BodyEncoded);
+        }
         let body = collect(body, MAX_BODY_BYTES).await;
         let nothing = body.as_ref().is_ok_and(Vec::is_empty);
-        if optional && nothing {
+        if kind == Kind::OptionalJson && nothing {
             return Ok(Self {
                 sent: true,
                 ..Self::default()
             });
         }
-        if !typed {
-            details.add("Content-Type", "Must be application/json");
-        }
+        kind.check(headers, details);
         let body = match body {
             Err(Error::Invalid(wrong)) => {
-                details.0.extend(wrong);
+                for detail in wrong {
+                    details.add(&detail.field, detail.message);
+                }
                 return Ok(Self::default());
             }
             read => read?,
@@ -103,22 +127,70 @@ impl Object {
         self.sent && self.members.is_empty()
     }
 
-    fn parse(body: &[u8]) -> Result<Self, &'static str> {
+    fn parse(body: &[u8]) -> Result<Self, String> {
         if body.is_empty() {
-            return Err("The body must not be empty");
+            return Err("The body must not be empty".to_owned());
         }
-        match serde_json::from_slice(body) {
-            Ok(Members(members)) => Ok(Self {
-                members,
-                raw: Vec::new(),
-                sent: true,
-            }),
-            // Another type than an object, but only if it is JSON to the end.
-            Err(error) if error.is_data() && serde_json::from_slice::<IgnoredAny>(body).is_ok() => {
-                Err("The body must be a JSON object")
+        let error = match serde_json::from_slice(body) {
+            Ok(Members(members)) => {
+                return Ok(Self {
+                    members,
+                    raw: Vec::new(),
+                    sent: true,
+                });
             }
-            Err(_) => Err("The body must be valid JSON"),
+            // Another type than an object, but only if it is JSON to the end.
+            Err(error) if error.is_data() => serde_json::from_slice::<IgnoredAny>(body).err(),
+            Err(error) => Some(error),
+        };
+        // What is wrong with the syntax, and at which line and column; nothing of the body.
+        Err(match error {
+            Some(error) => format!("The body must be valid JSON: {error}"),
+            None => "The body must be a JSON object".to_owned(),
+        })
+    }
+
+    /// Whether one of these members was sent and not taken yet.
+    pub fn has(&self, names: &[&str]) -> bool {
+        let mut members = self.members.iter();
+        members.any(|(name, _)| names.contains(&name.as_str()))
+    }
+
+    /// Takes out these members.
+    pub fn ignore(&mut self, names: &[&str]) {
+        self.members
+            .retain(|(name, _)| !names.contains(&name.as_str()));
+    }
+
+    /// Takes out the members that say what `resource`, as responses show it, says already. What is
+    /// sent twice stays. A read-only time may be spelled in another way: many clients read times
+    /// and write them back in their own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Internal`] when the resource is no JSON object.
+    pub fn drop_unchanged(
+        &mut self,
+        resource: &impl Serialize,
+        read_only: &[&str],
+    ) -> Result<(), Error> {
+        let Ok(Value::Object(resource)) = serde_json::to_value(resource) else {
+            return Err(Error::Internal("a resource is no JSON object".to_owned()));
+        };
+        let moment = |value: &Value| serde_json::from_value::<Timestamp>(value.clone()).ok();
+        let mut times = BTreeMap::<String, usize>::new();
+        for (name, _) in &self.members {
+            *times.entry(name.clone()).or_default() += 1;
         }
+        self.members.retain(|(name, value)| {
+            let same = resource.get(name).is_some_and(|shown| {
+                shown == value
+                    || (read_only.contains(&name.as_str())
+                        && moment(shown).is_some_and(|shown| moment(value) == Some(shown)))
+            });
+            times[name] > 1 || !same
+        });
+        Ok(())
     }
 
     /// Takes the member `name` and reads it with `parse`, noting what is wrong.
@@ -128,14 +200,12 @@ impl Object {
         details: &mut Details,
         parse: impl FnOnce(Value) -> Result<T, E>,
     ) -> Option<T> {
-        let position = self.members.iter().position(|(known, _)| known == name)?;
-        let (_, value) = self.members.remove(position);
+        let mut named = self.members.extract_if(.., |(known, _)| known == name);
+        let (_, value) = named.next()?;
+        let is_repeated = named.count() > 0;
         let parsed = details.check(name, parse(value));
-        while let Some(again) = self.members.iter().position(|(known, _)| known == name) {
-            self.members.remove(again);
-            if !details.0.iter().any(|detail| detail.field == name) {
-                details.add(name, "Duplicate field");
-            }
+        if is_repeated && !details.has(&[name]) {
+            details.add(name, "Duplicate field");
         }
         parsed
     }
@@ -155,30 +225,84 @@ impl Object {
 
     /// Notes every member that was not taken, and returns the body as it was sent.
     pub fn finish(self, details: &mut Details) -> Vec<u8> {
-        let mut noted: Vec<&str> = Vec::new();
+        self.finish_change(&[], details)
+    }
+
+    /// As [`Self::finish`], and says of these members that they cannot be changed.
+    pub fn finish_change(self, read_only: &[&str], details: &mut Details) -> Vec<u8> {
+        let mut noted = BTreeSet::new();
         for (name, _) in &self.members {
-            if !noted.contains(&name.as_str()) {
-                noted.push(name);
-                details.add(name, "Unknown field");
+            if noted.insert(name) {
+                let known = read_only.contains(&name.as_str());
+                details.add(
+                    name,
+                    if known {
+                        "Read-only field"
+                    } else {
+                        "Unknown field"
+                    },
+                );
             }
         }
         self.raw
     }
 }
 
-/// Reads a body of at most `limit` bytes.
-async fn collect(body: Body, limit: usize) -> Result<Vec<u8>, Error> {
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes().into()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Error::BodyTooLarge),
-        Err(_) => Err(Error::invalid("body", "The body could not be read")),
+/// Which bodies an operation takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Json,
+    OptionalJson,
+    MergePatch,
+}
+
+impl Kind {
+    /// Notes a `Content-Type` that it does not have.
+    fn check(self, headers: &HeaderMap, details: &mut Details) {
+        let sent = headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        let (accepted, message): (&[&str], _) = match self {
+            Self::Json | Self::OptionalJson => (&["application/json"], "Must be application/json"),
+            Self::MergePatch => (
+                &["application/json", "application/merge-patch+json"],
+                "Must be application/json or application/merge-patch+json",
+            ),
+        };
+        // With or without parameters (RFC 9110 §8.3.1).
+        let media_type = sent.split(';').next().unwrap_or_default().trim();
+        if !accepted
+            .iter()
+            .any(|accepted| media_type.eq_ignore_ascii_case(accepted))
+        {
+            details.add("Content-Type", message);
+        }
     }
 }
 
-/// `application/json`, with or without parameters (RFC 9110 §8.3.1).
-fn is_json(content_type: &str) -> bool {
-    let media_type = content_type.split(';').next().unwrap_or_default();
-    media_type.trim().eq_ignore_ascii_case("application/json")
+/// Whether the body is compressed, or otherwise not what it says: `identity` is the name of no
+/// encoding (RFC 9110 §8.4.1).
+fn is_encoded(headers: &HeaderMap) -> bool {
+    headers.get_all(CONTENT_ENCODING).iter().any(|value| {
+        value.to_str().map_or(true, |list| {
+            list.split(',')
+                .map(str::trim)
+                .any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"))
+        })
+    })
+}
+
+/// Reads a body of at most `limit` bytes.
+async fn collect(body: Body, limit: usize) -> Result<Vec<u8>, Error> {
+    let collected = pin!(Limited::new(body, limit).collect());
+    // The body is asked first: one that is there needs no timer.
+    match select(collected, pin!(sleep(READ_TIMEOUT))).await {
+        Either::Left((Ok(collected), _)) => Ok(collected.to_bytes().into()),
+        Either::Left((Err(error), _)) if error.is::<LengthLimitError>() => Err(Error::BodyTooLarge),
+        Either::Left((Err(_), _)) => Err(Error::invalid("body", "The body could not be read")),
+        Either::Right(_) => Err(Error::BodyTimeout),
+    }
 }
 
 struct Members(Vec<(String, Value)>);
@@ -209,27 +333,131 @@ impl<'de> Deserialize<'de> for Members {
 
 #[cfg(test)]
 mod tests {
+    use super::super::details::MAX_DETAILS;
     use super::*;
+    use crate::runtime::simulation;
 
     #[test]
     fn only_a_json_object_is_a_body() {
         for (body, message) in [
             (&b""[..], "The body must not be empty"),
-            (b"{", "The body must be valid JSON"),
-            (b"{} {}", "The body must be valid JSON"),
-            (b"[1,", "The body must be valid JSON"),
-            (b"\xEF\xBB\xBF{}", "The body must be valid JSON"),
-            (b"{\"a\":\"\xFF\"}", "The body must be valid JSON"),
             (b"[]", "The body must be a JSON object"),
             (b"null", "The body must be a JSON object"),
         ] {
             assert_eq!(Object::parse(body).unwrap_err(), message, "{body:?}");
         }
-        let deep = [&b"{\"a\":"[..], &b"[".repeat(5000)].concat();
-        assert_eq!(
-            Object::parse(&deep).unwrap_err(),
-            "The body must be valid JSON"
-        );
+    }
+
+    #[test]
+    fn broken_json_is_named_with_its_line_and_column() {
+        for (body, line, column) in [
+            (&b"{"[..], 1, 1),
+            (b"{} {}", 1, 4),
+            (b"[1,", 1, 3),
+            (b"{\n  \"a\": 1,\n}", 3, 1),
+            (b"\xEF\xBB\xBF{}", 1, 1),
+            (b"{\"a\":\"\xFF\"}", 1, 7),
+            (&[&b"{\"a\":"[..], &b"[".repeat(5000)].concat(), 1, 132),
+        ] {
+            let message = Object::parse(body).unwrap_err();
+            let shown = String::from_utf8_lossy(&body[..body.len().min(20)]);
+            assert!(
+                message.starts_with("The body must be valid JSON: ")
+                    && message.ends_with(&format!(" at line {line} column {column}")),
+                "{shown}: {message}"
+            );
+        }
+    }
+
+    /// 16 KiB of members of one letter were 120 KB of errors, found in quadratic time.
+    #[test]
+    fn at_most_32_wrong_members_are_named() {
+        for name in ["x", "a"] {
+            let members: Vec<String> = (0..3_000)
+                .map(|number| match name {
+                    "a" => r#""a":0"#.to_owned(),
+                    other => format!(r#""{other}{number}":0"#),
+                })
+                .collect();
+            let body = format!("{{{}}}", members.join(","));
+            let mut object = Object::parse(body.as_bytes()).unwrap();
+            let mut details = Details::default();
+            object.optional("a", &mut details, Ok::<Value, String>);
+            object.finish(&mut details);
+            assert_eq!(details.0.len(), if name == "a" { 1 } else { MAX_DETAILS });
+        }
+    }
+
+    #[test]
+    fn members_that_say_what_the_resource_says_are_no_change() {
+        let resource = serde_json::json!({
+            "id": "1", "createdAt": "2026-01-15T08:00:00.000Z", "url": "u", "lastTestAt": null,
+        });
+        let left = |body: &str| {
+            let mut object = Object::parse(body.as_bytes()).unwrap();
+            object
+                .drop_unchanged(&resource, &["id", "createdAt", "lastTestAt"])
+                .unwrap();
+            object
+                .members
+                .into_iter()
+                .map(|(name, _)| name)
+                .collect::<Vec<_>>()
+        };
+        let same =
+            r#"{"id":"1","createdAt":"2026-01-15T09:00:00+01:00","url":"u","lastTestAt":null}"#;
+        assert_eq!(left(same), [""; 0]);
+        let other =
+            r#"{"id":"2","createdAt":"2026-01-15T08:00:00.001Z","lastTestAt":"","more":null}"#;
+        assert_eq!(left(other), ["id", "createdAt", "lastTestAt", "more"]);
+        assert_eq!(left(r#"{"id":"1","id":"1"}"#), ["id", "id"]);
+    }
+
+    /// A byte every so often, and no end.
+    fn trickle(pause: Duration) -> Body {
+        let bytes = futures::stream::unfold((), move |()| async move {
+            sleep(pause).await;
+            let byte = http_body::Frame::data(Bytes::from_static(b" "));
+            Some((Ok::<_, BodyError>(byte), ()))
+        });
+        Body::new(http_body_util::StreamBody::new(bytes))
+    }
+
+    #[test]
+    fn a_body_has_ten_seconds_in_all() {
+        for millis in [1_000, 60_000] {
+            let read = async move {
+                let started = crate::runtime::Instant::now();
+                let body = trickle(Duration::from_millis(millis));
+                let read = collect(body, MAX_BODY_BYTES).await;
+                (read, started.elapsed())
+            };
+            let (read, took) = simulation::run(read);
+            assert_eq!(read, Err(Error::BodyTimeout));
+            assert_eq!(took, READ_TIMEOUT);
+        }
+    }
+
+    #[test]
+    fn an_encoding_is_whatever_is_not_identity() {
+        let is_encoded = |values: &[&'static str]| {
+            let values = values.iter().map(|value| {
+                let value = http::HeaderValue::from_static(value);
+                (CONTENT_ENCODING, value)
+            });
+            super::is_encoded(&HeaderMap::from_iter(values))
+        };
+        for plain in [&[][..], &[""], &["identity"], &["Identity, identity"]] {
+            assert!(!is_encoded(plain), "{plain:?}");
+        }
+        for encoded in [
+            &["gzip"][..],
+            &["identity, br"],
+            &["identity", "deflate"],
+            &["x"],
+        ] {
+            assert!(is_encoded(encoded), "{encoded:?}");
+        }
     }
 
     #[test]

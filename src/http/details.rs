@@ -2,17 +2,34 @@
 
 use super::error::{Detail, Error};
 
-/// Collects what is wrong with a request, so that the client is told all of it at once.
+/// How many wrong fields a response names at most: a body of 16 KiB can have thousands.
+pub const MAX_DETAILS: usize = 32;
+
+/// Collects what is wrong with a request, up to [`MAX_DETAILS`] notes, so that the client is told all of it at once.
 #[derive(Debug, Default)]
 pub struct Details(pub(super) Vec<Detail>);
 
 impl Details {
     /// Notes that `field` is wrong.
     pub fn add(&mut self, field: &str, message: impl ToString) {
-        self.0.push(Detail {
-            field: field.to_owned(),
-            message: message.to_string(),
-        });
+        if self.0.len() < MAX_DETAILS {
+            self.0.push(Detail {
+                field: field.to_owned(),
+                message: message.to_string(),
+            });
+        }
+    }
+
+    /// Whether nothing was wrong so far.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether one of these fields was wrong.
+    pub fn has(&self, fields: &[&str]) -> bool {
+        self.0
+            .iter()
+            .any(|detail| fields.contains(&detail.field.as_str()))
     }
 
     /// The value, or a note that `field` is wrong.

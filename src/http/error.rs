@@ -1,6 +1,6 @@
 //! Every way in which a request can fail, and the documented body of each.
 
-use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCEPT_ENCODING, ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
@@ -24,12 +24,21 @@ pub enum Error {
     NotFound,
     /// 405: the route has other methods, these: the header `Allow` (RFC 9110 §10.2.1).
     MethodNotAllowed(String),
-    /// 409: the request cannot be joined with what is there; the text is for the client.
-    Conflict(&'static str),
+    /// 408: the body did not come in time.
+    BodyTimeout,
+    /// 409: the request cannot be joined with what is there; both are for the client.
+    Conflict {
+        /// What it cannot be joined with, for programs.
+        reason: Reason,
+        /// And for people.
+        message: &'static str,
+    },
     /// 412: the resource is not what the client's `If-Match` expects.
     PreconditionFailed,
     /// 413: the body is too large.
     BodyTooLarge,
+    /// 415: the body has a `Content-Encoding`.
+    BodyEncoded,
     /// 429: the merchant made too many changes in the last minute; how many seconds, 1 to 120, it
     /// should wait.
     TooManyChanges {
@@ -46,6 +55,36 @@ pub enum Error {
     Internal(String),
     /// 503: a probe's answer while requests would fail.
     NotReady(String),
+}
+
+/// Why a request failed, for programs: on statuses that can mean several things, or that the
+/// reference page of the first endpoint does not define. A name here never changes its meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Reason {
+    /// 403: the application is disabled.
+    ApplicationDisabled,
+    /// 408: the body did not come in time.
+    BodyTimeout,
+    /// 409: another application of the merchant has the name.
+    NameTaken,
+    /// 409: another application of the merchant is being given the name now.
+    NamePending,
+    /// 409: the merchant has the maximum number of applications.
+    TooManyApplications,
+    /// 409: the `Idempotency-Key` was used with another body.
+    IdempotencyKeyReused,
+    /// 412: the resource is not what the request's conditions expect.
+    PreconditionFailed,
+    /// 413: the body is too large.
+    BodyTooLarge,
+    /// 415: the body has a `Content-Encoding`.
+    ContentEncodingUnsupported,
+    /// 429: the merchant made too many changes within a minute.
+    TooManyChanges,
+    /// 503: the service cannot serve requests.
+    NotReady,
 }
 
 /// One wrong field of a request.
@@ -74,6 +113,11 @@ pub struct ErrorBody {
     /// The HTTP status.
     #[cfg_attr(feature = "openapi", schema(minimum = 400, maximum = 599))]
     pub code: u16,
+    /// Why, for programs: one of a fixed set of names. Not with 400, 401, 404, 405, 500, 502, 504,
+    /// nor with a 403 that is about another merchant's application.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(inline, nullable = false))]
+    pub reason: Option<Reason>,
     /// The wrong fields; only with 400.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false, min_items = 1))]
@@ -101,9 +145,11 @@ impl Error {
             Self::Forbidden | Self::Disabled => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::Conflict { .. } => StatusCode::CONFLICT,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyEncoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooManyChanges { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Dependency(_) | Self::Unreadable(_) => StatusCode::BAD_GATEWAY,
             Self::DependencyTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
@@ -136,7 +182,11 @@ impl Error {
                 "Method Not Allowed",
                 "The requested resource does not support this method",
             ),
-            Self::Conflict(message) => ("Conflict", message),
+            Self::BodyTimeout => (
+                "Request Timeout",
+                "The request body was not sent within 10 seconds",
+            ),
+            Self::Conflict { message, .. } => ("Conflict", message),
             Self::PreconditionFailed => (
                 "Precondition Failed",
                 "The resource has changed since it was read",
@@ -144,6 +194,10 @@ impl Error {
             Self::BodyTooLarge => (
                 "Content Too Large",
                 "The request body is larger than 16384 bytes",
+            ),
+            Self::BodyEncoded => (
+                "Unsupported Media Type",
+                "The request body must be sent without a Content-Encoding",
             ),
             Self::TooManyChanges { .. } => (
                 "Too Many Requests",
@@ -161,6 +215,21 @@ impl Error {
         }
     }
 
+    /// Why, for programs. The errors of the reference page have none.
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Disabled => Some(Reason::ApplicationDisabled),
+            Self::BodyTimeout => Some(Reason::BodyTimeout),
+            Self::Conflict { reason, .. } => Some(*reason),
+            Self::PreconditionFailed => Some(Reason::PreconditionFailed),
+            Self::BodyTooLarge => Some(Reason::BodyTooLarge),
+            Self::BodyEncoded => Some(Reason::ContentEncodingUnsupported),
+            Self::TooManyChanges { .. } => Some(Reason::TooManyChanges),
+            Self::NotReady(_) => Some(Reason::NotReady),
+            _ => None,
+        }
+    }
+
     /// The response's body.
     pub fn body(self) -> ErrorBody {
         let (error, message) = self.texts();
@@ -168,6 +237,7 @@ impl Error {
             error,
             message: message.to_owned(),
             code: self.status().as_u16(),
+            reason: self.reason(),
             details: match self {
                 Self::Invalid(details) => Some(details),
                 _ => None,
@@ -203,6 +273,8 @@ impl Error {
                 WWW_AUTHENTICATE,
                 HeaderValue::from_static(r#"Bearer error="invalid_token""#),
             )),
+            // RFC 9110 §12.5.3: which encodings would have been accepted.
+            Self::BodyEncoded => Some((ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
             Self::TooManyChanges { retry_after } => {
                 Some((RETRY_AFTER, HeaderValue::from(*retry_after)))
             }
@@ -219,5 +291,33 @@ impl Error {
             response.extensions_mut().insert(LogDetail(cause));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The reference page defines these bodies: nothing is added to them.
+    #[test]
+    fn only_errors_that_the_reference_page_does_not_define_have_a_reason() {
+        let cause = String::new;
+        for error in [
+            Error::NoToken,
+            Error::InvalidToken("why"),
+            Error::Invalid(Vec::new()),
+            Error::Forbidden,
+            Error::NotFound,
+            Error::Dependency(cause()),
+            Error::Unreadable(cause()),
+            Error::DependencyTimeout(cause()),
+        ] {
+            assert_eq!(error.reason(), None, "{error:?}");
+        }
+        let body = serde_json::to_string(&Error::Disabled.body()).unwrap();
+        assert!(
+            body.ends_with(r#""code":403,"reason":"applicationDisabled"}"#),
+            "{body}"
+        );
     }
 }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::details::Details;
 use crate::config::Config;
-use crate::http::error::Error;
+use crate::http::error::{Error, Reason};
 use crate::http::response::{self, Response};
 use crate::model::encryption::Sealed;
 use crate::model::ids::WebhookId;
@@ -26,8 +26,10 @@ pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key
 /// The response's header on a repeat.
 pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-pub(crate) const KEY_USED: Error =
-    Error::Conflict("The Idempotency-Key was used with another body");
+pub(crate) const KEY_USED: Error = Error::Conflict {
+    reason: Reason::IdempotencyKeyReused,
+    message: "The Idempotency-Key was used with another body",
+};
 
 /// How long a response is kept for repeats: 24 hours.
 const KEPT_SECS: u32 = 24 * 60 * 60;

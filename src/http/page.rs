@@ -5,6 +5,7 @@ use std::ops::Range;
 use serde::Serialize;
 
 use super::details::Details;
+use super::query::Query;
 
 /// `?page=1&limit=10`: which part of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,13 +66,10 @@ pub struct Page<T> {
 }
 
 impl PageQuery {
-    /// Reads the query string: `page` from 1 to 1,000,000,000, `limit` from 1 to 100. What else is
-    /// in it is ignored.
-    pub fn parse(query: Option<&str>, details: &mut Details) -> Option<Self> {
-        let pairs: Vec<_> =
-            url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).collect();
+    /// Reads `page` from 1 to 1,000,000,000 and `limit` from 1 to 100, noting what is wrong.
+    pub fn read(query: &Query, details: &mut Details) -> Option<Self> {
         let mut number = |name, default, most: usize, message: &str| {
-            let Some((_, text)) = pairs.iter().find(|(known, _)| known == name) else {
+            let Some(text) = query.get(name) else {
                 return Some(default);
             };
             let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -120,14 +118,15 @@ mod tests {
     use super::*;
 
     fn parse(query: &str) -> Option<PageQuery> {
-        PageQuery::parse(Some(query), &mut Details::default())
+        let mut details = Details::default();
+        let query = Query::parse(Some(query), &["page", "limit"], &mut details);
+        PageQuery::read(&query, &mut details)
     }
 
     #[test]
     fn page_and_limit_have_ranges_and_defaults() {
         let first = PageQuery { page: 1, limit: 10 };
         assert_eq!(parse(""), Some(first));
-        assert_eq!(parse("other=1"), Some(first));
         assert_eq!(
             parse("page=3&limit=100"),
             Some(PageQuery {

@@ -5,6 +5,7 @@ use percent_encoding::percent_decode_str;
 
 use super::body::Body;
 use super::details::Details;
+use super::query::Query;
 use crate::config::Config;
 use crate::model::ids::{ApplicationId, MerchantId, WebhookId};
 use crate::store::key_value::Store;
@@ -22,8 +23,11 @@ pub struct Request {
     pub request_id: String,
     /// Its path.
     pub path: Path,
-    /// What follows the path's `?`.
-    pub query: Option<String>,
+    /// Its query string.
+    pub query: Query,
+    /// What was wrong with the query string. Handlers add what else is wrong, and return all of it
+    /// in one response.
+    pub details: Details,
     /// Its headers.
     pub headers: HeaderMap,
     /// Its body, unread.

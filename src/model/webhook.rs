@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::event::EventType;
+use super::event::SubscribedEvents;
 use super::ids::{ApplicationId, WebhookId};
 use super::rotation::{Rotation, Rotations, StoredSecret, lives_until};
 use super::time::Timestamp;
@@ -25,8 +25,8 @@ pub struct WebhookRecord {
     pub url: String,
     /// Whether events are delivered.
     pub is_active: bool,
-    /// The events it is subscribed to, in the merchant's order.
-    pub subscribed_events: Vec<EventType>,
+    /// The events it is subscribed to.
+    pub subscribed_events: SubscribedEvents,
     /// The signing secret it was created with.
     pub secret: StoredSecret,
     /// When it was created.
@@ -54,7 +54,7 @@ pub struct WebhookSettings {
     /// Whether events are delivered.
     pub is_active: bool,
     /// The events it is subscribed to.
-    pub subscribed_events: Vec<EventType>,
+    pub subscribed_events: SubscribedEvents,
     /// When this was changed.
     pub updated_at: Timestamp,
 }
@@ -173,7 +173,7 @@ mod tests {
             application_id: None,
             url: "https://example.com/".to_owned(),
             is_active: true,
-            subscribed_events: Vec::new(),
+            subscribed_events: SubscribedEvents::Every,
             secret: stored("0"),
             created_at: Timestamp::from_millis(0),
         })

@@ -164,6 +164,31 @@ async fn a_change_needs_a_member_and_the_current_tag() {
 }
 
 #[tokio::test]
+async fn an_application_can_be_sent_back_as_it_was_read() {
+    let api = standard();
+    let (application, created) = create(api, &Application::new(), json!({"name": "x"})).await;
+    let patch = api.by(&application, "PATCH", &at(&application));
+    let mut whole = created.json();
+    whole["description"] = json!("d");
+    let changed = patch.clone().json(&whole).expect(200).await;
+    assert_eq!(changed.json(), whole);
+    for (field, value) in [("id", json!("x")), ("createdAt", json!(null))] {
+        let mut other = whole.clone();
+        other[field] = value;
+        let request = patch.clone().json(&other);
+        request
+            .expect_bad_request(&[(field, "Read-only field")])
+            .await;
+    }
+    // One that was written by hand has nothing but its id.
+    let by_hand = api.application();
+    let request = api.by(&by_hand, "GET", &at(&by_hand));
+    let whole = request.expect(200).await.json();
+    let patch = api.by(&by_hand, "PATCH", &at(&by_hand));
+    assert_eq!(patch.json(&whole).expect(200).await.json(), whole);
+}
+
+#[tokio::test]
 async fn a_disabled_application_accepts_reads_and_refuses_changes_until_it_is_enabled() {
     let api = standard();
     let application = api.application();

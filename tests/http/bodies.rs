@@ -1,13 +1,20 @@
 //! The request's body: what is accepted, what is refused, and how it is told.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use crate::support::client::{Request, URL};
-use crate::support::contract::{CONTENT_TOO_LARGE, bad_request, details, fields};
-use crate::support::{Application, Response, local_runtime_only, raw, standard};
+use crate::support::contract::{
+    BODY_LATE, CONTENT_ENCODED, CONTENT_TOO_LARGE, bad_request, details, fields,
+};
+use crate::support::{
+    Application, PATIENCE, Response, contract, local_runtime_only, raw, standard,
+};
 
 const EMPTY: (&str, &str) = ("body", "The body must not be empty");
-const NOT_JSON: (&str, &str) = ("body", "The body must be valid JSON");
 const NOT_AN_OBJECT: (&str, &str) = ("body", "The body must be a JSON object");
 const CONTENT_TYPE: (&str, &str) = ("Content-Type", "Must be application/json");
 
@@ -15,6 +22,21 @@ const CONTENT_TYPE: (&str, &str) = ("Content-Type", "Must be application/json");
 fn with_body(body: impl Into<Vec<u8>>) -> Request {
     let api = standard();
     api.create(&api.application()).body(body)
+}
+
+/// One detail, which says where the JSON is broken.
+fn expect_not_json(response: &Response) {
+    assert_eq!(response.status, 400, "{}", response.text);
+    let [(field, message)] = &details(response)[..] else {
+        panic!("{}", response.text);
+    };
+    assert_eq!(field, "body");
+    assert!(
+        message.starts_with("The body must be valid JSON: ")
+            && message.contains(" at line ")
+            && message.contains(" column "),
+        "{message}"
+    );
 }
 
 #[tokio::test]
@@ -59,8 +81,25 @@ async fn a_body_that_is_not_json_is_400() {
         &deep_member,
     ] {
         let response = with_body(body).send().await;
-        let shown = &body[..body.len().min(60)];
-        assert_eq!(response.text, bad_request(&[NOT_JSON]), "{shown}");
+        expect_not_json(&response);
+    }
+}
+
+#[tokio::test]
+async fn broken_json_is_answered_with_its_line_and_column() {
+    for (body, message) in [
+        (
+            "{\n  \"url\": \"https://example.com/\",\n}",
+            "The body must be valid JSON: trailing comma at line 3 column 1",
+        ),
+        (
+            r#"{"url" "https://example.com/"}"#,
+            "The body must be valid JSON: expected `:` at line 1 column 8",
+        ),
+    ] {
+        with_body(body)
+            .expect_bad_request(&[("body", message)])
+            .await;
     }
 }
 
@@ -80,7 +119,7 @@ async fn a_body_that_is_not_utf_8_is_400() {
         // "Ä" in Latin-1.
         b"{\"url\":\"https://example.com/\xc4\"}",
     ] {
-        with_body(body).expect_bad_request(&[NOT_JSON]).await;
+        expect_not_json(&with_body(body).send().await);
     }
 }
 
@@ -162,6 +201,8 @@ async fn subscribed_events_are_some_known_ones_each_once() {
         (r#"["Session.Completed"]"#, "Unknown event type"),
         (r#"["session.completed "]"#, "Unknown event type"),
         (r#"["session.*"]"#, "Unknown event type"),
+        (r#"["*","session.expired"]"#, "`*` means every event"),
+        (r#"["*","*"]"#, "`*` means every event"),
         (
             r#"["session.completed,session.expired"]"#,
             "Unknown event type",
@@ -234,6 +275,18 @@ async fn duplicate_members_are_400_and_named() {
         let response = with_body(body.as_str()).expect(400).await;
         assert_eq!(fields(&response), names, "{body}: {}", response.text);
     }
+}
+
+/// 16 KiB of members of one letter were 120 KB of errors.
+#[tokio::test]
+async fn at_most_32_wrong_fields_are_named() {
+    let members: Vec<String> = (0..1_500).map(|it| format!(r#""{it}":0"#)).collect();
+    let response = with_body(format!("{{{}}}", members.join(",")))
+        .expect(400)
+        .await;
+    let named = fields(&response);
+    assert_eq!(named.len(), 32);
+    assert_eq!(named[..3], ["url", "0", "1"]);
 }
 
 #[tokio::test]
@@ -347,6 +400,40 @@ async fn a_content_type_that_is_not_text_is_400() {
     not_text.expect_bad_request(&[CONTENT_TYPE]).await;
 }
 
+/// What is compressed is refused as such, and JSON that says it is compressed is not believed.
+#[tokio::test]
+async fn a_body_with_a_content_encoding_is_415() {
+    let request = with_body(json!({ "url": URL }).to_string());
+    for encoding in ["gzip", "br", "deflate", "identity, gzip", "x", "*"] {
+        let request = request.clone().header("content-encoding", encoding);
+        let response = request.expect_error(CONTENT_ENCODED).await;
+        assert_eq!(response.header("accept-encoding"), Some("identity"));
+    }
+    let gzip = b"\x1f\x8b\x08\0\0\0\0\0\0\x03";
+    let compressed = with_body(gzip).header("content-encoding", "gzip");
+    compressed.expect_error(CONTENT_ENCODED).await;
+    for encoding in ["identity", "Identity", ""] {
+        let request = request.clone().header("content-encoding", encoding);
+        request.expect(201).await;
+    }
+    // Wherever there can be a body.
+    let api = standard();
+    let application = api.application();
+    let webhook = api.create(&application).expect_created().await.webhook;
+    let path = application.webhook_path(&webhook.id);
+    for (method, path) in [
+        ("PATCH", path.clone()),
+        ("POST", format!("{path}/rotate")),
+        ("POST", format!("{path}/test")),
+        ("POST", "/api/v1/applications".to_owned()),
+        ("PATCH", format!("/api/v1/applications/{}", application.id)),
+    ] {
+        let request = api.by(&application, method, &path);
+        let request = request.header("content-encoding", "gzip").json(&json!({}));
+        request.expect_error(CONTENT_ENCODED).await;
+    }
+}
+
 /// JSON of exactly this many bytes, which says the same as a short one.
 fn padded(length: usize) -> String {
     let body = json!({ "url": URL }).to_string();
@@ -450,8 +537,7 @@ async fn a_body_that_breaks_off_creates_nothing() {
         application.token(),
     );
     {
-        use std::io::Write;
-        let mut stream = std::net::TcpStream::connect(api.address()).expect("connect");
+        let mut stream = TcpStream::connect(api.address()).expect("connect");
         stream.write_all(request.as_bytes()).expect("send");
     }
     // The service is none the worse, and what came after it was served after it.
@@ -481,4 +567,64 @@ async fn a_client_that_waits_for_100_continue_is_served() {
     let served = answer.status == 201
         || (answer.status == 100 && answer.text.starts_with("HTTP/1.1 201 Created\r\n"));
     assert!(served, "{answer:?}");
+}
+
+/// Sends a create's head with `Content-Length: 100` or in chunks, and then `more` every half second
+/// until there is an answer; returns it, and how long it took.
+fn trickle(application: &Application, framing: &str, more: &str) -> (Response, Duration) {
+    let api = standard();
+    let mut stream = TcpStream::connect(api.address()).expect("connect");
+    stream
+        .set_read_timeout(Some(Duration::from_millis(500)))
+        .expect("set a time limit");
+    let head = format!(
+        "POST {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/json\r\n{framing}\r\n\r\n",
+        application.path(),
+        application.token(),
+    );
+    stream.write_all(head.as_bytes()).expect("send");
+    let since = Instant::now();
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        assert!(since.elapsed() < PATIENCE, "no answer");
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => answer.extend_from_slice(&buffer[..length]),
+            // All of it has come: the connection is only not closed yet.
+            Err(_) if !answer.is_empty() => break,
+            Err(_) => {
+                let _ = stream.write_all(more.as_bytes());
+            }
+        }
+    }
+    let response = raw::parse(&answer).expect("a response");
+    contract::check(&response);
+    (response, since.elapsed())
+}
+
+/// A byte now and then would keep an instance to itself.
+#[tokio::test]
+async fn a_body_that_takes_longer_than_ten_seconds_is_408() {
+    let api = standard();
+    let application = api.application();
+    let slow = [
+        ("Content-Length: 100", ""),
+        ("Content-Length: 100", " "),
+        ("Transfer-Encoding: chunked", "1\r\n \r\n"),
+    ];
+    let slow = slow.map(|(framing, more)| {
+        let application = application.clone();
+        tokio::task::spawn_blocking(move || trickle(&application, framing, more))
+    });
+    // Nobody else waits for them.
+    api.create(&api.application()).expect(201).await;
+    for answer in slow {
+        let (response, took) = answer.await.expect("an answer");
+        assert_eq!(response.text, BODY_LATE);
+        assert!(took >= Duration::from_secs(9), "{took:?}");
+    }
+    let list = api.by(&application, "GET", &application.path()).expect(200);
+    assert_eq!(list.await.json()["totalItems"], 0);
 }

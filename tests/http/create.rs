@@ -160,6 +160,7 @@ async fn subscribed_events_are_those_that_were_asked_for() {
         json!(["session.completed"]),
         json!(["session.expired"]),
         json!(["session.completed", "session.expired"]),
+        json!(["*"]),
     ] {
         let body = json!({ "url": URL, "subscribedEvents": events });
         let created = api.create(&application).json(&body).expect_created().await;

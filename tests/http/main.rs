@@ -30,6 +30,7 @@ mod create;
 mod durability;
 mod earlier_documents;
 mod errors;
+mod event_types;
 mod every_operation;
 mod faults;
 mod generated_clients;

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::support::application::webhooks_path;
-use crate::support::contract::NOT_FOUND;
+use crate::support::contract::{NOT_FOUND, details};
 use crate::support::{Server, Setup, standard};
 
 /// A server with these applications, all of one merchant.
@@ -146,28 +146,64 @@ async fn extra_missing_and_empty_segments_are_unknown_routes() {
 async fn a_query_does_not_change_the_route() {
     let api = standard();
     let application = api.application();
-    for query in [
-        "?",
-        "?a=b",
-        "?url=http://127.0.0.1/",
-        "?applicationId=other&%00=%FF",
-    ] {
+    let at = |query: &str| {
         let path = application.path() + query;
-        let created = api.create(&application).expect_created();
-        let with_query = api
-            .create_at(&path)
-            .token(&application.token())
-            .expect_created();
-        let location = |created: &crate::support::Created| {
-            let location = created.response.header("location").expect("checked");
-            location.replace(&created.webhook.id, "")
-        };
-        assert_eq!(
-            location(&with_query.await),
-            location(&created.await),
-            "{query}"
-        );
+        api.create_at(&path).token(&application.token())
+    };
+    at("?").expect(201).await;
+    at("?&").expect(201).await;
+    for (query, named) in [
+        ("?a=b", &["a"][..]),
+        ("?url=http://127.0.0.1/", &["url"]),
+        ("?applicationId=other&%00=%FF", &["applicationId", "\0"]),
+    ] {
+        at(query).expect_bad_fields(named).await;
     }
+}
+
+/// `?per_page=50&Page=2` would return the first ten for ever.
+#[tokio::test]
+async fn unknown_and_repeated_query_parameters_are_named_on_every_route() {
+    let api = standard();
+    let document = api.request("GET", "/openapi.json").send_unchecked().await;
+    let document = document.expect("a document").json();
+    let application = api.application();
+    let webhook = api.create(&application).expect_created().await.webhook;
+    let named = |response: &crate::support::Response| {
+        assert_eq!(response.status, 400, "{}", response.text);
+        details(response)
+    };
+    let unknown = |name: &str| (name.to_owned(), "Unknown query parameter".to_owned());
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in item.as_object().expect("operations") {
+            let path = path
+                .replace("{applicationId}", &application.id)
+                .replace("{webhookId}", &webhook.id);
+            let method = method.to_uppercase();
+            let ask = async |query: &str| {
+                let request = api.by(&application, &method, &format!("{path}?{query}"));
+                named(&request.send().await)
+            };
+            let wrong = ask("per_page=5&Page=2&per_page=5").await;
+            let expected = [unknown("per_page"), unknown("Page")];
+            assert_eq!(wrong[..2], expected, "{method} {path}");
+
+            let parameters = operation["parameters"].as_array().into_iter().flatten();
+            let own = parameters.filter(|parameter| parameter["in"] == "query");
+            for name in own.filter_map(|parameter| parameter["name"].as_str()) {
+                let wrong = ask(&format!("{name}=1&{name}=1")).await;
+                let repeated = (name.to_owned(), "Repeated query parameter".to_owned());
+                assert_eq!(wrong, [repeated], "{method} {path}");
+            }
+        }
+    }
+    // And with whatever else is wrong.
+    let request = api.by(
+        &application,
+        "GET",
+        &(application.path() + "?offset=1&limit=0"),
+    );
+    request.expect_bad_fields(&["offset", "limit"]).await;
 }
 
 /// RFC 9112 §3.2.2: a server must accept the absolute form.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::faults::Fault;
 use crate::support::{Server, Setup, local_runtime_only, poll};
 
-const TOO_MANY: &str = r#"{"error":"Too Many Requests","message":"Too many changes within a minute. Retry later","code":429}"#;
+const TOO_MANY: &str = r#"{"error":"Too Many Requests","message":"Too many changes within a minute. Retry later","code":429,"reason":"tooManyChanges"}"#;
 
 fn setup(most: u32) -> Setup {
     Setup::new()

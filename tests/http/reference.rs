@@ -126,7 +126,12 @@ fn check(document: &Value, method: &str, path: &str, response: &Response) {
 }
 
 fn same_members(document: &Value, schema: &Value, value: &Value, shown: &str) {
-    let schema = resolve(document, schema);
+    let mut schema = resolve(document, schema);
+    if let Some(any) = schema.get("anyOf").and_then(Value::as_array) {
+        let mut any = any.iter().map(|schema| resolve(document, schema));
+        let fitting = any.find(|schema| members(value) == members(&schema["properties"]));
+        schema = fitting.unwrap_or_else(|| panic!("{shown}: none of {schema}"));
+    }
     match value {
         Value::Object(_) => {
             assert_eq!(members(value), members(&schema["properties"]), "{shown}");
@@ -213,6 +218,8 @@ async fn every_response_has_the_fields_and_headers_that_the_document_tells() {
     ask("DELETE", APPLICATION, [id, ""], none.clone(), 204).await;
     let other = api.application();
     ask("GET", APPLICATION, [&other.id, ""], none.clone(), 403).await;
+    let types = "/api/v1/event-types";
+    ask("GET", types, ["", ""], none.clone(), 200).await;
     ask("GET", "/healthz", ["", ""], none.clone(), 200).await;
     ask("GET", "/readyz", ["", ""], none, 200).await;
 
@@ -234,6 +241,25 @@ async fn every_response_has_the_fields_and_headers_that_the_document_tells() {
     assert_eq!(asked, described, "every route of the document was asked");
 }
 
+/// Who reads the page sees the names where they are asked for: it shows a property's own
+/// description, and not that of an array's items.
+#[tokio::test]
+async fn the_property_subscribed_events_names_the_event_types() {
+    let document = document(standard()).await;
+    for schema in ["NewWebhook", "WebhookChange"] {
+        let property = &document["components"]["schemas"][schema]["properties"]["subscribedEvents"];
+        let description = property["description"].as_str().expect("a description");
+        for name in [
+            "`session.completed`",
+            "`session.expired`",
+            r#"`["*"]`"#,
+            "`GET /api/v1/event-types`",
+        ] {
+            assert!(description.contains(name), "{schema}: {description}");
+        }
+    }
+}
+
 /// Where a merchant can be told to wait, the document says so; and nothing there is for no reason.
 #[tokio::test]
 async fn every_operation_of_a_merchant_tells_how_it_can_fail() {
@@ -252,7 +278,13 @@ async fn every_operation_of_a_merchant_tells_how_it_can_fail() {
             let changes = !is_probe && method != "get";
             assert_eq!(told.contains("429"), changes, "{method} {path}");
             let takes_body = operation.get("requestBody").is_some();
-            assert_eq!(told.contains("413"), takes_body, "{method} {path}");
+            for status in ["408", "413", "415"] {
+                assert_eq!(
+                    told.contains(status),
+                    takes_body,
+                    "{method} {path}: {status}"
+                );
+            }
         }
     }
 }

@@ -139,6 +139,104 @@ async fn a_change_without_members_or_with_wrong_ones_is_refused() {
 }
 
 #[tokio::test]
+async fn a_webhook_can_be_sent_back_as_it_was_read() {
+    let api = standard();
+    let (application, created) = created().await;
+    let path = application.webhook_path(&created.webhook.id);
+    let mut whole = api.by(&application, "GET", &path).expect(200).await.json();
+    let patch = |body: &Value| api.by(&application, "PATCH", &path).json(body);
+    let same = patch(&whole).expect(200).await;
+    assert_eq!(same.json(), whole);
+
+    // Clients that read times spell them in their own way.
+    whole["isActive"] = json!(false);
+    whole["createdAt"] = json!(created.webhook.created_at.replace('Z', "000+00:00"));
+    let changed = patch(&whole).expect(200).await.json();
+    assert_eq!(changed["isActive"], false);
+    assert_eq!(changed["createdAt"], created.webhook.created_at);
+    // It was sent back with the time of the last change but one.
+    patch(&whole)
+        .expect_bad_request(&[("updatedAt", "Read-only field")])
+        .await;
+}
+
+#[tokio::test]
+async fn a_changed_read_only_field_is_named_as_one() {
+    let api = standard();
+    let (application, created) = created().await;
+    let path = application.webhook_path(&created.webhook.id);
+    let patch = api.by(&application, "PATCH", &path);
+    for field in [
+        "id",
+        "keyFingerprint",
+        "signingSecret",
+        "lastTestAt",
+        "lastTestStatus",
+        "createdAt",
+        "updatedAt",
+    ] {
+        let other = json!({"isActive": false, field: "2026-01-15T08:00:00.000Z"});
+        let request = patch.clone().json(&other);
+        request
+            .expect_bad_request(&[(field, "Read-only field")])
+            .await;
+    }
+    let several = r#"{"more":1,"id":"x","url":2}"#;
+    let named = [
+        ("url", "Must be a string"),
+        ("more", "Unknown field"),
+        ("id", "Read-only field"),
+    ];
+    let request = patch.clone().json(&json!({})).body(several);
+    request.expect_bad_request(&named).await;
+    let twice = format!(r#"{{"id":"{0}","id":"{0}"}}"#, created.webhook.id);
+    let twice = patch.clone().json(&json!({})).body(twice);
+    twice.expect_bad_fields(&["id"]).await;
+
+    // Who has an old state is told that, and not which fields it shows in.
+    let whole = api.by(&application, "GET", &path).expect(200).await;
+    let tag = whole.header("etag").expect("a tag");
+    patch
+        .clone()
+        .json(&json!({"isActive": false}))
+        .expect(200)
+        .await;
+    let stale = patch.header("if-match", tag).json(&whole.json());
+    stale.expect_error(PRECONDITION_FAILED).await;
+    let read = api.by(&application, "GET", &path).expect(200).await.json();
+    assert_eq!(read["isActive"], false);
+}
+
+/// RFC 7396: that is what a `PATCH` here has always been.
+#[tokio::test]
+async fn a_change_can_be_a_json_merge_patch() {
+    let api = standard();
+    let (application, created) = created().await;
+    let path = application.webhook_path(&created.webhook.id);
+    let change = json!({"isActive": false});
+    for content_type in [
+        "application/merge-patch+json",
+        "Application/Merge-Patch+JSON; charset=utf-8",
+    ] {
+        let patch = api.by(&application, "PATCH", &path).json(&change);
+        patch.header("content-type", content_type).expect(200).await;
+    }
+    let patch = api.by(&application, "PATCH", &path).json(&change);
+    patch
+        .header("content-type", "application/json-patch+json")
+        .expect_bad_request(&[(
+            "Content-Type",
+            "Must be application/json or application/merge-patch+json",
+        )])
+        .await;
+    let create = api.create(&application);
+    create
+        .header("content-type", "application/merge-patch+json")
+        .expect_bad_fields(&["Content-Type"])
+        .await;
+}
+
+#[tokio::test]
 async fn if_match_lets_only_the_first_of_two_editors_through() {
     let api = standard();
     let (application, created) = created().await;

@@ -8,14 +8,14 @@ pub const UNAUTHORIZED: &str = r#"{"error":"Unauthorized","message":"Authenticat
 pub const FORBIDDEN: &str = r#"{"error":"Forbidden","message":"You don't have permission to access this resource","code":403}"#;
 pub const NOT_FOUND: &str =
     r#"{"error":"Not Found","message":"The requested resource was not found","code":404}"#;
-pub const DISABLED: &str = r#"{"error":"Forbidden","message":"The application is disabled. Enable it to make changes or send tests","code":403}"#;
-pub const NAME_TAKEN: &str =
-    r#"{"error":"Conflict","message":"Another application has this name","code":409}"#;
-pub const KEY_REUSED: &str =
-    r#"{"error":"Conflict","message":"The Idempotency-Key was used with another body","code":409}"#;
-pub const PRECONDITION_FAILED: &str = r#"{"error":"Precondition Failed","message":"The resource has changed since it was read","code":412}"#;
+pub const DISABLED: &str = r#"{"error":"Forbidden","message":"The application is disabled. Enable it to make changes or send tests","code":403,"reason":"applicationDisabled"}"#;
+pub const NAME_TAKEN: &str = r#"{"error":"Conflict","message":"Another application has this name","code":409,"reason":"nameTaken"}"#;
+pub const KEY_REUSED: &str = r#"{"error":"Conflict","message":"The Idempotency-Key was used with another body","code":409,"reason":"idempotencyKeyReused"}"#;
+pub const PRECONDITION_FAILED: &str = r#"{"error":"Precondition Failed","message":"The resource has changed since it was read","code":412,"reason":"preconditionFailed"}"#;
 pub const METHOD_NOT_ALLOWED: &str = r#"{"error":"Method Not Allowed","message":"The requested resource does not support this method","code":405}"#;
-pub const CONTENT_TOO_LARGE: &str = r#"{"error":"Content Too Large","message":"The request body is larger than 16384 bytes","code":413}"#;
+pub const CONTENT_TOO_LARGE: &str = r#"{"error":"Content Too Large","message":"The request body is larger than 16384 bytes","code":413,"reason":"bodyTooLarge"}"#;
+pub const BODY_LATE: &str = r#"{"error":"Request Timeout","message":"The request body was not sent within 10 seconds","code":408,"reason":"bodyTimeout"}"#;
+pub const CONTENT_ENCODED: &str = r#"{"error":"Unsupported Media Type","message":"The request body must be sent without a Content-Encoding","code":415,"reason":"contentEncodingUnsupported"}"#;
 pub const INTERNAL_SERVER_ERROR: &str =
     r#"{"error":"Internal Server Error","message":"An unexpected error occurred","code":500}"#;
 pub const DEPENDENCY_FAILED: &str = r#"{"error":"Error","message":"A downstream dependency responded with an error or could not be reached.","code":502}"#;
@@ -105,7 +105,7 @@ pub fn check(response: &Response) {
     );
 }
 
-/// `{"error","message","code"[,"details"]}`, and nothing that is not the client's business.
+/// `{"error","message","code"[,"reason"][,"details"]}`, and nothing that is not the client's business.
 fn check_error(response: &Response) {
     let body = response.json();
     let text = &response.text;
@@ -118,6 +118,13 @@ fn check_error(response: &Response) {
     // serde_json sorts an object's keys.
     match response.status {
         400 => assert_eq!(members, ["code", "details", "error", "message"], "{text}"),
+        408 | 409 | 412 | 413 | 415 | 429 | 503 => {
+            assert_eq!(members, ["code", "error", "message", "reason"], "{text}");
+        }
+        // A disabled application's, or another merchant's.
+        403 if body.get("reason").is_some() => {
+            assert_eq!(text, DISABLED);
+        }
         _ => assert_eq!(members, ["code", "error", "message"], "{text}"),
     }
     assert_eq!(body["code"], response.status, "{text}");

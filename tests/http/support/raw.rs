@@ -33,7 +33,8 @@ pub fn exchange(address: SocketAddr, request: &[u8]) -> Response {
     parse(&answer).unwrap_or_else(|| panic!("not an HTTP response: {shown}"))
 }
 
-fn parse(answer: &[u8]) -> Option<Response> {
+/// A whole response; `None` if these bytes are none.
+pub fn parse(answer: &[u8]) -> Option<Response> {
     let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
     let mut lines = std::str::from_utf8(&answer[..end]).ok()?.split("\r\n");
     let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;

@@ -1,0 +1,44 @@
+//! The event types there are.
+
+use http::StatusCode;
+use serde::Serialize;
+
+use crate::http::error::Error;
+use crate::http::request::Request;
+use crate::http::response::{self, Response};
+use crate::model::event::EventType;
+
+/// The catalogue of event types.
+#[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct EventTypes {
+    /// The event types, in the platform's order.
+    items: Vec<EventTypeEntry>,
+}
+
+/// An event type.
+#[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = EventType))]
+pub struct EventTypeEntry {
+    /// Its name, for `subscribedEvents`.
+    #[cfg_attr(feature = "openapi", schema(inline))]
+    name: EventType,
+}
+
+/// List event types
+///
+/// The event types that a webhook can subscribe to now, for whoever has a valid token. They are
+/// the platform's decision, and there can be more tomorrow.
+#[cfg_attr(feature = "openapi", utoipa::path(
+    get, path = "/api/v1/event-types", operation_id = "listEventTypes", tag = "Webhooks",
+    responses((status = 200, description = "The event types.", body = EventTypes)),
+))]
+pub async fn list(request: Request) -> Result<Response, Error> {
+    request.details.finish()?;
+    let types = request.config.event_types.iter();
+    let items = types.map(|name| EventTypeEntry { name: name.clone() });
+    let body = EventTypes {
+        items: items.collect(),
+    };
+    Ok(response::json(StatusCode::OK, &body))
+}
