@@ -535,10 +535,9 @@ pub async fn delete(request: Request) -> Result<Response, Error> {
     Ok(response::no_content())
 }
 
-fn name(value: Value) -> Result<ApplicationName, &'static str> {
+fn name(value: Value) -> Result<ApplicationName, String> {
     let text = value.as_str().ok_or("Must be a string")?;
-    ApplicationName::parse(text)
-        .ok_or("Must have 1 to 100 characters, no control characters, and not only white space")
+    ApplicationName::parse(text).map_err(|error| error.to_string())
 }
 
 /// `null` is a description too: none.

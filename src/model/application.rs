@@ -4,18 +4,29 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{ApplicationId, MerchantId};
 use super::time::Timestamp;
+use super::visible_text::{self, HiddenText};
 
-/// An application's name: 1 to 100 characters, none of them a control character.
+/// An application's name: 1 to 100 characters, of which [nothing is hidden](visible_text).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 #[cfg_attr(
     feature = "openapi",
     derive(utoipa::ToSchema),
     schema(
-        description = "1 to 100 characters, none of them a control character, and not only white space.",
+        description = "1 to 100 characters, without white space at the ends, and without control, \
+        bidirectional and invisible characters. Joiners and selectors are accepted where emoji and \
+        scripts need them.",
         min_length = 1,
         max_length = 100,
-        pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$",
+        pattern = "^[^\\s\\u2800\\u0000-\\u001f\\u007f-\\u009f\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\
+        \\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f\\u3164\\ufe00-\\ufe0d\\ufeff\\uffa0\\ufff0-\\ufffb\
+        \u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}](?:\
+        [^\\u0000-\\u001f\\u007f-\\u009f\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\
+        \\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f\\u3164\\ufe00-\\ufe0d\\ufeff\\uffa0\\ufff0-\\ufffb\
+        \u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}]*\
+        [^\\s\\u2800\\u0000-\\u001f\\u007f-\\u009f\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\
+        \\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f\\u3164\\ufe00-\\ufe0d\\ufeff\\uffa0\\ufff0-\\ufffb\
+        \u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}])?$",
         examples("Kadosei Shop"),
     )
 )]
@@ -35,10 +46,36 @@ impl TryFrom<String> for ApplicationName {
     }
 }
 
+/// Why a text is no name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameError {
+    /// It is empty, or longer than 100 characters.
+    Length,
+    /// Something of it is hidden.
+    Hidden(HiddenText),
+}
+
+impl std::fmt::Display for NameError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Length => f.write_str("Must have 1 to 100 characters"),
+            Self::Hidden(hidden) => hidden.fmt(f),
+        }
+    }
+}
+
 impl ApplicationName {
     /// The name, if `text` can be one.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::try_from(text.to_owned()).ok()
+    ///
+    /// # Errors
+    ///
+    /// The first reason why it cannot.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        if !(1..=100).contains(&text.chars().count()) {
+            return Err(NameError::Length);
+        }
+        visible_text::check(text).map_err(NameError::Hidden)?;
+        Ok(Self(text.to_owned()))
     }
 
     /// The name's text.
@@ -117,13 +154,24 @@ mod tests {
     #[test]
     fn a_name_has_1_to_100_characters() {
         for good in ["a", "Kadosei Shop", &"é".repeat(100)] {
-            assert!(ApplicationName::parse(good).is_some(), "{good}");
+            assert!(ApplicationName::parse(good).is_ok(), "{good}");
         }
         for bad in ["", "  ", "a\nb", &"x".repeat(101)] {
-            assert!(ApplicationName::parse(bad).is_none(), "{bad}");
+            assert!(ApplicationName::parse(bad).is_err(), "{bad}");
             let document = serde_json::to_string(bad).unwrap();
             assert!(serde_json::from_str::<ApplicationName>(&document).is_err());
         }
+    }
+
+    #[test]
+    fn a_name_of_an_earlier_release_is_read_and_cannot_be_given_again() {
+        for earlier in [" Shop ", "Sh\u{200B}op", "\u{202E}pohS", "\u{3164}"] {
+            let json = serde_json::to_string(earlier).unwrap();
+            let name: ApplicationName = serde_json::from_str(&json).unwrap();
+            assert_eq!(name.as_str(), earlier);
+            assert!(ApplicationName::parse(earlier).is_err(), "{earlier:?}");
+        }
+        assert!(serde_json::from_str::<ApplicationName>(r#""  ""#).is_err());
     }
 
     #[test]

@@ -11,4 +11,5 @@ pub mod random;
 pub mod rotation;
 pub mod signing_secret;
 pub mod time;
+pub mod visible_text;
 pub mod webhook;

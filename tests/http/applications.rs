@@ -188,6 +188,40 @@ async fn an_application_can_be_sent_back_as_it_was_read() {
     assert_eq!(patch.json(&whole).expect(200).await.json(), whole);
 }
 
+/// Two names that look alike are a way to deceive the people who read them.
+#[tokio::test]
+async fn a_name_hides_nothing() {
+    let api = standard();
+    let merchant = Application::new();
+    for (name, message) in [
+        (" Shop", "Must not start or end with white space"),
+        ("Shop\u{a0}", "Must not start or end with white space"),
+        ("  ", "Must not start or end with white space"),
+        ("Sh\nop", "Must not contain the control character U+000A"),
+        (
+            "Sh\u{200b}op",
+            "Must not contain the invisible character U+200B",
+        ),
+        (
+            "\u{3164}",
+            "Must not contain the invisible character U+3164",
+        ),
+        (
+            "Shop\u{202e}pohS",
+            "Must not contain the bidirectional character U+202E",
+        ),
+    ] {
+        let request = api
+            .by(&merchant, "POST", PATH)
+            .json(&json!({ "name": name }));
+        request.expect_bad_request(&[("name", message)]).await;
+    }
+    let (application, _) = create(api, &merchant, json!({"name": "Shop ❤\u{fe0f} متجر"})).await;
+    let rename = api.by(&application, "PATCH", &at(&application));
+    let hidden = json!({"name": "Shop\u{200d}"});
+    rename.json(&hidden).expect_bad_fields(&["name"]).await;
+}
+
 #[tokio::test]
 async fn a_disabled_application_accepts_reads_and_refuses_changes_until_it_is_enabled() {
     let api = standard();

@@ -177,3 +177,32 @@ async fn indexes_names_and_counts_of_the_first_release_are_read_and_indexes_get_
     taken.expect(409).await;
     create.json(&json!({"name": "second"})).expect(429).await;
 }
+
+/// Earlier releases accepted names with white space at the ends and with invisible characters.
+#[tokio::test]
+async fn an_application_with_a_name_of_an_earlier_release_lives_on() {
+    let application = Application::new();
+    let name = " Sh\u{200b}op ";
+    let document = json!({
+        "merchantId": application.merchant, "name": name, "createdAt": CREATED_AT,
+    });
+    let api = Setup::new()
+        .document(&application.key(), &document.to_string())
+        .variable("store_timeout_ms", "20000")
+        .start();
+    let path = format!("/api/v1/applications/{}", application.id);
+    let mut whole = api.by(&application, "GET", &path).expect(200).await.json();
+    assert_eq!(whole["name"], name);
+
+    // It can be sent back, and is not accepted anew.
+    whole["description"] = json!("d");
+    let patch = |body: &Value| api.by(&application, "PATCH", &path).json(body);
+    assert_eq!(patch(&whole).expect(200).await.json(), whole);
+    patch(&json!({"name": " Shop"}))
+        .expect_bad_fields(&["name"])
+        .await;
+    patch(&json!({"name": "Shop"})).expect(200).await;
+    patch(&json!({ "name": name }))
+        .expect_bad_fields(&["name"])
+        .await;
+}
