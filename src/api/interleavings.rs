@@ -14,6 +14,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::routes::{Handler, Route};
+use super::test_delivery;
 use crate::config::Config;
 use crate::http::body::Body;
 use crate::http::details::Details;
@@ -23,7 +24,9 @@ use crate::http::query::Query;
 use crate::http::request::{Path, Request};
 use crate::model::ids::{ApplicationId, MerchantId, WebhookId};
 use crate::model::time::Timestamp;
+use crate::model::webhook::{LastTest, TestStatus};
 use crate::runtime::{simulation, sleep};
+use crate::store::deadline::Deadline;
 use crate::store::key_value::Store;
 use crate::store::memory::{Fate, Memory, Outcome, schedules};
 use crate::store::{keys, webhooks};
@@ -350,6 +353,43 @@ proptest! {
             prop_assert_eq!(signing, expected);
             Ok(())
         })?;
+    }
+
+    /// A delete leaves nothing of a test that is recorded at the same moment, whatever fails or is
+    /// late.
+    #[test]
+    fn a_webhook_deleted_during_its_test_leaves_nothing_behind(
+        test in prop::collection::vec(Fate::any(3000), 0..6),
+        delete in prop::collection::vec(Fate::any(1500), 0..20),
+        start in 0..60_u64,
+        whole_application in any::<bool>(),
+    ) {
+        let memory = memory();
+        let (test, delete) = (memory.scheduled(test), memory.scheduled(delete));
+        let deleted = simulation::run(async {
+            let created = create_webhook(&calm(&memory), None).await;
+            let id = WebhookId::parse(&created.id()).expect("an id");
+            let (status, at) = (TestStatus::of(true), Timestamp::now());
+            let deadline = Deadline::with_timeout(CONFIG.store_timeout);
+            let (shop, last_test) = (shop(), LastTest { at, status });
+            let record = test_delivery::record(&test, &shop, id, last_test, &deadline, "");
+            let path = match whole_application {
+                true => SHOP.to_owned(),
+                false => format!("{WEBHOOKS}/{id}"),
+            };
+            let delete = async {
+                sleep(Duration::from_millis(start)).await;
+                send(&delete, "DELETE", &path, Value::Null, None).await
+            };
+            let ((), deleted) = futures::join!(record, delete);
+            // What is repeated after the responses, and the latest of its writes.
+            sleep(Duration::from_secs(120)).await;
+            deleted.status
+        });
+        // A delete that failed may be repeated, and clears up then.
+        if deleted == 204 {
+            prop_assert_eq!(memory.keys("webhook-test/"), Vec::<String>::new());
+        }
     }
 
     /// The delete of an application with any number of webhooks goes on where the one before was cut

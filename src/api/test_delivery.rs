@@ -4,20 +4,20 @@ use http::StatusCode;
 use serde::Serialize;
 
 use super::webhooks::{find_for_change, ids};
-use crate::dispatch::delivery::{Attempt, Delivery};
+use crate::dispatch::delivery::{Attempt, Delivery, Failure};
 use crate::http::body::Object;
 use crate::http::error::Error;
 use crate::http::request::Request;
 use crate::http::response::{self, Response};
-use crate::model::ids::ApplicationId;
-use crate::model::ids::WebhookId;
+use crate::log;
+use crate::model::ids::{ApplicationId, WebhookId};
 use crate::model::time::Timestamp;
-use crate::model::webhook::LastTest;
-use crate::model::webhook::TestStatus;
+use crate::model::webhook::{LastTest, TestStatus};
 #[cfg(feature = "openapi")]
 use crate::openapi::{ApplicationPath, WebhookPath};
 use crate::store::deadline::Deadline;
-use crate::store::keys;
+use crate::store::key_value::Store;
+use crate::store::{compensation, webhooks};
 
 /// How much of the endpoint's answer the merchant is shown, in characters.
 const SHOWN_CHARACTERS: usize = 1024;
@@ -32,19 +32,33 @@ pub struct TestBody {
     /// Whether the endpoint answered with a status of 200 to 299.
     #[cfg_attr(feature = "openapi", schema(examples(true)))]
     success: bool,
-    /// The status that it answered with; `null` when it did not answer.
+    /// The status that it returned; `null` when it returned none.
     #[cfg_attr(
         feature = "openapi",
         schema(required, minimum = 100, maximum = 999, examples(200))
     )]
     http_status_code: Option<u16>,
-    /// The first 1,024 characters of its answer; `null` when there was none in time.
+    /// Why the delivery failed; `null` when the endpoint took it.
+    #[cfg_attr(feature = "openapi", schema(required, inline))]
+    error: Option<Failure>,
+    /// One sentence about what failed, or about a body that is not shown; `null` when there is
+    /// nothing to say.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            required,
+            examples("The endpoint redirects to www.example.com, and redirects are not followed.")
+        )
+    )]
+    error_detail: Option<String>,
+    /// The first 1,024 characters of the response's body, of what came within a second; `null` when
+    /// there was no response, or its body is encoded although `Accept-Encoding` is `identity`.
     #[cfg_attr(
         feature = "openapi",
         schema(required, max_length = 1024, examples("ok"))
     )]
     response_body: Option<String>,
-    /// How long the delivery took, in milliseconds.
+    /// How long it took until the status came, or until it failed, in milliseconds.
     #[cfg_attr(feature = "openapi", schema(examples(182)))]
     latency_ms: u64,
     /// When it was sent.
@@ -78,10 +92,12 @@ pub struct Testing {}
 impl TestBody {
     fn new(attempt: Attempt, delivered_at: Timestamp) -> Self {
         Self {
-            success: attempt.succeeded(),
+            success: attempt.failure.is_none(),
             http_status_code: attempt.status,
-            response_body: attempt.answer.map(|answer| {
-                let text = String::from_utf8_lossy(&answer);
+            error: attempt.failure,
+            error_detail: attempt.detail,
+            response_body: attempt.body.map(|body| {
+                let text = String::from_utf8_lossy(&body);
                 text.chars().take(SHOWN_CHARACTERS).collect()
             }),
             latency_ms: attempt.latency.as_millis() as u64,
@@ -93,8 +109,10 @@ impl TestBody {
 /// Send test delivery
 ///
 /// Sends a signed event of type `webhook.test` to the webhook's URL now, also when the webhook is
-/// inactive, and tells what came of it. That the endpoint is slow, gone or broken is a result:
-/// `success` is `false`. The application must belong to the authenticated merchant.
+/// inactive, and returns what came of it. A status of 200 to 299 within 10 seconds is a success,
+/// whatever becomes of the response's body. That the endpoint is slow, gone or broken is a result:
+/// `success` is `false`, and `error` says why. The application must belong to the authenticated
+/// merchant.
 #[cfg_attr(feature = "openapi", utoipa::path(
     post, path = "/api/v1/applications/{applicationId}/webhooks/{webhookId}/test",
     operation_id = "testWebhook", tag = "Webhooks", params(ApplicationPath, WebhookPath),
@@ -131,13 +149,37 @@ pub async fn send(request: Request) -> Result<Response, Error> {
 
     let last_test = LastTest {
         at: now,
-        status: TestStatus::of(attempt.succeeded()),
+        status: TestStatus::of(attempt.failure.is_none()),
     };
-    let key = keys::webhook_test(&application, id);
-    deadline
-        .renew()
-        .run("noting a test", store.set_document(&key, &last_test))
-        .await?;
+    record(
+        &store,
+        &application,
+        id,
+        last_test,
+        &deadline.renew(),
+        &request_id,
+    )
+    .await;
     let body = TestBody::new(attempt, now);
     Ok(response::json(StatusCode::OK, &body))
+}
+
+/// Records what came of a test. A failure is only logged: the event was sent, and the response is
+/// the one place that says what came of it.
+pub(super) async fn record(
+    store: &Store,
+    application: &ApplicationId,
+    id: WebhookId,
+    last_test: LastTest,
+    deadline: &Deadline,
+    request_id: &str,
+) {
+    let recorded = webhooks::record_test(store, application, id, &last_test);
+    if let Err(error) = deadline.run("recording a test", recorded).await {
+        log::background(request_id, "test not recorded", &error);
+        let (store, application) = (store.clone(), application.clone());
+        compensation::compensate(&error, deadline, request_id, async move || {
+            webhooks::remove_orphaned_test(&store, &application, id).await
+        });
+    }
 }

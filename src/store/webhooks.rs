@@ -133,3 +133,39 @@ pub async fn clear_webhook(
     .await;
     settings.and(secrets).and(test)
 }
+
+/// Records the result of a webhook's test, unless the webhook is gone.
+///
+/// # Errors
+///
+/// The store's failure. Then [`remove_orphaned_test`] is due.
+pub async fn record_test(
+    store: &Store,
+    application: &ApplicationId,
+    id: WebhookId,
+    test: &LastTest,
+) -> Result<(), Error> {
+    store
+        .set_document(&keys::webhook_test(application, id), test)
+        .await?;
+    remove_orphaned_test(store, application, id).await
+}
+
+/// Removes the result of a test whose webhook is gone.
+///
+/// A delete removes the webhook first and its results afterwards. So a result that is written
+/// before this looks is removed by the delete, or this finds no webhook and removes it.
+///
+/// # Errors
+///
+/// The store's failure.
+pub async fn remove_orphaned_test(
+    store: &Store,
+    application: &ApplicationId,
+    id: WebhookId,
+) -> Result<(), Error> {
+    if store.exists(&keys::webhook(application, id)).await? {
+        return Ok(());
+    }
+    store.delete(&keys::webhook_test(application, id)).await
+}

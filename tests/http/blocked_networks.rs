@@ -80,6 +80,7 @@ async fn a_name_that_resolves_to_a_private_address_is_never_connected_to() {
             let url = format!("{scheme}://{host}:{port}/");
             let (result, webhook) = test(&api, &url).await;
             assert_eq!(result["success"], false, "{url}");
+            assert_eq!(result["error"], "blockedAddress", "{url}");
             assert_eq!(result["httpStatusCode"], json!(null), "{url}");
             assert_eq!(result["responseBody"], json!(null), "{url}");
             assert_eq!(webhook["lastTestStatus"], "FAILED", "{url}");

@@ -77,7 +77,7 @@ impl Endpoint {
     }
 
     /// Whether the request cannot succeed without the operation. The rest is clearing up, the
-    /// count of changes, and the delivery, whose failure is what a test reports.
+    /// count of changes, the delivery, whose failure is what a test reports, and the record of it.
     fn needs(self, operation: &Operation) -> bool {
         let kind = operation.key.split('/').next().unwrap_or_default();
         let clears_up = match self {
@@ -87,6 +87,7 @@ impl Endpoint {
                     || ["applications", "application-name"].contains(&kind)
             }
             ChangeApplication => operation.op == "delete" || kind == "application-name",
+            Test => ["set", "exists"].contains(&operation.op.as_str()),
             _ => false,
         };
         !operation.after_response && kind != "changes" && operation.op != "http" && !clears_up

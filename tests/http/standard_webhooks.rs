@@ -253,20 +253,28 @@ async fn the_official_libraries_verify_deliveries_over_https_around_a_rotation()
 
 /// A receiver that anybody could pretend to be gets nothing.
 #[tokio::test]
-async fn a_certificate_of_an_unknown_authority_or_another_host_gets_no_delivery() {
+async fn a_certificate_that_is_unknown_expired_or_another_hosts_gets_no_delivery() {
     let authority = Authority::new();
     let api = trusting(&authority);
     let unknown = Receiver::https(&Authority::new(), host(), "200 OK", b"");
     let other = Receiver::https(&authority, "other.example.com", "200 OK", b"");
     let as_host = other.url().replace("other.example.com", host());
-    for (receiver, url) in [(&unknown, unknown.url()), (&other, as_host)] {
+    let expired = Receiver::expired(&authority, host());
+    for (receiver, url) in [
+        (&unknown, unknown.url()),
+        (&other, as_host),
+        (&expired, expired.url()),
+    ] {
         let application = api.application();
         let created = api.create(&application).url(&url).expect_created().await;
         let path = application.webhook_path(&created.webhook.id);
         let test = api.by(&application, "POST", &format!("{path}/test"));
         let result = test.expect(200).await.json();
-        assert_eq!(result["success"], false);
-        assert_eq!(result["httpStatusCode"], json!(null));
-        assert!(receiver.received().is_empty());
+        assert_eq!(result["success"], false, "{url}");
+        assert_eq!(result["error"], "tls", "{url}");
+        let detail = result["errorDetail"].as_str().expect("a sentence");
+        assert!(detail.contains("certificate"), "{url}: {detail}");
+        assert_eq!(result["httpStatusCode"], json!(null), "{url}");
+        assert!(receiver.received().is_empty(), "{url}");
     }
 }

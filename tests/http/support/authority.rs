@@ -28,8 +28,19 @@ impl Authority {
 
     /// What a server needs to be `host`.
     pub fn server_config(&self, host: &str) -> Arc<ServerConfig> {
+        self.sign(CertificateParams::new([host.to_owned()]).expect("a host name"))
+    }
+
+    /// What a server has that was `host` until 2021.
+    pub fn expired_server_config(&self, host: &str) -> Arc<ServerConfig> {
+        let mut params = CertificateParams::new([host.to_owned()]).expect("a host name");
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        self.sign(params)
+    }
+
+    fn sign(&self, params: CertificateParams) -> Arc<ServerConfig> {
         let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new([host.to_owned()]).expect("a host name");
         let certificate = params.signed_by(&key, &self.0).expect("a certificate");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)

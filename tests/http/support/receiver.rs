@@ -2,10 +2,11 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
-use rustls::{ServerConnection, StreamOwned};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use standardwebhooks::Webhook as Verifier;
 
 use super::Authority;
@@ -76,9 +77,57 @@ impl Receiver {
         })
     }
 
+    /// One that answers every request with 200 and a body that never ends.
+    pub fn endless() -> Self {
+        let (listener, address) = listen();
+        let base = format!("http://{address}");
+        Self::start(base, listener, Some, |mut stream: TcpStream| {
+            let mut part = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
+            while stream.write_all(&part).is_ok() {
+                part = vec![b'x'; 16];
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+        })
+    }
+
+    /// One that answers no request until the sender is used or dropped.
+    pub fn held(status: &str, body: &[u8]) -> (Self, Sender<()>) {
+        let (release, released) = std::sync::mpsc::channel();
+        let (listener, address) = listen();
+        let base = format!("http://{address}");
+        let answer = answer(status, body);
+        let receiver = Self::start(base, listener, Some, move |stream| {
+            let _ = released.recv();
+            send(stream, &answer);
+        });
+        (receiver, release)
+    }
+
+    /// One that resets each connection: it closes without having read what came.
+    pub fn resetting() -> Self {
+        let (listener, address) = listen();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let _ = stream.read(&mut [0]);
+            }
+        });
+        Self {
+            base: format!("http://{address}"),
+            received: Arc::default(),
+        }
+    }
+
     /// One that answers over HTTPS, as `host`, by the authority's word.
     pub fn https(authority: &Authority, host: &str, status: &str, body: &[u8]) -> Self {
-        let config = authority.server_config(host);
+        Self::over_tls(authority.server_config(host), host, status, body)
+    }
+
+    /// One whose certificate, for `host` and by the authority's word, has expired.
+    pub fn expired(authority: &Authority, host: &str) -> Self {
+        Self::over_tls(authority.expired_server_config(host), host, "200 OK", b"")
+    }
+
+    fn over_tls(config: Arc<ServerConfig>, host: &str, status: &str, body: &[u8]) -> Self {
         let (listener, address) = listen();
         let base = format!("https://{host}:{}", address.port());
         let accept = move |stream| {
