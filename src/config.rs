@@ -10,12 +10,13 @@ use spin_sdk::variables;
 use crate::auth::remote_jwks::RemoteJwks;
 use crate::concurrency::try_join_bounded;
 use crate::http::error::Error;
+use crate::log;
 use crate::model::encryption::SecretsKey;
 use crate::model::event::EventType;
 use crate::model::key_set::KeySet;
 
 /// The names of all variables, as in `spin.toml`.
-pub const VARIABLES: [&str; 16] = [
+pub const VARIABLES: [&str; 18] = [
     "jwks",
     "jwks_url",
     "jwks_cache_seconds",
@@ -32,7 +33,13 @@ pub const VARIABLES: [&str; 16] = [
     "store_key_separator",
     "allow_insecure_urls",
     "cors_allowed_origins",
+    "delivery_scheme",
+    "private_networks",
 ];
+
+/// What the operator is told where private networks are not blocked.
+pub const PRIVATE_NETWORKS_OPEN: &str = "host names that resolve to private addresses are connected to: \
+     start Spin with `--runtime-config-file` and a file made from one in deploy/";
 
 /// What the operator decided. Holds secrets, so it has no `Debug`.
 pub struct Config {
@@ -68,6 +75,12 @@ pub struct Config {
     pub allow_insecure_urls: bool,
     /// The origins whose pages may call the API from a browser: variable `cors_allowed_origins`.
     pub cors_allowed_origins: Vec<HeaderValue>,
+    /// Whether the manifest lets requests out over plain http too: variable `delivery_scheme` is `*`.
+    pub plain_http: bool,
+    /// Whether the runtime config says that it blocks private networks: variable
+    /// `private_networks` is `blocked`. Nothing here can test it: for each connection that Spin
+    /// refuses, it writes an error into its own log.
+    pub private_networks_blocked: bool,
 }
 
 /// A variable is missing or malformed. Names it, and never holds its value.
@@ -107,8 +120,41 @@ impl Config {
                 .and_then(|(_, value)| value.clone())
         };
         let config = Self::parse(&get).map_err(|error| Error::Internal(error.to_string()))?;
-        // Requests that came at the same moment each read the same.
-        Ok(CONFIG.get_or_init(|| config))
+        // Requests that came at the same moment each read the same; one of them warns.
+        Ok(CONFIG.get_or_init(|| {
+            for warning in config.warnings() {
+                log::warning(warning);
+            }
+            config
+        }))
+    }
+
+    /// What is allowed and yet cannot be meant, in words for the operator.
+    pub fn warnings(&self) -> Vec<&'static str> {
+        let mut warnings = Vec::new();
+        if self.reaches_private_networks() {
+            warnings.push(PRIVATE_NETWORKS_OPEN);
+        }
+        if self.allow_insecure_urls && !self.plain_http {
+            warnings.push(
+                "`allow_insecure_urls` accepts http URLs, and none of them is ever reached: \
+                 set `delivery_scheme` to `*`",
+            );
+        }
+        let http_keys = self
+            .provider
+            .as_ref()
+            .is_some_and(RemoteJwks::is_plain_http);
+        if http_keys && !self.plain_http {
+            warnings.push("`jwks_url` is http, and is never reached: set `delivery_scheme` to `*`");
+        }
+        warnings
+    }
+
+    /// Whether a name that resolves to a private address may be connected to though no URL may
+    /// name such an address.
+    pub fn reaches_private_networks(&self) -> bool {
+        !self.private_networks_blocked && !self.allow_insecure_urls
     }
 
     /// Checks the variables that `get` returns by name; `None` is a variable that is not set.
@@ -197,6 +243,18 @@ impl Config {
             cors_allowed_origins: match optional("cors_allowed_origins") {
                 Some(list) => origins(&list)?,
                 None => Vec::new(),
+            },
+            plain_http: match optional("delivery_scheme").as_deref() {
+                None | Some("https") => false,
+                Some("*") => true,
+                Some(_) => return Err(problem("delivery_scheme", "must be `https` or `*`")),
+            },
+            private_networks_blocked: match optional("private_networks").as_deref() {
+                None | Some("open") => false,
+                Some("blocked") => true,
+                Some(_) => {
+                    return Err(problem("private_networks", "must be `blocked` or `open`"));
+                }
             },
         })
     }
@@ -306,6 +364,58 @@ mod tests {
         assert_eq!(config.store_key_separator, '/');
         assert!(!config.allow_insecure_urls);
         assert!(config.cors_allowed_origins.is_empty());
+        assert!(!config.plain_http);
+        assert!(!config.private_networks_blocked);
+    }
+
+    fn parse(variables: &[(&str, &str)]) -> Config {
+        let config = Config::parse(&|name| {
+            let mut all = variables
+                .iter()
+                .chain(&[("jwks", JWKS), ("secrets_key", SECRETS_KEY)]);
+            all.find(|(variable, _)| *variable == name)
+                .map(|(_, value)| (*value).to_owned())
+        });
+        config.unwrap_or_else(|e| panic!("{variables:?}: {e}"))
+    }
+
+    #[test]
+    fn private_networks_that_are_not_blocked_are_warned_of() {
+        let open = [PRIVATE_NETWORKS_OPEN];
+        assert_eq!(parse(&[]).warnings(), open);
+        assert_eq!(parse(&[("private_networks", "open")]).warnings(), open);
+        assert!(
+            parse(&[("private_networks", "blocked")])
+                .warnings()
+                .is_empty()
+        );
+        // Where private hosts are accepted they are meant to be reached.
+        let local = [("allow_insecure_urls", "true"), ("delivery_scheme", "*")];
+        assert!(parse(&local).warnings().is_empty());
+    }
+
+    #[test]
+    fn http_urls_that_can_never_be_reached_are_warned_of() {
+        let blocked = ("private_networks", "blocked");
+        let insecure = ("allow_insecure_urls", "true");
+        let keys = ("jwks_url", "http://127.0.0.1/keys");
+        let audience = ("jwt_audience", "*");
+        let any = ("delivery_scheme", "*");
+        let [warning] = parse(&[blocked, insecure]).warnings()[..] else {
+            panic!("one warning");
+        };
+        assert!(warning.contains("allow_insecure_urls"), "{warning}");
+        assert!(warning.contains("delivery_scheme"), "{warning}");
+        let [_, warning] = parse(&[blocked, insecure, keys, audience]).warnings()[..] else {
+            panic!("two warnings");
+        };
+        assert!(warning.contains("jwks_url"), "{warning}");
+        assert!(
+            parse(&[blocked, insecure, keys, audience, any])
+                .warnings()
+                .is_empty()
+        );
+        assert!(parse(&[blocked, any]).warnings().is_empty());
     }
 
     #[test]
@@ -338,6 +448,10 @@ mod tests {
             ("store_key_separator", Some("sesame")),
             ("store_key_separator", Some("::")),
             ("allow_insecure_urls", Some("sesame")),
+            ("delivery_scheme", Some("sesame")),
+            ("delivery_scheme", Some("http")),
+            ("private_networks", Some("sesame")),
+            ("jwks_url", Some("https://[2606:4700:4700::5e5a]/sesame")),
             ("cors_allowed_origins", Some("sesame")),
             ("cors_allowed_origins", Some("*")),
             ("cors_allowed_origins", Some("https://sesame.example.com/")),

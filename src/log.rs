@@ -1,5 +1,6 @@
-//! The log: one JSON line on standard output per request, and per failure of work that goes on
-//! after a response. Never a token, a secret, a body or a path.
+//! The log: one JSON line on standard output per request, per failure of work that goes on after a
+//! response, and per instance for each setting that cannot be meant. Never a token, a secret, a body
+//! or a path.
 
 use std::time::Duration;
 
@@ -121,6 +122,15 @@ pub fn readable<T>(listed: Vec<Result<T, Error>>, request_id: &str) -> impl Iter
         item.map_err(|error| background(request_id, "left out of a list", &error))
             .ok()
     })
+}
+
+/// Logs what the operator should put right, though requests are served.
+pub fn warning(text: &str) {
+    print(&Line {
+        level: "warn",
+        error: Some(text),
+        ..Line::now()
+    });
 }
 
 fn cause(error: &Error) -> Option<&str> {

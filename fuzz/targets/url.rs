@@ -63,18 +63,28 @@ fn check(text: &str) {
             assert!(!is_special(address), "{text} leads to {address}");
         }
     }
+    assert!(!host.starts_with('[') && !host.ends_with('.'), "{text}");
     let lower = host.to_ascii_lowercase();
     let name = lower.trim_end_matches('.');
     let top = name.rsplit('.').next();
     assert!(
         ![
-            "localhost",
-            "local",
-            "internal",
-            "test",
-            "invalid",
+            "alt",
+            "arpa",
+            "corp",
             "example",
-            "onion"
+            "home",
+            "internal",
+            "intranet",
+            "invalid",
+            "lan",
+            "local",
+            "localdomain",
+            "localhost",
+            "onion",
+            "private",
+            "svc",
+            "test"
         ]
         .map(Some)
         .contains(&top)

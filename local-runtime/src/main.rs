@@ -69,17 +69,20 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let manifest = Manifest::read(&arguments.manifest)?;
-    let components = manifest.components(&|name| std::env::var(name).ok())?;
+    let config = match &arguments.runtime_config_file {
+        Some(path) => RuntimeConfig::read(path)?,
+        None => RuntimeConfig::default(),
+    };
+    let components = manifest.components(&|variable| {
+        let environment = || std::env::var(Manifest::environment_name(variable)).ok();
+        config.variable(variable).or_else(environment)
+    })?;
     for component in &components {
         check_config(component)?;
     }
     let listener = bind(arguments.listen).await?;
     let faults = Arc::new(Faults::default());
     let stats = Arc::new(Stats::default());
-    let config = match &arguments.runtime_config_file {
-        Some(path) => RuntimeConfig::read(path)?,
-        None => RuntimeConfig::default(),
-    };
     let stores = Arc::new(stores(&arguments, &config)?);
     let resolve = resolve(&arguments.resolve)?;
 
@@ -97,6 +100,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
             component,
             &config,
             resolve.clone(),
+            listener.local_addr()?,
             faults.clone(),
             stats.clone(),
         )?;
@@ -129,7 +133,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
 /// What Spin would find out with the first request, told at the start.
 fn check_config(component: &Component) -> anyhow::Result<()> {
     if component.id == "application-webhooks" {
-        Config::parse(&|name| component.variables.get(name).cloned())?;
+        let config = Config::parse(&|name| component.variables.get(name).cloned())?;
+        for warning in config.warnings() {
+            eprintln!("warning: {warning}");
+        }
     }
     Ok(())
 }

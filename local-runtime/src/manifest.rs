@@ -93,6 +93,11 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// The name that a variable has in the environment.
+    pub fn environment_name(variable: &str) -> String {
+        format!("SPIN_VARIABLE_{}", variable.to_uppercase())
+    }
+
     /// The routes, each with its component's id.
     pub fn routes(&self) -> impl Iterator<Item = (&str, &str)> {
         self.trigger
@@ -101,24 +106,25 @@ impl Manifest {
             .map(|trigger| (trigger.route.as_str(), trigger.component.as_str()))
     }
 
-    /// The components that a route leads to, with `environment` over the manifest's defaults.
+    /// The components that a route leads to, with what `provider` has for a variable's name over the
+    /// manifest's defaults.
     ///
     /// # Errors
     ///
     /// A required variable that is not set, or a component or variable that is not there.
     pub fn components(
         &self,
-        environment: &dyn Fn(&str) -> Option<String>,
+        provider: &dyn Fn(&str) -> Option<String>,
     ) -> anyhow::Result<Vec<Component>> {
         let mut application = BTreeMap::new();
         for (name, variable) in &self.variables {
-            let variable_name = format!("SPIN_VARIABLE_{}", name.to_uppercase());
-            match environment(&variable_name).or_else(|| variable.default.clone()) {
+            match provider(name).or_else(|| variable.default.clone()) {
                 Some(value) => {
                     application.insert(name.as_str(), value);
                 }
                 None if variable.required => bail!(
-                    "variable `{name}` is required and not set: set {variable_name} in the environment"
+                    "variable `{name}` is required and not set: set {} in the environment",
+                    Self::environment_name(name)
                 ),
                 None => {}
             }
@@ -201,11 +207,11 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_wins_over_defaults() {
+    fn a_provider_wins_over_defaults() {
         let components = manifest()
             .components(&|name| match name {
-                "SPIN_VARIABLE_SECRET" => Some("s".to_owned()),
-                "SPIN_VARIABLE_MODE" => Some("fancy".to_owned()),
+                "secret" => Some("s".to_owned()),
+                "mode" => Some("fancy".to_owned()),
                 _ => None,
             })
             .unwrap();

@@ -1,11 +1,11 @@
 //! The part of Spin's runtime config file that the runtime honours.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
-use application_webhooks::model::endpoint_url::{is_global_v4, is_global_v6};
+use anyhow::Context;
+use ip_network::IpNetwork;
 use serde::Deserialize;
 
 /// A runtime config file.
@@ -14,9 +14,15 @@ pub struct RuntimeConfig {
     /// More stores beside `default`, by label.
     #[serde(default)]
     pub key_value_store: BTreeMap<String, StoreTable>,
+    /// Where variables come from before the environment.
+    #[serde(default, alias = "config_provider")]
+    pub variables_provider: Vec<VariablesProvider>,
     /// What may be connected to.
     #[serde(default)]
     pub outbound_networking: OutboundNetworking,
+    /// How it is connected to.
+    #[serde(default)]
+    pub outbound_http: OutboundHttp,
     /// Whom to trust.
     #[serde(default)]
     pub client_tls: Vec<ClientTls>,
@@ -34,12 +40,42 @@ pub struct StoreTable {
     pub path: Option<PathBuf>,
 }
 
+/// One `[[variables_provider]]`.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum VariablesProvider {
+    /// The values stand in the file. Spin has more types.
+    Static {
+        /// By the variable's name.
+        values: BTreeMap<String, String>,
+    },
+}
+
 /// `[outbound_networking]`.
 #[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct OutboundNetworking {
     /// Networks in CIDR form, or `private`.
     #[serde(default)]
     pub block_networks: Vec<String>,
+}
+
+/// `[outbound_http]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutboundHttp {
+    /// Whether connections are kept for the next request. As on Spin, a table that does not say so
+    /// turns it off, though it is on without a table.
+    #[serde(default)]
+    pub connection_pooling: bool,
+}
+
+impl Default for OutboundHttp {
+    fn default() -> Self {
+        Self {
+            connection_pooling: true,
+        }
+    }
 }
 
 /// One `[[client_tls]]`.
@@ -75,13 +111,20 @@ impl RuntimeConfig {
         config.directory = path.parent().unwrap_or(Path::new("")).to_owned();
         Ok(config)
     }
+
+    /// What the file's own providers have for a variable.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        self.variables_provider
+            .iter()
+            .find_map(|VariablesProvider::Static { values }| values.get(name).cloned())
+    }
 }
 
-/// The networks that must not be connected to.
+/// The networks that must not be connected to, as Spin's `BlockedNetworks` reads them.
 #[derive(Clone, Debug, Default)]
 pub struct BlockedNetworks {
     private: bool,
-    networks: Vec<(u128, u32)>,
+    networks: Vec<IpNetwork>,
 }
 
 impl BlockedNetworks {
@@ -91,59 +134,53 @@ impl BlockedNetworks {
     ///
     /// An entry that is neither `private` nor a network.
     pub fn parse(entries: &[String]) -> anyhow::Result<Self> {
-        let mut blocked = Self::default();
-        for entry in entries {
-            if entry == "private" {
-                blocked.private = true;
-                continue;
-            }
-            let (address, length) = entry.split_once('/').unwrap_or((entry, "128"));
-            let network = address
-                .parse::<IpAddr>()
-                .ok()
-                .zip(length.parse::<u32>().ok());
-            let Some((address, length)) = network else {
-                bail!("block_networks must hold networks like 10.0.0.0/8, or \"private\"");
-            };
-            let length = match address {
-                IpAddr::V4(_) if entry.contains('/') => length + 96,
-                _ => length,
-            };
-            if length > 128 {
-                bail!("block_networks holds a network with too long a prefix");
-            }
-            blocked.networks.push((bits(address), length));
-        }
-        Ok(blocked)
+        let private = entries.iter().any(|entry| entry == "private");
+        let networks = entries
+            .iter()
+            .filter(|entry| *entry != "private")
+            .map(|entry| IpNetwork::from_str_truncate(entry))
+            .collect::<Result<Vec<_>, _>>()
+            .ok()
+            .context("block_networks must hold networks like 10.0.0.0/8, or \"private\"")?;
+        let mut networks = IpNetwork::collapse_addresses(&networks);
+        // A trap of Spin: `ff00::/8` is not global as a whole and dropped here, but `private` lets
+        // the addresses of global multicast in it through.
+        networks.retain(|network| !private || network.is_global());
+        Ok(Self { private, networks })
     }
 
     /// Whether connections to the address are refused.
     pub fn blocks(&self, address: IpAddr) -> bool {
-        let global = match address.to_canonical() {
-            IpAddr::V4(address) => is_global_v4(address),
-            IpAddr::V6(address) => is_global_v6(address),
-        };
-        if self.private && !global {
+        if self.private && !IpNetwork::from(address).is_global() {
             return true;
         }
-        self.networks.iter().any(|(network, length)| {
-            let mask = u128::MAX.checked_shl(128 - length).unwrap_or(0);
-            bits(address) & mask == network & mask
-        })
+        if self.covers(address) {
+            return true;
+        }
+        // IPv4 in IPv6: mapped (`::ffff:0:0/96`) and compatible (`::/96`).
+        matches!(address, IpAddr::V6(address)
+            if address.to_ipv4().is_some_and(|address| self.blocks(address.into())))
     }
-}
 
-/// An address in IPv6's space; IPv4 as IPv4-mapped.
-fn bits(address: IpAddr) -> u128 {
-    let address: Ipv6Addr = match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped(),
-        IpAddr::V6(address) => address,
-    };
-    address.to_bits()
+    fn covers(&self, address: IpAddr) -> bool {
+        self.networks
+            .iter()
+            .any(|network| match (network, address) {
+                (IpNetwork::V4(network), IpAddr::V4(address)) => network.contains(address),
+                (IpNetwork::V6(network), IpAddr::V6(address)) => network.contains(address),
+                _ => false,
+            })
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use application_webhooks::model::endpoint_url::{
+        NOT_GLOBAL_V4, NOT_GLOBAL_V6, is_global_v4, is_global_v6,
+    };
+
     use super::*;
 
     fn blocked(entries: &[&str]) -> BlockedNetworks {
@@ -155,6 +192,29 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn config(text: &str) -> RuntimeConfig {
+        toml::from_str(text).unwrap()
+    }
+
+    /// The runtime configs in `deploy/`, by their names.
+    fn shipped() -> Vec<(String, RuntimeConfig)> {
+        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
+        let shipped: Vec<_> = std::fs::read_dir(deploy)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|it| it == "toml"))
+            .map(|path| {
+                let config = RuntimeConfig::read(&path).unwrap();
+                (
+                    path.file_name().unwrap().to_str().unwrap().to_owned(),
+                    config,
+                )
+            })
+            .collect();
+        assert!(shipped.len() >= 4, "{shipped:?}");
+        shipped
+    }
+
     #[test]
     fn private_blocks_what_is_not_global() {
         let blocked = blocked(&["private"]);
@@ -164,6 +224,7 @@ mod tests {
             "169.254.169.254",
             "::1",
             "::ffff:10.0.0.1",
+            "::10.0.0.1",
             "fd00::1",
         ] {
             assert!(blocked.blocks(ip(address)), "{address}");
@@ -173,9 +234,35 @@ mod tests {
         }
     }
 
+    /// So that a test with `private` alone shows what Spin lets through.
+    #[test]
+    fn private_lets_through_what_spin_lets_through() {
+        let blocked = blocked(&["private"]);
+        for address in [
+            "168.63.129.16",
+            "192.0.0.9",
+            "192.88.99.1",
+            "224.0.0.1",
+            "64:ff9b::a9fe:a9fe",
+            "2001::1",
+            "2002:7f00:1::",
+            "3fff::1",
+            "ff0e::1",
+        ] {
+            assert!(!blocked.blocks(ip(address)), "{address}");
+        }
+    }
+
+    #[test]
+    fn beside_private_spin_drops_a_network_that_is_private_as_a_whole() {
+        assert!(blocked(&["ff00::/8"]).blocks(ip("ff0e::1")));
+        assert!(!blocked(&["private", "ff00::/8"]).blocks(ip("ff0e::1")));
+        assert!(blocked(&["private", "ff00::/8", "8000::/1"]).blocks(ip("ff0e::1")));
+    }
+
     #[test]
     fn networks_block_their_addresses_only() {
-        let blocked = blocked(&["123.123.0.0/16", "2001:db8::/32", "9.9.9.9"]);
+        let blocked = blocked(&["123.123.0.0/16", "2001:db8::/32", "9.9.9.9/32"]);
         for address in [
             "123.123.1.1",
             "::ffff:123.123.1.1",
@@ -187,6 +274,142 @@ mod tests {
         for address in ["123.124.0.1", "127.0.0.1", "2001:db9::", "9.9.9.8"] {
             assert!(!blocked.blocks(ip(address)), "{address}");
         }
-        assert!(BlockedNetworks::parse(&["nowhere".to_owned()]).is_err());
+        for entry in ["nowhere", "9.9.9.9", "10.0.0.0/33", ""] {
+            assert!(
+                BlockedNetworks::parse(&[entry.to_owned()]).is_err(),
+                "{entry}"
+            );
+        }
+    }
+
+    /// Addresses of a network: those at its ends, and some between, the same in each run.
+    fn samples(first: u128, last: u128) -> impl Iterator<Item = u128> {
+        const EDGE: u128 = 512;
+        // Knuth's multiplier and increment, from MMIX.
+        let mut state = 0_u64;
+        let mut random = move || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            u128::from(state >> 32)
+        };
+        let between = (0..20_000).map(move |_| {
+            let chance = (0..4).fold(0, |chance, _| (chance << 32) | random());
+            first + chance % (last - first + 1)
+        });
+        (first..=last)
+            .take(EDGE as usize)
+            .chain(last.saturating_sub(EDGE).max(first)..=last)
+            .chain(between)
+    }
+
+    /// What a webhook's URL must not name, a name must not lead to.
+    #[test]
+    fn each_shipped_config_blocks_every_network_that_the_url_rules_refuse() {
+        for (name, config) in shipped() {
+            let networks = &config.outbound_networking.block_networks;
+            let blocked = BlockedNetworks::parse(networks).unwrap();
+            for (network, length) in NOT_GLOBAL_V4 {
+                let first = u128::from(network.to_bits());
+                let last = first | (u128::from(u32::MAX) >> length);
+                for address in samples(first, last) {
+                    let address = Ipv4Addr::from_bits(u32::try_from(address).unwrap());
+                    assert!(!is_global_v4(address), "{address}");
+                    assert!(blocked.blocks(address.into()), "{name}: {address}");
+                    assert!(
+                        blocked.blocks(address.to_ipv6_mapped().into()),
+                        "{name}: {address}"
+                    );
+                }
+            }
+            for (network, length) in NOT_GLOBAL_V6 {
+                let first = network.to_bits();
+                let last = first | (u128::MAX >> length);
+                for address in samples(first, last) {
+                    let address = Ipv6Addr::from_bits(address);
+                    assert!(!is_global_v6(address), "{address}");
+                    assert!(blocked.blocks(address.into()), "{name}: {address}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_shipped_config_names_the_networks_that_private_lacks() {
+        for (name, config) in shipped() {
+            let networks = &config.outbound_networking.block_networks;
+            for network in [
+                "private",
+                "168.63.129.16/32",
+                "64:ff9b::/96",
+                "2002::/16",
+                "2001::/32",
+                "192.88.99.0/24",
+                "224.0.0.0/4",
+                "ff00::/8",
+            ] {
+                assert!(networks.iter().any(|it| it == network), "{name}: {network}");
+            }
+        }
+    }
+
+    /// The rest of the internet stays reachable.
+    #[test]
+    fn each_shipped_config_lets_through_what_the_url_rules_accept() {
+        for (name, config) in shipped() {
+            let networks = &config.outbound_networking.block_networks;
+            let blocked = BlockedNetworks::parse(networks).unwrap();
+            let mut accepted = 0;
+            for address in samples(0, u128::from(u32::MAX)) {
+                let address = Ipv4Addr::from_bits(u32::try_from(address).unwrap());
+                if is_global_v4(address) {
+                    accepted += 1;
+                    assert!(!blocked.blocks(address.into()), "{name}: {address}");
+                }
+            }
+            let (first, last) = (0x2000_u128 << 112, (0x4000_u128 << 112) - 1);
+            for address in samples(first, last) {
+                let address = Ipv6Addr::from_bits(address);
+                if is_global_v6(address) {
+                    accepted += 1;
+                    assert!(!blocked.blocks(address.into()), "{name}: {address}");
+                }
+            }
+            assert!(accepted > 30_000, "{accepted}");
+        }
+    }
+
+    #[test]
+    fn connections_are_kept_by_default_and_not_by_the_shipped_configs() {
+        assert!(config("").outbound_http.connection_pooling);
+        assert!(RuntimeConfig::default().outbound_http.connection_pooling);
+        // A trap of Spin.
+        assert!(!config("[outbound_http]").outbound_http.connection_pooling);
+        let on = config("[outbound_http]\nconnection_pooling = true");
+        assert!(on.outbound_http.connection_pooling);
+        for (name, config) in shipped() {
+            assert!(!config.outbound_http.connection_pooling, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_shipped_configs_tell_the_service_that_they_block_private_networks() {
+        for (name, config) in shipped() {
+            let told = config.variable("private_networks");
+            assert_eq!(told.as_deref(), Some("blocked"), "{name}");
+            assert_eq!(config.variable("jwks"), None, "{name}");
+        }
+    }
+
+    /// Spin does not start with it either.
+    #[test]
+    fn an_unknown_setting_of_outbound_traffic_is_refused() {
+        for text in [
+            "[outbound_http]\nconnection_pool = false",
+            "[outbound_networking]\nblocked_networks = [\"private\"]",
+            "[[variables_provider]]\ntype = \"nowhere\"",
+        ] {
+            assert!(toml::from_str::<RuntimeConfig>(text).is_err(), "{text}");
+        }
     }
 }

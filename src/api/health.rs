@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde::Serialize;
 
-use crate::config::Config;
+use crate::config::{Config, PRIVATE_NETWORKS_OPEN};
 use crate::http::error::Error;
 use crate::http::response::{self, Response};
 use crate::store::deadline::Deadline;
@@ -31,7 +31,7 @@ pub async fn live() -> Result<Response, Error> {
 
 /// Readiness probe
 ///
-/// The configuration is sound and the store answers in time.
+/// The configuration is sound, private networks are blocked, and the store answers in time.
 #[cfg_attr(feature = "openapi", utoipa::path(
     get, path = "/readyz", operation_id = "getReadiness", tag = "Probes", security(()),
     responses(
@@ -42,6 +42,9 @@ pub async fn live() -> Result<Response, Error> {
 pub async fn ready() -> Result<Response, Error> {
     let checked = async {
         let config = Config::load().await?;
+        if config.reaches_private_networks() {
+            return Err(Error::NotReady(PRIVATE_NETWORKS_OPEN.to_owned()));
+        }
         Deadline::with_timeout(config.store_timeout)
             .run("probing", spin::store().exists("readyz"))
             .await

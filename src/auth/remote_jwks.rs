@@ -163,6 +163,10 @@ impl RemoteJwks {
             None => false,
         };
         match url.scheme() {
+            // As with a webhook's URL: Spin takes it for a DNS name.
+            "https" if matches!(url.host(), Some(Host::Ipv6(_))) => {
+                return Err("must not have an IPv6 address as its host, which https cannot reach");
+            }
             "https" => {}
             "http" if loopback && allow_insecure => {}
             _ => return Err("must start with https://"),
@@ -174,6 +178,11 @@ impl RemoteJwks {
             url: url.into(),
             lifetime,
         })
+    }
+
+    /// Whether the keys come over plain http.
+    pub fn is_plain_http(&self) -> bool {
+        self.url.starts_with("http:")
     }
 
     /// The keys to verify tokens with now. Those that are due are refreshed after the response;

@@ -72,6 +72,16 @@ impl EndpointUrl {
             return Err(UrlError("The port must be from 1 to 65535"));
         }
         let host = url.host().ok_or(UrlError("Must have a host"))?;
+        // To the DNS it is the same name, to Spin and to certificates another one.
+        if authority
+            .split(':')
+            .next()
+            .is_some_and(|host| host.ends_with('.'))
+        {
+            return Err(UrlError(
+                "The host must not end with a dot: leave the dot out",
+            ));
+        }
         // `0177.0.0.1`, `0x7f.1` and `2130706433` are one address to some parsers, and another or
         // none to others.
         if let Host::Ipv4(address) = host
@@ -83,6 +93,12 @@ impl EndpointUrl {
         }
         if !allow_insecure {
             check_public(&host)?;
+        }
+        // Spin 4.1 connects, and then takes the address with its brackets for a DNS name.
+        if matches!(host, Host::Ipv6(_)) && url.scheme() == "https" {
+            return Err(UrlError(
+                "An IPv6 address cannot be reached over https: use a DNS name",
+            ));
         }
         Ok(Self {
             spelling: text.to_owned(),
@@ -123,8 +139,8 @@ impl utoipa::PartialSchema for EndpointUrl {
             .description(Some(
                 "An absolute HTTPS URL of at most 2,048 characters, without user name, password, \
                  fragment, white space or control characters. Its host is a public DNS name (an \
-                 international one in its `xn--` form) or a global IP address; an IPv4 address is \
-                 written as four decimal numbers.",
+                 international one in its `xn--` form) without a dot at its end, or a global IPv4 \
+                 address, written as four decimal numbers.",
             ))
             .examples(["https://merchant.example.com/hooks/kadosei"])
             .into()
@@ -164,17 +180,25 @@ fn check_public(host: &Host<&str>) -> Result<(), UrlError> {
     }
 }
 
-/// Names that never lead to the public internet: RFC 6761, RFC 6762, RFC 7686, RFC 8375 and
-/// ICANN's reservation of `.internal`.
-const PRIVATE_SUFFIXES: [&str; 8] = [
-    "localhost",
-    "local",
-    "internal",
-    "home.arpa",
-    "test",
+/// Names that never lead to the public internet.
+const PRIVATE_SUFFIXES: [&str; 16] = [
+    "alt",     // RFC 9476; to Spin `self.alt` is the service itself
+    "arpa",    // RFC 3172: the infrastructure's, with `home.arpa` (RFC 8375)
+    "example", // RFC 6761, as the next three
     "invalid",
-    "example",
-    "onion",
+    "localhost",
+    "test",
+    "internal", // ICANN's resolution 2024.07.29.06; to Spin `….spin.internal` is a component
+    "local",    // RFC 6762
+    "onion",    // RFC 7686
+    // Conventions: RFC 6762 appendix G, Kubernetes' services, and what resolvers add to a label.
+    "corp",
+    "home",
+    "intranet",
+    "lan",
+    "private",
+    "svc",
+    "localdomain",
 ];
 
 /// `name` is lower-case ASCII, as the URL parser leaves it.
@@ -207,47 +231,63 @@ fn is_top_level(label: &str) -> bool {
     label.len() >= 2 && label.starts_with(|c: char| c.is_ascii_lowercase())
 }
 
-/// Whether an IPv4 address is one of the public internet: not in IANA's special-purpose
-/// registry (RFC 6890), not multicast, not reserved, and no cloud's metadata service.
-pub fn is_global_v4(address: Ipv4Addr) -> bool {
-    let [a, b, c, _] = address.octets();
-    let this_network = a == 0; // RFC 791 §3.2
-    let private = address.is_private(); // RFC 1918
-    let carrier_grade_nat = a == 100 && (64..128).contains(&b); // RFC 6598
-    let protocol_assignments = (a, b, c) == (192, 0, 0); // RFC 6890 §2.1
-    let relay_anycast = (a, b, c) == (192, 88, 99); // RFC 7526
-    let benchmarking = a == 198 && (b == 18 || b == 19); // RFC 2544
-    let reserved = a >= 240; // RFC 1112 §4, with the broadcast address
+/// The networks of IPv4, each with its prefix's length, that are not the public internet's: IANA's
+/// special-purpose registry (RFC 6890), multicast, what is reserved, and a cloud's own service.
+pub const NOT_GLOBAL_V4: [(Ipv4Addr, u32); 16] = [
+    (Ipv4Addr::new(0, 0, 0, 0), 8),       // this network: RFC 791 §3.2
+    (Ipv4Addr::new(10, 0, 0, 0), 8),      // private: RFC 1918
+    (Ipv4Addr::new(100, 64, 0, 0), 10),   // carrier-grade NAT: RFC 6598
+    (Ipv4Addr::new(127, 0, 0, 0), 8),     // loopback: RFC 1122 §3.2.1.3
+    (Ipv4Addr::new(169, 254, 0, 0), 16),  // link-local: RFC 3927
+    (Ipv4Addr::new(172, 16, 0, 0), 12),   // private: RFC 1918
+    (Ipv4Addr::new(192, 0, 0, 0), 24),    // protocol assignments: RFC 6890 §2.1
+    (Ipv4Addr::new(192, 0, 2, 0), 24),    // documentation: RFC 5737
+    (Ipv4Addr::new(192, 88, 99, 0), 24),  // relays of 6to4: RFC 7526
+    (Ipv4Addr::new(192, 168, 0, 0), 16),  // private: RFC 1918
+    (Ipv4Addr::new(198, 18, 0, 0), 15),   // benchmarking: RFC 2544
+    (Ipv4Addr::new(198, 51, 100, 0), 24), // documentation: RFC 5737
+    (Ipv4Addr::new(203, 0, 113, 0), 24),  // documentation: RFC 5737
+    (Ipv4Addr::new(224, 0, 0, 0), 4),     // multicast: RFC 5771
+    (Ipv4Addr::new(240, 0, 0, 0), 4),     // reserved, with broadcast: RFC 1112 §4
     // Azure's platform service has a public address. The other clouds' are link-local
     // (169.254.169.254), shared (100.100.100.200) or assigned (192.0.0.192).
-    let metadata = address == Ipv4Addr::new(168, 63, 129, 16);
-    !(this_network
-        || private
-        || carrier_grade_nat
-        || address.is_loopback()
-        || address.is_link_local() // RFC 3927
-        || protocol_assignments
-        || address.is_documentation() // RFC 5737
-        || relay_anycast
-        || benchmarking
-        || address.is_multicast() // RFC 5771
-        || reserved
-        || metadata)
+    (Ipv4Addr::new(168, 63, 129, 16), 32),
+];
+
+/// The networks of IPv6, each with its prefix's length, that are not the public internet's: all but
+/// global unicast (RFC 4291 §2.5.4), IANA's special-purpose registry, and what wraps an IPv4 address.
+pub const NOT_GLOBAL_V6: [(Ipv6Addr, u32); 7] = [
+    // Only 2000::/3 is assigned. The first of these holds ::, ::1, IPv4-mapped and -compatible
+    // addresses and NAT64's 64:ff9b::/96, the last one unique local, link-local and multicast ones.
+    (v6(0, 0), 3),
+    (v6(0x4000, 0), 2),
+    (v6(0x8000, 0), 1),
+    (v6(0x2001, 0), 23),      // protocol assignments, Teredo, ORCHID …: RFC 2928
+    (v6(0x2001, 0x0db8), 32), // documentation: RFC 3849
+    (v6(0x2002, 0), 16),      // 6to4: RFC 3056
+    (v6(0x3fff, 0), 20),      // documentation: RFC 9637
+];
+
+const fn v6(first: u16, second: u16) -> Ipv6Addr {
+    Ipv6Addr::new(first, second, 0, 0, 0, 0, 0, 0)
 }
 
-/// Whether an IPv6 address is one of the public internet: global unicast (RFC 4291 §2.5.4),
-/// outside IANA's special-purpose registry, and not a wrapping of an IPv4 address.
+/// Whether an IPv4 address is one of the public internet: in none of [`NOT_GLOBAL_V4`].
+pub fn is_global_v4(address: Ipv4Addr) -> bool {
+    !NOT_GLOBAL_V4
+        .iter()
+        .any(|(network, length)| (address.to_bits() ^ network.to_bits()) >> (32 - length) == 0)
+}
+
+/// Whether an IPv6 address is one of the public internet: in none of [`NOT_GLOBAL_V6`], and without
+/// an IPv4 address in the half that is the interface's.
 pub fn is_global_v6(address: Ipv6Addr) -> bool {
     let segments = address.segments();
-    // Only 2000::/3 is assigned. That leaves out ::, ::1, IPv4-mapped and -compatible
-    // addresses, NAT64's 64:ff9b::/96, unique local, link-local and multicast ones.
-    let global_unicast = segments[0] & 0xe000 == 0x2000;
-    let protocol_assignments = segments[0] == 0x2001 && segments[1] < 0x0200; // RFC 2928: Teredo, ORCHID, benchmarking …
-    let documentation = (segments[0], segments[1]) == (0x2001, 0x0db8) // RFC 3849
-        || (segments[0] == 0x3fff && segments[1] < 0x1000); // RFC 9637
-    let six_to_four = segments[0] == 0x2002; // RFC 3056
     let isatap = segments[4] & !0x0200 == 0 && segments[5] == 0x5efe; // RFC 5214 §6.1
-    global_unicast && !(protocol_assignments || documentation || six_to_four || isatap)
+    !isatap
+        && !NOT_GLOBAL_V6
+            .iter()
+            .any(|(network, length)| (address.to_bits() ^ network.to_bits()) >> (128 - length) == 0)
 }
 
 #[cfg(test)]
@@ -260,7 +300,6 @@ mod tests {
             "https://merchant.example.com/hooks/kadosei",
             "HTTPS://Merchant.Example.COM:8443/a?b=c%20d",
             "https://1.1.1.1/",
-            "https://[2606:4700:4700::1111]/",
         ] {
             assert_eq!(EndpointUrl::parse(text, false).unwrap().as_str(), text);
         }
@@ -283,6 +322,106 @@ mod tests {
             "http://localhost/#f",
         ] {
             assert!(EndpointUrl::parse(text, true).is_err(), "{text}");
+        }
+    }
+
+    fn refusal(text: &str, allow_insecure: bool) -> String {
+        let refused = EndpointUrl::parse(text, allow_insecure);
+        refused.expect_err(text).to_string()
+    }
+
+    #[test]
+    fn names_that_only_a_runtime_or_a_private_network_knows_are_refused() {
+        for host in [
+            "self.alt",
+            "SELF.ALT",
+            "webhooks.spin.internal",
+            "1.0.0.127.in-addr.arpa",
+            "router.home.arpa",
+            "ipv4only.arpa",
+            "api.default.svc",
+            "nas.lan",
+            "printer.home",
+            "mail.corp",
+            "wiki.intranet",
+            "db.private",
+            "localhost.localdomain",
+        ] {
+            let refusal = refusal(&format!("https://{host}/"), false);
+            assert_eq!(refusal, "The host must be a public DNS name", "{host}");
+        }
+        for host in [
+            "alt.example.com",
+            "home.dev",
+            "arpa.net",
+            "lan.io",
+            "mysvc.org",
+        ] {
+            let url = format!("https://{host}/");
+            assert!(EndpointUrl::parse(&url, false).is_ok(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_dot_at_the_hosts_end_is_refused_with_the_advice_to_leave_it_out() {
+        for text in [
+            "https://merchant.example.com./hooks",
+            "https://merchant.example.com.:8443/",
+            "https://merchant.example.com..",
+            "https://1.1.1.1./",
+            "https://self.alt./",
+        ] {
+            for allow_insecure in [false, true] {
+                let refusal = refusal(text, allow_insecure);
+                assert!(refusal.contains("leave the dot out"), "{text}: {refusal}");
+            }
+        }
+        // Elsewhere it is none of the host's.
+        assert!(EndpointUrl::parse("https://example.com/.", false).is_ok());
+    }
+
+    #[test]
+    fn an_ipv6_address_over_https_is_refused_with_the_reason() {
+        for text in [
+            "https://[2606:4700:4700::1111]/",
+            "https://[2001:4860:4860::8888]:8443/hook",
+        ] {
+            let refusal = refusal(text, false);
+            assert!(refusal.contains("over https"), "{text}: {refusal}");
+        }
+        // Whatever the operator allows; without TLS it is reached.
+        assert!(refusal("https://[::1]:8443/", true).contains("over https"));
+        assert!(EndpointUrl::parse("http://[::1]:8080/", true).is_ok());
+        // Of a private one the merchant learns that first.
+        assert!(refusal("https://[::1]/", false).contains("private"));
+    }
+
+    #[test]
+    fn addresses_at_the_edges_of_networks_are_judged_as_the_networks_say() {
+        for (inside, outside) in [
+            ("10.255.255.255", "11.0.0.0"),
+            ("100.64.0.0", "100.63.255.255"),
+            ("168.63.129.16", "168.63.129.17"),
+            ("172.31.255.255", "172.32.0.0"),
+            ("192.0.0.255", "192.0.1.0"),
+            ("198.19.255.255", "198.20.0.0"),
+            ("224.0.0.0", "223.255.255.255"),
+        ] {
+            assert!(!is_global_v4(inside.parse().unwrap()), "{inside}");
+            assert!(is_global_v4(outside.parse().unwrap()), "{outside}");
+        }
+        for (inside, outside) in [
+            ("1fff::", "2000::"),
+            ("2001:1ff:ffff::", "2001:200::"),
+            ("2001:db8::", "2001:db9::"),
+            ("2002::", "2003::"),
+            ("3fff:fff::", "3fff:1000::"),
+            ("4000::", "3ffe::"),
+            ("2606::5efe:a00:1", "2606::a00:1"),
+            ("ff0e::1", "2a00::1"),
+        ] {
+            assert!(!is_global_v6(inside.parse().unwrap()), "{inside}");
+            assert!(is_global_v6(outside.parse().unwrap()), "{outside}");
         }
     }
 }

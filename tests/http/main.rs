@@ -8,7 +8,7 @@
 //! | `WEBHOOKS_RUNTIME` | `local` (default) or `spin`, which must then be on PATH |
 //! | `WEBHOOKS_LOCAL_RUNTIME` | the `local-runtime` command, when it is not beside the tests' target directory |
 //! | `WEBHOOKS_XTASK` | the `xtask` command, when it is not there either |
-//! | `WEBHOOKS_RUNTIME_CONFIG` | with `spin`: its `--runtime-config-file` |
+//! | `WEBHOOKS_RUNTIME_CONFIG` | with `spin`: its `--runtime-config-file`; else `deploy/runtime-config.toml` |
 //! | `WEBHOOKS_PYTHON` | the Python interpreter, one that has `requests` and `standardwebhooks` |
 //! | `WEBHOOKS_REQUIRE_CLIENTS` | `1`: a client whose language is missing is a failure |
 //! | `WEBHOOKS_NOT_RUN` | a file that gets a line for each test that could not run |

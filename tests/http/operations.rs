@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::client::URL;
 use crate::support::{Setup, faults::Fault, hasty, local_runtime_only, standard};
 
-const NOT_READY: &str = r#"{"error":"Service Unavailable","message":"The service is not ready","code":503,"reason":"notReady"}"#;
+pub const NOT_READY: &str = r#"{"error":"Service Unavailable","message":"The service is not ready","code":503,"reason":"notReady"}"#;
 
 #[tokio::test]
 async fn probes_answer_without_a_token() {

@@ -57,9 +57,6 @@ const ACCEPTED: &[&str] = &[
     "https://198.17.255.255/",
     "https://198.20.0.0/",
     "https://223.255.255.255/",
-    "https://[2606:4700:4700::1111]/",
-    "https://[2001:4860:4860::8888]:8443/",
-    "https://[2a00:1450:4001:81b::200e]/",
 ];
 
 /// Everything else, by what it tries.
@@ -416,6 +413,45 @@ const REFUSED: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "names that only a runtime or a private network knows",
+        &[
+            // To Spin it is the service itself.
+            "https://self.alt/",
+            "https://SELF.alt/healthz",
+            "https://application-webhooks.spin.internal/",
+            "https://shop.alt/",
+            "https://alt/",
+            "https://1.0.0.127.in-addr.arpa/",
+            "https://ipv4only.arpa/",
+            "https://api.default.svc/",
+            "https://kubernetes.default.svc.cluster.local/",
+            "https://nas.lan/",
+            "https://printer.home/",
+            "https://mail.corp/",
+            "https://wiki.intranet/",
+            "https://db.private/",
+            "https://localhost.localdomain/",
+        ],
+    ),
+    (
+        "a dot at the host's end",
+        &[
+            "https://example.com./",
+            "https://example.com.",
+            "https://example.com.:8443/hook",
+            "https://example.com../",
+            "https://1.1.1.1./",
+        ],
+    ),
+    (
+        "IPv6 over https, which Spin does not reach",
+        &[
+            "https://[2606:4700:4700::1111]/",
+            "https://[2001:4860:4860::8888]:8443/",
+            "https://[2a00:1450:4001:81b::200e]/",
+        ],
+    ),
+    (
         "names that are none",
         &[
             "https://.example.com/",
@@ -531,6 +567,23 @@ async fn a_name_has_at_most_253_characters_and_labels_of_63() {
         .url(&longer)
         .expect_bad_fields(&["url"])
         .await;
+}
+
+#[tokio::test]
+async fn the_message_says_what_to_do_about_a_dot_and_about_ipv6() {
+    let api = standard();
+    let application = api.application();
+    for (url, advice) in [
+        ("https://merchant.example.com./", "leave the dot out"),
+        ("https://[2606:4700:4700::1111]/", "use a DNS name"),
+    ] {
+        let create = api.create(&application).url(url);
+        let response = create.expect_bad_fields(&["url"]).await;
+        let [(_, message)] = &details(&response)[..] else {
+            panic!("{}", response.text);
+        };
+        assert!(message.contains(advice), "{url}: {message}");
+    }
 }
 
 /// The message is for the merchant: it says what to mend, and does not read the URL back.

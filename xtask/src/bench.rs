@@ -20,7 +20,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 
 use crate::profile::{self, Samples};
-use crate::runtime::{Choice, Runtime};
+use crate::runtime::{self, Choice, Runtime};
 use crate::{build, project, store};
 
 #[derive(clap::Args)]
@@ -744,7 +744,10 @@ struct Server {
 impl Server {
     fn start(bench: &Bench, manifest: &Path, state: &Path, options: &[&str]) -> Result<Self> {
         let address = free_address()?;
-        let mut command = bench.runtime.serve(manifest, address, state, &[]);
+        let mut command =
+            bench
+                .runtime
+                .serve(manifest, address, state, &runtime::shipped_config(), &[]);
         command.args(options);
         let control = match bench.runtime {
             Runtime::Local(_) => Some(free_address()?),

@@ -54,12 +54,13 @@ impl Runtime {
         }
     }
 
-    /// The command that serves the manifest's component.
+    /// The command that serves the manifest's component with this runtime config.
     pub fn serve(
         &self,
         manifest: &Path,
         listen: SocketAddr,
         state_dir: &Path,
+        runtime_config: &Path,
         pairs: &[String],
     ) -> Command {
         let mut command = match self {
@@ -80,12 +81,19 @@ impl Runtime {
             .args(["--listen", &listen.to_string()])
             .arg("--state-dir")
             .arg(state_dir)
+            .arg("--runtime-config-file")
+            .arg(runtime_config)
             .current_dir(project::root());
         for pair in pairs {
             command.args(["--key-value", pair]);
         }
         command
     }
+}
+
+/// The runtime config that the project ships for one machine.
+pub fn shipped_config() -> PathBuf {
+    project::root().join("deploy/runtime-config.toml")
 }
 
 /// Reads `127.0.0.1:3000` or `localhost:3000`.
@@ -127,6 +135,7 @@ mod tests {
                     Path::new("/spin.toml"),
                     SocketAddr::from(([127, 0, 0, 1], 1)),
                     Path::new("/state"),
+                    Path::new("/config.toml"),
                     &["a=b c".to_owned()],
                 )
                 .get_args()
@@ -144,6 +153,8 @@ mod tests {
                 "127.0.0.1:1",
                 "--state-dir",
                 "/state",
+                "--runtime-config-file",
+                "/config.toml",
                 "--key-value",
                 "a=b c"
             ]

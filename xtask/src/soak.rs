@@ -27,7 +27,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::keys::Keys;
-use crate::runtime::Runtime;
+use crate::runtime::{self, Runtime};
 use crate::token::Issuer;
 use crate::{build, doctor, project};
 
@@ -322,6 +322,7 @@ impl Server {
                 &project::root().join("spin.toml"),
                 anywhere,
                 state_dir,
+                &runtime::shipped_config(),
                 &pairs,
             )
             .args(["--control", &anywhere.to_string()])

@@ -75,6 +75,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         &project::root().join("spin.toml"),
         args.listen,
         &state_dir,
+        &runtime_config(&state_dir)?,
         &pairs,
     );
     let jwks = std::env::var("SPIN_VARIABLE_JWKS").ok();
@@ -100,6 +101,26 @@ pub fn run(args: Args) -> Result<ExitCode> {
         .build()?
         .block_on(serve(command, runtime.name(), &screen))
 }
+
+/// What to serve with: what the project ships, but that an operator who accepts private hosts reaches
+/// them.
+fn runtime_config(state_dir: &Path) -> Result<PathBuf> {
+    if std::env::var("SPIN_VARIABLE_ALLOW_INSECURE_URLS").as_deref() != Ok("true") {
+        return Ok(runtime::shipped_config());
+    }
+    let file = state_dir.join("runtime-config.toml");
+    std::fs::write(&file, REACHING_PRIVATE_NETWORKS)
+        .with_context(|| format!("{} cannot be written", file.display()))?;
+    Ok(file)
+}
+
+/// The runtime config for local development with endpoints on this machine.
+const REACHING_PRIVATE_NETWORKS: &str = "\
+# Made by `cargo xtask up`, because SPIN_VARIABLE_ALLOW_INSECURE_URLS is true.
+
+[outbound_http]
+connection_pooling = false
+";
 
 /// Says so when nobody can listen there, as far as that can be known before.
 fn ensure_free(listen: SocketAddr) -> Result<()> {
@@ -387,6 +408,18 @@ mod tests {
              -d '{\"url\": \"https://merchant.example.com/hooks/kadosei\"}'"
         );
         assert!(curl("http://[::1]:1", None).contains(r#"-H "Authorization: Bearer $TOKEN""#));
+    }
+
+    #[test]
+    fn connections_are_not_kept_with_either_runtime_config() {
+        for text in [
+            REACHING_PRIVATE_NETWORKS.to_owned(),
+            std::fs::read_to_string(runtime::shipped_config()).expect("shipped"),
+        ] {
+            let config: toml::Table = toml::from_str(&text).expect("TOML");
+            let kept = config["outbound_http"]["connection_pooling"].as_bool();
+            assert_eq!(kept, Some(false), "{text}");
+        }
     }
 
     #[test]

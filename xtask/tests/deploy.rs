@@ -63,17 +63,40 @@ fn store_keys(store_type: &str) -> (&'static [&'static str], &'static [&'static 
 }
 
 /// Spin ends at the start over an unknown table, and over an unknown key of
-/// `[outbound_networking]`. An unknown key of a store it ignores.
+/// `[outbound_networking]` and `[outbound_http]`. An unknown key of a store it ignores. Which
+/// networks the files block is tested where a runtime reads them (`local-runtime`); here, that all
+/// block the same.
 fn check_runtime_config(what: &str, config: &toml::Table) {
     for table in config.keys() {
         assert!(
-            ["key_value_store", "outbound_networking"].contains(&table.as_str()),
+            [
+                "key_value_store",
+                "outbound_http",
+                "outbound_networking",
+                "variables_provider"
+            ]
+            .contains(&table.as_str()),
             "{what}: [{table}]"
         );
     }
+    let reference = toml(
+        "deploy/runtime-config.toml",
+        &read("deploy/runtime-config.toml"),
+    );
+    let networking = config["outbound_networking"].as_table().expect("a table");
+    assert_eq!(networking.keys().collect::<Vec<_>>(), ["block_networks"]);
     assert_eq!(
-        config["outbound_networking"].to_string(),
-        r#"{ block_networks = ["private"] }"#,
+        networking["block_networks"], reference["outbound_networking"]["block_networks"],
+        "{what}"
+    );
+    assert_eq!(
+        config["outbound_http"].to_string(),
+        "{ connection_pooling = false }",
+        "{what}"
+    );
+    assert_eq!(
+        config["variables_provider"].to_string(),
+        r#"[{ type = "static", values = { private_networks = "blocked" } }]"#,
         "{what}"
     );
     let Some(stores) = config.get("key_value_store") else {
@@ -100,7 +123,7 @@ fn check_runtime_config(what: &str, config: &toml::Table) {
 }
 
 #[test]
-fn every_runtime_config_has_what_spin_reads_and_blocks_private_networks() {
+fn every_runtime_config_has_what_spin_reads_and_blocks_the_same_networks() {
     let mut types = BTreeSet::new();
     for entry in std::fs::read_dir(root().join("deploy")).expect("deploy/") {
         let path = entry.expect("an entry").path();

@@ -60,7 +60,7 @@ impl Setup {
         std::fs::write(&file, authority.pem()).expect("write a certificate");
         let config = format!(
             "[[client_tls]]\ncomponent_ids = [\"application-webhooks\"]\nhosts = {hosts:?}\n\
-             ca_roots_file = {file:?}\n"
+             ca_roots_file = {file:?}\n\n[outbound_http]\nconnection_pooling = false\n"
         );
         let config_file = self.state_dir().join("runtime-config.toml");
         std::fs::write(&config_file, config).expect("write a runtime config");

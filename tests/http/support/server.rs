@@ -33,14 +33,21 @@ pub fn on_spin() -> bool {
 /// Whether several processes can have one store: a SQLite file of the local runtime's, or what
 /// Spin's runtime config chooses.
 pub fn store_can_be_shared() -> bool {
-    !on_spin() || runtime_config().is_some_and(|text| text.contains("[key_value_store.default]"))
+    !on_spin() || runtime_config().contains("[key_value_store.default]")
 }
 
-/// The runtime config that Spin is to run with.
-fn runtime_config() -> Option<String> {
-    let file = std::env::var_os("WEBHOOKS_RUNTIME_CONFIG")?;
+/// The suite's runtime config: what the project ships, unless Spin is to run with another one.
+fn runtime_config_file() -> PathBuf {
+    std::env::var_os("WEBHOOKS_RUNTIME_CONFIG").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/runtime-config.toml"),
+        PathBuf::from,
+    )
+}
+
+fn runtime_config() -> String {
+    let file = runtime_config_file();
     let text = std::fs::read_to_string(&file);
-    Some(text.unwrap_or_else(|e| panic!("{}: {e}", file.display())))
+    text.unwrap_or_else(|e| panic!("{}: {e}", file.display()))
 }
 
 /// The service as most tests want it: the defaults of every variable, but no hurry.
@@ -131,7 +138,7 @@ impl Setup {
             ]),
             documents: Vec::new(),
             manifest: Path::new(env!("CARGO_MANIFEST_DIR")).join("spin.toml"),
-            runtime_config: None,
+            runtime_config: Some(runtime_config_file()),
             resolved: Vec::new(),
             state_dir: fresh_state_dir(),
             // Known from the start, since a running Spin cannot be given any more.
@@ -164,9 +171,15 @@ impl Setup {
         self
     }
 
-    /// Uses this runtime config, on Spin instead of the suite's.
+    /// Uses this runtime config instead of the suite's.
     pub fn runtime_config(mut self, file: &Path) -> Self {
         self.runtime_config = Some(file.to_owned());
+        self
+    }
+
+    /// Uses no runtime config, as who forgets it.
+    pub fn without_runtime_config(mut self) -> Self {
+        self.runtime_config = None;
         self
     }
 
@@ -181,18 +194,16 @@ impl Setup {
         &self.state_dir
     }
 
-    /// Lets Spin deliver into private networks, whatever its runtime config says: the tests'
-    /// endpoints and identity providers are there.
+    /// Lets deliveries into private networks, and leaves the suite's runtime config as it is
+    /// otherwise: the tests' endpoints and identity providers are there.
     pub fn into_private_networks(mut self) -> Self {
-        if let Some(text) = runtime_config() {
-            let (blocking, others): (Vec<&str>, Vec<&str>) = text
-                .lines()
-                .partition(|line| line.starts_with("block_networks"));
-            assert_eq!(blocking.len(), 1, "{text}");
-            let file = self.state_dir.join("runtime-config.toml");
-            std::fs::write(&file, others.join("\n")).expect("write a runtime config");
-            self.runtime_config = Some(file);
-        }
+        let text = runtime_config();
+        let (before, blocked) = text.split_once("block_networks = [").expect("a block");
+        let (_, after) = blocked.split_once("\n]").expect("its end");
+        let open = format!("{before}{after}").replace("\"blocked\"", "\"open\"");
+        let file = self.state_dir.join("runtime-config.toml");
+        std::fs::write(&file, open).expect("write a runtime config");
+        self.runtime_config = Some(file);
         self
     }
 
@@ -311,8 +322,7 @@ impl Setup {
             .arg("--state-dir")
             .arg(&self.state_dir)
             .args(self.key_value_flags());
-        let suites = std::env::var_os("WEBHOOKS_RUNTIME_CONFIG").map(PathBuf::from);
-        if let Some(file) = self.runtime_config.clone().or(suites) {
+        if let Some(file) = &self.runtime_config {
             command.arg("--runtime-config-file").arg(file);
         }
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
