@@ -46,6 +46,7 @@ fn main() {
             "method-not-allowed.json",
             Error::MethodNotAllowed(String::new()),
         ),
+        ("precondition-failed.json", Error::PreconditionFailed),
     ] {
         let body = serde_json::to_vec(&error.body()).expect("JSON");
         write(&out.join(name), &body);

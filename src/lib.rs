@@ -10,6 +10,7 @@ pub mod concurrency;
 pub mod config;
 pub mod dispatch;
 pub mod http;
+pub mod json;
 pub mod log;
 pub mod model;
 #[cfg(feature = "openapi")]

@@ -42,16 +42,17 @@ pub struct WebhookPath {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes what `api::idempotency` reads")]
 pub struct IdempotencyKeyHeader {
-    /// Makes the request safe to repeat: a repeat with the same body within 24 hours gets the first
-    /// response, secret included, with `Idempotency-Replayed: true`; with another body, 409. 1 to
-    /// 255 printable ASCII characters.
+    /// Makes the request safe to repeat: a repeat with a body that means the same gets, within 24
+    /// hours, the first response, secret included, with `Idempotency-Replayed: true`, and is no
+    /// change to the rate limit. With another body: 409; so too when the webhook has been deleted
+    /// since, or the secret replaced. 1 to 255 printable ASCII characters; quotation marks around
+    /// them do not count. Take a random UUID.
     #[param(
         rename = "Idempotency-Key",
         required = false,
         nullable = false,
         min_length = 1,
-        max_length = 255,
-        pattern = "^[!-~]([ -~]*[!-~])?$",
+        pattern = r#"^([!#-~]([ -~]{0,253}[!-~])?|"([ !#-\[\]-~]|\\["\\]){1,255}")$"#,
         example = "5f0c1c9e-7b1f-4d7e-9a51-2f6f0d1c8a34"
     )]
     idempotency_key: Option<String>,
@@ -63,7 +64,7 @@ pub struct IdempotencyKeyHeader {
 #[expect(dead_code, reason = "describes what `api::etag` reads")]
 pub struct IfMatchHeader {
     /// The `ETag` of the resource as it was read, so that two editors do not overwrite each other:
-    /// when it has changed since, 412.
+    /// when it has changed since, 412. A list of such tags, or `*`.
     #[param(
         rename = "If-Match",
         required = false,
@@ -83,6 +84,21 @@ pub struct IfMatchHeader {
     examples("session.completed", "session.expired")
 )]
 pub struct SubscribedEvent(String);
+/// `If-None-Match`.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes what `http::etag` reads")]
+pub struct IfNoneMatchHeader {
+    /// The `ETag` of the resource as the client has it: when it is still that, a read is answered
+    /// 304, without a body, and a change 412.
+    #[param(
+        rename = "If-None-Match",
+        required = false,
+        nullable = false,
+        example = r#""9b1c0a7be4d24f0f8a6f0f5c2d3e4f50""#
+    )]
+    if_none_match: Option<String>,
+}
 
 /// A delivery, which is a request of ours and has no handler.
 #[utoipa::path(
@@ -202,7 +218,7 @@ fn errors() -> Vec<ErrorKind> {
         ),
         (
             "PreconditionFailed",
-            "The resource has changed since `If-Match` was read.",
+            "The resource is not what `If-Match` or `If-None-Match` asks for.",
             vec![("changed", Error::PreconditionFailed)],
         ),
         (
@@ -259,7 +275,8 @@ fn headers() -> Value {
             "example": "no-store",
         },
         "ETag": {
-            "description": "Changes whenever the resource does; for `If-Match`.",
+            "description": "Changes whenever the resource is changed, and not with a test; for \
+                `If-Match` and `If-None-Match`.",
             "required": true,
             "schema": {"type": "string", "pattern": "^\"[0-9a-f]{32}\"$"},
             "example": "\"9b1c0a7be4d24f0f8a6f0f5c2d3e4f50\"",
@@ -388,16 +405,37 @@ fn describe(value: &mut Value) {
     }
 }
 
-/// One type serves the responses that tell the secret and those that do not. The document has a
-/// schema for each.
+/// One type serves the responses that show the secret, those that show the ones before it, and those
+/// that do both. The document has a schema for each, which requires all that it has.
 fn split_secret(document: &mut Value) {
     let schemas = &mut document["components"]["schemas"];
-    let mut with_secret = schemas["Webhook"].clone();
-    with_secret["description"] = json!("A webhook of an application, with its signing secret.");
-    let names = object(&with_secret["properties"]).keys();
-    with_secret["required"] = names.map(|name| json!(name)).collect();
-    schemas["WebhookWithSecret"] = with_secret;
-    remove_property(&mut schemas["Webhook"], "signingSecret");
+    let webhook = schemas["Webhook"].clone();
+    for (name, description, absent) in [
+        (
+            "WebhookWithSecret",
+            "A new webhook of an application, with its signing secret.",
+            Some("previousSecrets"),
+        ),
+        (
+            "RotatedWebhook",
+            "A webhook of an application, with its new signing secret.",
+            None,
+        ),
+        (
+            "Webhook",
+            "A webhook of an application.",
+            Some("signingSecret"),
+        ),
+    ] {
+        let mut schema = webhook.clone();
+        if let Some(absent) = absent {
+            remove_property(&mut schema, absent);
+        }
+        schema["description"] = json!(description);
+        let names = object(&schema["properties"]).keys();
+        schema["required"] = names.map(|name| json!(name)).collect();
+        schemas[name] = schema;
+    }
 }
 
 /// As for the secret: `details` are there with 400 only, and a `reason` with some other statuses.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use flate2::read::GzDecoder;
 use http::header::{
     ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH,
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY, VARY,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, REFERRER_POLICY, VARY,
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
@@ -47,6 +47,8 @@ const FILES: &[File] = include!(concat!(env!("OUT_DIR"), "/files.rs"));
 /// The bodies that the API's errors have.
 const NOT_FOUND: &str = include_str!(concat!(env!("OUT_DIR"), "/not-found.json"));
 const METHOD_NOT_ALLOWED: &str = include_str!(concat!(env!("OUT_DIR"), "/method-not-allowed.json"));
+const PRECONDITION_FAILED: &str =
+    include_str!(concat!(env!("OUT_DIR"), "/precondition-failed.json"));
 
 /// The policy of what is no page.
 const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
@@ -96,13 +98,18 @@ pub fn answer(method: &Method, path: &str, headers: &HeaderMap) -> Response<Byte
         true => format!("\"{}-gzip\"", file.tag),
         false => format!("\"{}\"", file.tag),
     };
+    // RFC 9110 §13.2.2: `If-Match` comes first, and is compared strongly.
+    if is_listed(headers, &IF_MATCH, |known| known == tag.as_bytes()) == Some(false) {
+        return error(StatusCode::PRECONDITION_FAILED, PRECONDITION_FAILED);
+    }
     let mut response = Response::new(Bytes::new());
     set(&mut response, ETAG, &tag);
     set(&mut response, VARY, "Accept-Encoding");
     // May be kept, but must be asked about: what it describes changes with every release.
     set(&mut response, CACHE_CONTROL, "no-cache");
     set_security(&mut response, file.kind.policy());
-    if is_known(headers, &tag) {
+    let weakly = |known: &[u8]| known.strip_prefix(b"W/").unwrap_or(known) == tag.as_bytes();
+    if is_listed(headers, &IF_NONE_MATCH, weakly) == Some(true) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return response;
     }
@@ -159,7 +166,9 @@ fn set(response: &mut Response<Bytes>, name: http::HeaderName, value: &str) {
 /// Whether the client takes gzip (RFC 9110 §12.5.3).
 fn accepts_gzip(headers: &HeaderMap) -> bool {
     let mut any = false;
-    for coding in list(headers, &ACCEPT_ENCODING) {
+    let values = headers.get_all(ACCEPT_ENCODING).into_iter();
+    let values = values.filter_map(|value| value.to_str().ok());
+    for coding in values.flat_map(|value| value.split(',')) {
         let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
         let refused = parameters
             .trim()
@@ -174,17 +183,27 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
     any
 }
 
-/// Whether the client has this already (RFC 9110 §13.1.2: tags are compared weakly).
-fn is_known(headers: &HeaderMap, tag: &str) -> bool {
-    list(headers, &IF_NONE_MATCH).any(|known| known == "*" || known.trim_start_matches("W/") == tag)
-}
-
-fn list<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> impl Iterator<Item = &'a str> {
-    let values = headers.get_all(name).into_iter();
-    values
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
+/// Whether the header is `*`, or a list with a tag that `matches`; `None` when it was not sent. A
+/// comma may be part of a tag (RFC 9110 §8.8.3).
+fn is_listed(
+    headers: &HeaderMap,
+    name: &http::HeaderName,
+    matches: impl Fn(&[u8]) -> bool,
+) -> Option<bool> {
+    let fields = headers.get_all(name).into_iter();
+    let fields: Vec<&[u8]> = fields.map(|field| field.as_bytes().trim_ascii()).collect();
+    match fields[..] {
+        [] => None,
+        [b"*"] => Some(true),
+        _ => Some(fields.into_iter().any(|field| {
+            let mut quoted = false;
+            let mut members = field.split(|byte| {
+                quoted ^= *byte == b'"';
+                *byte == b',' && !quoted
+            });
+            members.any(|member| matches(member.trim_ascii()))
+        })),
+    }
 }
 
 #[cfg(target_family = "wasm")]

@@ -4,15 +4,14 @@ use std::collections::BTreeSet;
 
 use futures::future::try_join;
 use http::StatusCode;
-use http::header::IF_MATCH;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::http::body::Object;
 use crate::http::details::Details;
 use crate::http::error::{Error, Reason};
-use crate::http::etag;
-use crate::http::idempotency::{self, IdempotencyKey, Kept, Lookup};
+use crate::http::etag::{self, EntityTag};
+use crate::http::idempotency::{self, IdempotencyKey, Lookup, StoredResponse};
 use crate::http::page::PageQuery;
 use crate::http::request::Request;
 use crate::log;
@@ -23,8 +22,8 @@ use crate::model::application::ApplicationSettings;
 use crate::model::ids::ApplicationId;
 use crate::model::time::Timestamp;
 #[cfg(feature = "openapi")]
-use crate::openapi::{ApplicationPath, IdempotencyKeyHeader, IfMatchHeader};
-use crate::store::rate_limit::counted;
+use crate::openapi::{ApplicationPath, IdempotencyKeyHeader, IfMatchHeader, IfNoneMatchHeader};
+use crate::store::rate_limit::{counted, counted_unless};
 
 use crate::http::response::{self, Response};
 use crate::store::applications::{self, Holder, Taking, owned_application};
@@ -132,9 +131,10 @@ impl From<&Application> for ApplicationBody {
     }
 }
 
-fn respond(application: &Application) -> Response {
+fn respond(application: &Application) -> Result<Response, Error> {
     let body = ApplicationBody::from(application);
-    etag::tagged(response::json(StatusCode::OK, &body), &etag::of(&body))
+    let response = response::json(StatusCode::OK, &body)?;
+    Ok(EntityTag::of(&body)?.on(response))
 }
 
 /// Create application
@@ -162,7 +162,7 @@ pub async fn create(request: Request) -> Result<Response, Error> {
     let mut body = Object::read(&headers, body, &mut details).await?;
     let name = body.required("name", &mut details, name);
     let description = body.optional("description", &mut details, description);
-    let raw = body.finish(&mut details);
+    let content = body.finish(&mut details);
     let name = details.all(name)?;
 
     let now = Timestamp::now();
@@ -170,19 +170,27 @@ pub async fn create(request: Request) -> Result<Response, Error> {
     let scope = format!("create-application\n{}", merchant.as_str());
     let reads = try_join(
         index::applications_of(&store, &merchant),
-        idempotency::look_up(&store, key.as_ref(), &scope, &raw, config, now),
+        idempotency::look_up(&store, key.as_ref(), &scope, &content, config, now),
     );
-    let (mut index, looked) = deadline
+    let (mut index, lookup) = deadline
         .run(
             "reading applications",
-            counted(&store, &merchant, config, &request_id, reads),
+            counted_unless(
+                &store,
+                &merchant,
+                config,
+                &request_id,
+                reads,
+                |(_, lookup)| matches!(lookup, Lookup::Hit(_)),
+            ),
         )
         .await?;
-    let used = match looked {
-        Lookup::Replay(response) => return Ok(*response),
-        Lookup::New(used) => used,
+    let used = match lookup {
+        Lookup::Hit(replay) => return replay.response(None),
+        Lookup::Miss(used) => used,
     };
-    let id = ApplicationId::from(used.id_and_secret(config).0);
+    let (made, _) = used.id_and_secret(config);
+    let id = ApplicationId::from(made);
     if index.is_full(config.max_applications, &id) {
         deadline.run("counting applications", index.prune()).await?;
     }
@@ -201,12 +209,13 @@ pub async fn create(request: Request) -> Result<Response, Error> {
         settings: None,
     };
     let body = ApplicationBody::from(&application);
-    let kept = Kept::new(
+    let kept = StoredResponse::new(
         StatusCode::CREATED,
         Some(format!("/api/v1/applications/{id}")),
-        etag::of(&body),
+        &EntityTag::of(&body)?,
         &body,
-    );
+        None,
+    )?;
     let document = keys::application(&id);
     let written = deadline
         .run("creating an application", async {
@@ -228,7 +237,7 @@ pub async fn create(request: Request) -> Result<Response, Error> {
                 }
             }
             store.set_document(&document, &application.created).await?;
-            used.keep(&store, &kept, config, now).await?;
+            used.keep(&store, made, &kept, config, now).await?;
             Ok(Ok(()))
         })
         .await;
@@ -249,7 +258,7 @@ pub async fn create(request: Request) -> Result<Response, Error> {
         }
     }
     index.keep(id, Some(now), &deadline, &request_id);
-    Ok(kept.response())
+    kept.response(None)
 }
 
 /// List applications
@@ -284,10 +293,10 @@ pub async fn list(request: Request) -> Result<Response, Error> {
     index.tidy_later(&deadline);
     let readable = log::readable(found.items, &request_id);
     let items = readable.map(|application| ApplicationBody::from(&application));
-    Ok(response::json(
+    response::json(
         StatusCode::OK,
         &page.of::<ApplicationBody>(items.collect(), found.total),
-    ))
+    )
 }
 
 /// Get application
@@ -295,9 +304,13 @@ pub async fn list(request: Request) -> Result<Response, Error> {
 /// One application. It must belong to the authenticated merchant.
 #[cfg_attr(feature = "openapi", utoipa::path(
     get, path = "/api/v1/applications/{applicationId}", operation_id = "getApplication",
-    tag = "Applications", params(ApplicationPath),
-    responses((status = 200, description = "The application.", body = ApplicationBody,
-        headers(("ETag")))),
+    tag = "Applications", params(ApplicationPath, IfMatchHeader, IfNoneMatchHeader),
+    responses(
+        (status = 200, description = "The application.", body = ApplicationBody,
+            headers(("ETag"))),
+        (status = 304, description = "The application is as `If-None-Match` has it.",
+            headers(("ETag"))),
+    ),
 ))]
 pub async fn read(request: Request) -> Result<Response, Error> {
     let Request {
@@ -306,6 +319,7 @@ pub async fn read(request: Request) -> Result<Response, Error> {
         store,
         request_id,
         path,
+        headers,
         mut details,
         ..
     } = request;
@@ -327,7 +341,8 @@ pub async fn read(request: Request) -> Result<Response, Error> {
             &request_id,
         );
     }
-    Ok(respond(&application))
+    let body = ApplicationBody::from(&application);
+    EntityTag::of(&body)?.respond(&headers, &body)
 }
 
 /// Update application
@@ -337,7 +352,7 @@ pub async fn read(request: Request) -> Result<Response, Error> {
 /// are read-only fields. The application must belong to the authenticated merchant.
 #[cfg_attr(feature = "openapi", utoipa::path(
     patch, path = "/api/v1/applications/{applicationId}", operation_id = "updateApplication",
-    tag = "Applications", params(ApplicationPath, IfMatchHeader),
+    tag = "Applications", params(ApplicationPath, IfMatchHeader, IfNoneMatchHeader),
     request_body(content(
         (ApplicationChange = "application/json"),
         (ApplicationChange = "application/merge-patch+json"),
@@ -386,7 +401,7 @@ pub async fn change(request: Request) -> Result<Response, Error> {
             counted(&store, &merchant, config, &request_id, owned),
         )
         .await?;
-    etag::check(&headers, &etag::of(&ApplicationBody::from(&application)))?;
+    EntityTag::of(&ApplicationBody::from(&application))?.check_change(&headers)?;
     if must_wait {
         let mut details = Details::default();
         change = RequestedChange::read(body, Some(&application), &mut details)?;
@@ -432,7 +447,7 @@ pub async fn change(request: Request) -> Result<Response, Error> {
         }
         application.settings = Some(settings);
     }
-    Ok(respond(&application))
+    respond(&application)
 }
 
 /// What a request changes. `Some(None)` is a description that is taken away.
@@ -480,7 +495,7 @@ impl RequestedChange {
 /// merchant.
 #[cfg_attr(feature = "openapi", utoipa::path(
     delete, path = "/api/v1/applications/{applicationId}", operation_id = "deleteApplication",
-    tag = "Applications", params(ApplicationPath, IfMatchHeader),
+    tag = "Applications", params(ApplicationPath, IfMatchHeader, IfNoneMatchHeader),
     responses((status = 204, description = "The application is gone, with its webhooks.")),
 ))]
 pub async fn delete(request: Request) -> Result<Response, Error> {
@@ -504,9 +519,9 @@ pub async fn delete(request: Request) -> Result<Response, Error> {
             counted(&store, &merchant, config, &request_id, owned),
         )
         .await?;
-    if headers.contains_key(IF_MATCH) {
+    if etag::is_conditional(&headers) {
         settings?;
-        etag::check(&headers, &etag::of(&ApplicationBody::from(&application)))?;
+        EntityTag::of(&ApplicationBody::from(&application))?.check_change(&headers)?;
     }
     deadline
         .run(
@@ -532,7 +547,7 @@ pub async fn delete(request: Request) -> Result<Response, Error> {
             index.restore().await
         });
     }
-    Ok(response::no_content())
+    Ok(response::empty(StatusCode::NO_CONTENT))
 }
 
 fn name(value: Value) -> Result<ApplicationName, String> {

@@ -40,5 +40,5 @@ pub async fn list(request: Request) -> Result<Response, Error> {
     let body = EventTypes {
         items: items.collect(),
     };
-    Ok(response::json(StatusCode::OK, &body))
+    response::json(StatusCode::OK, &body)
 }

@@ -26,7 +26,7 @@ pub struct Health {
     responses((status = 200, description = "The component answers.", body = Health)),
 ))]
 pub async fn live() -> Result<Response, Error> {
-    Ok(response::json(StatusCode::OK, &Health { status: "ok" }))
+    response::json(StatusCode::OK, &Health { status: "ok" })
 }
 
 /// Readiness probe
@@ -50,7 +50,7 @@ pub async fn ready() -> Result<Response, Error> {
             .await
     };
     match checked.await {
-        Ok(_) => Ok(response::json(StatusCode::OK, &Health { status: "ready" })),
+        Ok(_) => response::json(StatusCode::OK, &Health { status: "ready" }),
         Err(
             Error::Dependency(cause)
             | Error::Unreadable(cause)

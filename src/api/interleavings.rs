@@ -392,6 +392,87 @@ proptest! {
         }
     }
 
+    /// Whatever happens to a rotation while its webhook is deleted, in the end no document is left that
+    /// opens to a secret of it.
+    #[test]
+    fn a_rotation_that_meets_a_delete_leaves_no_secret(
+        fates in prop::collection::vec(Fate::any(5000), 0..30),
+        with_key in any::<bool>(),
+        start in 0..6000_u64,
+    ) {
+        let memory = memory();
+        let store = memory.scheduled(fates);
+        simulation::run(async {
+            let created = create_webhook(&calm(&memory), Some("key")).await;
+            let path = format!("{WEBHOOKS}/{}", created.id());
+            let rotate_path = format!("{path}/rotate");
+            let key = with_key.then_some("key");
+            let rotate = send(&store, "POST", &rotate_path, json!({}), key);
+            let deleting = calm(&memory);
+            let delete = async {
+                sleep(Duration::from_millis(start)).await;
+                send(&deleting, "DELETE", &path, Value::Null, None).await
+            };
+            let (rotated, deleted) = futures::join!(rotate, delete);
+            sleep(Duration::from_secs(120)).await;
+            prop_assert_eq!(deleted.status, 204);
+            for kind in ["webhook/", "webhook-secrets/"] {
+                prop_assert!(memory.keys(kind).is_empty(), "{} after {:?}", kind, rotated);
+            }
+            for record in memory.keys("idempotency/") {
+                let document: Value = memory.document(&record).expect("a record");
+                let sealed = serde_json::from_value(document["response"].clone()).expect("sealed");
+                let opened = CONFIG.secrets_key.open(&record, &sealed).expect("it opens");
+                let opened = String::from_utf8(opened).expect("text");
+                for answer in [&created, &rotated] {
+                    let secret = answer.body["signingSecret"].as_str();
+                    prop_assert!(secret.is_none_or(|secret| !opened.contains(secret)));
+                }
+            }
+            Ok(())
+        })?;
+    }
+
+    /// The repeat of a rotation returns the newest secret with its fingerprint, or 409; never a secret
+    /// that another rotation has replaced.
+    #[test]
+    fn the_repeat_of_an_overtaken_rotation_returns_no_secret(
+        fates in prop::collection::vec(Fate::any_or_crash(3000), 0..20),
+        start in 0..4000_u64,
+        grace in prop_oneof![Just(0), Just(600)],
+    ) {
+        let memory = memory();
+        let store = memory.scheduled(fates);
+        simulation::run(async {
+            let created = create_webhook(&calm(&memory), None).await;
+            let path = format!("{WEBHOOKS}/{}", created.id());
+            let rotate_path = format!("{path}/rotate");
+            let first = send(&store, "POST", &rotate_path, json!({}), Some("key"));
+            let others = calm(&memory);
+            let other = async {
+                sleep(Duration::from_millis(start)).await;
+                let body = json!({ "gracePeriodSeconds": grace });
+                send(&others, "POST", &rotate_path, body, None).await
+            };
+            let (_, other) = futures::join!(first, other);
+            prop_assert_eq!(other.status, 200);
+            sleep(Duration::from_secs(120)).await;
+            let calm = calm(&memory);
+            let repeat = send(&calm, "POST", &rotate_path, json!({}), Some("key")).await;
+            let read = send(&calm, "GET", &path, Value::Null, None).await;
+            match repeat.status {
+                200 => {
+                    let secret = repeat.body["signingSecret"].as_str().expect("a secret");
+                    let fingerprint = format!("whsec_****{}", &secret[secret.len() - 4..]);
+                    prop_assert_eq!(&repeat.body["keyFingerprint"], &fingerprint);
+                    prop_assert_eq!(&read.body["keyFingerprint"], &fingerprint);
+                }
+                status => prop_assert_eq!(status, 409),
+            }
+            Ok(())
+        })?;
+    }
+
     /// The delete of an application with any number of webhooks goes on where the one before was cut
     /// off, and leaves nothing.
     #[test]

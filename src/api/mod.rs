@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MATCH, LOCATION,
-    RETRY_AFTER, WWW_AUTHENTICATE,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH,
+    LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt;
@@ -85,8 +85,8 @@ where
     let status = response.status();
     let headers = response.headers_mut();
     // A response without a length goes out chunked, which costs Spin a third of its throughput.
-    // RFC 9110 §8.6: 204 has none.
-    if status != StatusCode::NO_CONTENT {
+    // RFC 9110 §8.6: 204 has none, and that of 304 would be the length of what is not sent.
+    if ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status) {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     if let Ok(id) = HeaderValue::from_str(&request_id) {
@@ -121,7 +121,13 @@ async fn cors() -> Option<&'static CorsLayer> {
         CorsLayer::new()
             .allow_origin(config.cors_allowed_origins.clone())
             .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
-            .allow_headers([AUTHORIZATION, CONTENT_TYPE, IDEMPOTENCY_KEY, IF_MATCH])
+            .allow_headers([
+                AUTHORIZATION,
+                CONTENT_TYPE,
+                IDEMPOTENCY_KEY,
+                IF_MATCH,
+                IF_NONE_MATCH,
+            ])
             .expose_headers([
                 ETAG,
                 IDEMPOTENCY_REPLAYED,

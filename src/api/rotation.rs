@@ -4,7 +4,7 @@ use crate::store::compensation;
 use crate::store::webhooks;
 use std::time::Duration;
 
-use futures::future::join;
+use futures::future::{join, try_join};
 use http::StatusCode;
 #[cfg(feature = "openapi")]
 use serde::Serialize;
@@ -12,20 +12,22 @@ use serde::Serialize;
 use super::webhooks::{WebhookResponse, check_enabled, ids};
 use crate::http::body::Object;
 use crate::http::error::Error;
-use crate::http::etag;
-use crate::http::idempotency::{self, IdempotencyKey, Kept, Lookup};
+use crate::http::idempotency::{self, IdempotencyKey, Lookup, StoredResponse};
 use crate::http::request::Request;
 use crate::log;
 use crate::model::time::Timestamp;
 #[cfg(feature = "openapi")]
-use crate::openapi::{ApplicationPath, IdempotencyKeyHeader, IfMatchHeader, WebhookPath};
-use crate::store::rate_limit::counted;
+use crate::openapi::{
+    ApplicationPath, IdempotencyKeyHeader, IfMatchHeader, IfNoneMatchHeader, WebhookPath,
+};
+use crate::store::rate_limit::counted_unless;
 
 use crate::http::response::Response;
-use crate::model::ids::WebhookId;
+use crate::model::ids::{ApplicationId, WebhookId};
 use crate::model::rotation::Rotation;
 use crate::model::rotation::Rotations;
 use crate::model::rotation::StoredSecret;
+use crate::model::webhook::Webhook;
 use crate::runtime::{sleep, spawn};
 use crate::store::applications::owned_application_and;
 use crate::store::deadline::Deadline;
@@ -45,7 +47,7 @@ const MAX_GRACE_SECS: u32 = 604_800;
 #[schema(description = "How to rotate a secret.")]
 pub struct Rotating {
     /// For how many seconds the old secret stays valid: until then, deliveries carry a signature
-    /// of each.
+    /// of each. 0 ends it and all earlier ones at once.
     #[schema(
         nullable = false,
         minimum = 0,
@@ -59,15 +61,15 @@ pub struct Rotating {
 /// Rotate signing secret
 ///
 /// Makes a new signing secret. Until the grace period of the old one ends, deliveries carry a
-/// signature of each. At most five old secrets live at a time. The application must belong to the
-/// authenticated merchant.
+/// signature of each; without one, no earlier secret signs any more. At most five old secrets live
+/// at a time. The application must belong to the authenticated merchant.
 #[cfg_attr(feature = "openapi", utoipa::path(
     post, path = "/api/v1/applications/{applicationId}/webhooks/{webhookId}/rotate",
     operation_id = "rotateWebhookSecret", tag = "Webhooks",
-    params(ApplicationPath, WebhookPath, IdempotencyKeyHeader, IfMatchHeader),
+    params(ApplicationPath, WebhookPath, IdempotencyKeyHeader, IfMatchHeader, IfNoneMatchHeader),
     request_body(content = Option<Rotating>, content_type = "application/json"),
     responses((status = 200, description = "The webhook, with its new signing secret.",
-        body = ref("#/components/schemas/WebhookWithSecret"),
+        body = ref("#/components/schemas/RotatedWebhook"),
         headers(("ETag"), ("Idempotency-Replayed")))),
 ))]
 pub async fn rotate(request: Request) -> Result<Response, Error> {
@@ -99,7 +101,7 @@ pub async fn rotate(request: Request) -> Result<Response, Error> {
             .filter(|seconds| *seconds <= MAX_GRACE_SECS)
             .ok_or("Must be a whole number from 0 to 604800")
     });
-    let raw = body.finish(&mut details);
+    let content = body.finish(&mut details);
     let (application, id) = details.all(ids)?;
 
     let now = Timestamp::now();
@@ -107,110 +109,156 @@ pub async fn rotate(request: Request) -> Result<Response, Error> {
     let scope = format!("rotate\n{application}\n{id}");
     let beside = join(
         webhooks::webhook(&store, &application, id),
-        idempotency::look_up(&store, key.as_ref(), &scope, &raw, config, now),
+        idempotency::look_up(&store, key.as_ref(), &scope, &content, config, now),
     );
-    let (owned, (webhook, looked)) = deadline
+    let (owned, (webhook, lookup)) = deadline
         .run(
             "reading a webhook",
-            counted(
+            counted_unless(
                 &store,
                 &merchant,
                 config,
                 &request_id,
                 owned_application_and(&store, &application, &merchant, async { Ok(beside.await) }),
+                |(_, (_, lookup))| matches!(lookup, Ok(Lookup::Hit(_))),
             ),
         )
         .await?;
     let mut webhook = webhook?.ok_or(Error::NotFound)?;
-    let used = match looked? {
-        Lookup::Replay(response) => return Ok(*response),
-        Lookup::New(used) => used,
+    let used = match lookup? {
+        Lookup::Hit(replay) => {
+            let rotation = newest(&webhook, replay.made)?;
+            let secret = webhooks::open_secret(id, &rotation.secret, &config.secrets_key)?;
+            return replay.response(Some(&secret));
+        }
+        Lookup::Miss(used) => used,
     };
     check_enabled(&owned)?;
     let (rotation_id, secret) = used.id_and_secret(config);
-    // The repeat of a rotation that took effect and was not answered has changed the tag itself.
-    if !webhook.rotations.contains(rotation_id) {
-        etag::check(&headers, &etag::of(&WebhookResponse::from(&webhook)))?;
+    if webhook.rotations.contains(rotation_id) {
+        // The repeat of a rotation that took effect and was not answered: it changed the tag itself.
+        newest(&webhook, rotation_id)?;
+    } else {
+        let tag = WebhookResponse::from(&webhook).tag()?;
+        tag.check_change(&headers)?;
     }
     let before = webhook.rotations.clone();
-    webhook.rotations.prune(now);
+    let next_at = webhook.rotations.next_at(now);
     webhook.rotations.add(Rotation {
         id: rotation_id,
         secret: StoredSecret::seal(&config.secrets_key, id, &secret),
-        rotated_at: now.max(webhook.updated_at()),
+        rotated_at: next_at.max(webhook.updated_at()),
         grace_period_seconds: grace.unwrap_or(DEFAULT_GRACE_SECS),
     });
-    let shown = WebhookResponse::from(&webhook);
-    let tag = etag::of(&shown);
-    let kept = Kept::new(StatusCode::OK, None, tag, &shown.with_secret(&secret));
-    let document = keys::webhook_secrets(&application, id);
+    webhook.rotations.prune(now);
+    let body = WebhookResponse::at(&webhook, now);
+    let tag = body.tag()?;
+    let body = body.with_secret(&secret);
+    let kept = StoredResponse::new(StatusCode::OK, None, &tag, &body, Some(&secret))?;
+    let place = Place::of(&store, &application, id);
     let rotated = deadline
         .run("rotating a secret", async {
-            keep_rotation(&store, &document, &mut webhook.rotations, rotation_id).await?;
-            used.keep(&store, &kept, config, now).await
+            place.keep(&mut webhook.rotations, rotation_id).await?;
+            used.keep(&store, rotation_id, &kept, config, now).await
         })
         .await;
     if let Err(error) = rotated {
         // Else the secret that the merchant has would end in favour of one that nobody was told.
         // A rotation with a key can be repeated and then tells it.
-        if !used.is_repeatable() {
-            compensation::compensate(&error, &deadline, &request_id, async move || {
-                take_back_rotation(&store, &document, rotation_id, &before).await
-            });
-        }
+        let undo = !used.is_repeatable();
+        compensation::compensate(&error, &deadline, &request_id, async move || {
+            if undo {
+                place.remove(rotation_id, &before).await?;
+            }
+            place.clear().await
+        });
         return Err(error);
     }
-    confirm_rotation(
-        store,
-        document,
-        webhook.rotations,
-        rotation_id,
-        &deadline,
-        request_id,
-    );
-    Ok(kept.response())
+    confirm_rotation(place, webhook.rotations, rotation_id, &deadline, request_id);
+    kept.response(Some(&secret))
 }
 
-/// Writes the rotations and reads back, until the new one is among them: a client that is told a
-/// secret must be able to rely on it, also when another rotation is written at the same moment.
-async fn keep_rotation(
-    store: &Store,
-    key: &str,
-    rotations: &mut Rotations,
-    id: WebhookId,
-) -> Result<(), Error> {
-    loop {
-        store.set_document(key, rotations).await?;
-        let stored: Rotations = store.get_document(key).await?.unwrap_or_default();
-        let kept = stored.contains(id);
-        rotations.merge(&stored);
-        if kept {
-            return Ok(());
+/// The rotation `id`, as long as it brought the newest secret. A repeat must not show another one's
+/// fingerprint beside its secret, nor a secret that may be dead.
+fn newest(webhook: &Webhook, id: WebhookId) -> Result<&Rotation, Error> {
+    let newest = webhook.rotations.newest();
+    newest
+        .filter(|rotation| rotation.id == id)
+        .ok_or(idempotency::OVERTAKEN)
+}
+
+/// Where a webhook's rotations are, and what says that there is the webhook.
+struct Place {
+    store: Store,
+    rotations: String,
+    webhook: String,
+}
+
+impl Place {
+    fn of(store: &Store, application: &ApplicationId, id: WebhookId) -> Self {
+        Self {
+            store: store.clone(),
+            rotations: keys::webhook_secrets(application, id),
+            webhook: keys::webhook(application, id),
         }
     }
-}
 
-/// Removes a rotation whose secret nobody was told, and writes back what it dropped of `before`.
-async fn take_back_rotation(
-    store: &Store,
-    key: &str,
-    id: WebhookId,
-    before: &Rotations,
-) -> Result<(), Error> {
-    let stored: Option<Rotations> = store.get_document(key).await?;
-    match stored {
-        Some(mut rotations) if rotations.contains(id) => {
-            rotations.remove_uncommitted(id, before);
-            store.set_document(key, &rotations).await
+    async fn read(&self) -> Result<Option<Rotations>, Error> {
+        self.store.get_document(&self.rotations).await
+    }
+
+    /// Writes the rotations and reads them back. Where the webhook was deleted meanwhile, nothing is
+    /// left that opens to a secret of it: 404.
+    async fn write(&self, rotations: &Rotations) -> Result<Rotations, Error> {
+        self.store.set_document(&self.rotations, rotations).await?;
+        let exists = self.store.exists(&self.webhook);
+        let (stored, exists) = try_join(self.read(), exists).await?;
+        if !exists {
+            self.store.delete(&self.rotations).await?;
+            return Err(Error::NotFound);
         }
-        _ => Ok(()),
+        Ok(stored.unwrap_or_default())
+    }
+
+    /// Writes the rotations until the new one is among those that are read back: a client that gets
+    /// a secret must be able to rely on it, also when another rotation is written at the same moment.
+    async fn keep(&self, rotations: &mut Rotations, id: WebhookId) -> Result<(), Error> {
+        loop {
+            let stored = self.write(rotations).await?;
+            let kept = stored.contains(id);
+            rotations.merge(&stored);
+            if kept {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Removes a rotation whose secret nobody got, and writes back what it dropped of `before`.
+    async fn remove(&self, id: WebhookId, before: &Rotations) -> Result<(), Error> {
+        match self.read().await? {
+            Some(mut rotations) if rotations.contains(id) => {
+                rotations.remove_uncommitted(id, before);
+                match self.write(&rotations).await {
+                    Err(Error::NotFound) => Ok(()),
+                    written => written.map(drop),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes what is there of a webhook that is deleted.
+    async fn clear(&self) -> Result<(), Error> {
+        match self.store.exists(&self.webhook).await? {
+            true => Ok(()),
+            false => self.store.delete(&self.rotations).await,
+        }
     }
 }
 
 /// Goes on, after the response, to check that the rotation stays.
 fn confirm_rotation(
-    store: Store,
-    key: String,
+    place: Place,
     mut rotations: Rotations,
     id: WebhookId,
     deadline: &Deadline,
@@ -223,21 +271,26 @@ fn confirm_rotation(
             let checked = deadline
                 .renew()
                 .run("confirming a rotation", async {
-                    let stored: Option<Rotations> = store.get_document(&key).await?;
-                    match stored {
+                    match place.read().await? {
                         // Deleted with its webhook, or still there.
                         None => Ok(()),
                         Some(stored) if stored.contains(id) => Ok(()),
                         Some(stored) => {
                             rotations.merge(&stored);
                             rotations.prune(Timestamp::now());
-                            store.set_document(&key, &rotations).await
+                            match rotations.contains(id) {
+                                true => place.keep(&mut rotations, id).await,
+                                // A later rotation without grace ended its secret.
+                                false => Ok(()),
+                            }
                         }
                     }
                 })
                 .await;
-            if let Err(error) = checked {
-                log::background(&request_id, "rotation not confirmed", &error);
+            match checked {
+                Ok(()) => {}
+                Err(Error::NotFound) => return,
+                Err(error) => log::background(&request_id, "rotation not confirmed", &error),
             }
         }
     });

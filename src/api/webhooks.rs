@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use futures::future::try_join;
 use http::StatusCode;
-use http::header::IF_MATCH;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -12,8 +11,8 @@ use crate::config::Config;
 use crate::http::body::Object;
 use crate::http::details::Details;
 use crate::http::error::Error;
-use crate::http::etag;
-use crate::http::idempotency::{self, IdempotencyKey, Kept, Lookup};
+use crate::http::etag::{self, EntityTag};
+use crate::http::idempotency::{self, IdempotencyKey, Lookup, StoredResponse};
 use crate::http::page::PageQuery;
 use crate::http::request::{Path, Request};
 use crate::log;
@@ -23,9 +22,10 @@ use crate::model::ids::MerchantId;
 use crate::model::time::Timestamp;
 #[cfg(feature = "openapi")]
 use crate::openapi::{
-    ApplicationPath, IdempotencyKeyHeader, IfMatchHeader, SubscribedEvent, WebhookPath,
+    ApplicationPath, IdempotencyKeyHeader, IfMatchHeader, IfNoneMatchHeader, SubscribedEvent,
+    WebhookPath,
 };
-use crate::store::rate_limit::counted;
+use crate::store::rate_limit::{counted, counted_unless};
 
 use crate::http::response::{self, Response};
 use crate::model::endpoint_url::EndpointUrl;
@@ -107,6 +107,42 @@ pub struct WebhookResponse {
         schema(inline, examples("2026-04-01T09:30:00.000Z"))
     )]
     updated_at: Timestamp,
+    /// The secrets before the newest that deliveries are still signed with, the newest first. A
+    /// create does not show them: there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(inline, nullable = false, max_items = 5))]
+    previous_secrets: Option<Vec<PreviousSecret>>,
+}
+
+/// A secret that signs on after a rotation.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PreviousSecret {
+    /// `whsec_****` and the last four characters of the secret.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(pattern = r"^whsec_\*{4}[A-Za-z0-9+/]{4}$", examples("whsec_****a3f2"))
+    )]
+    fingerprint: String,
+    /// From when on it does not sign any more.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(inline, examples("2026-04-02T09:30:00.000Z"))
+    )]
+    expires_at: Timestamp,
+}
+
+/// What the `ETag` of a webhook covers: what its merchant can change, and nothing that changes by
+/// itself or by a test.
+#[derive(Serialize)]
+struct Version<'a> {
+    id: WebhookId,
+    url: &'a str,
+    is_active: bool,
+    subscribed_events: &'a SubscribedEvents,
+    key_fingerprint: &'a str,
+    updated_at: Timestamp,
 }
 
 /// The body of [`create`], as the document describes it.
@@ -161,11 +197,41 @@ impl From<&Webhook> for WebhookResponse {
             last_test_status: webhook.last_test.map(|test| test.status),
             created_at: webhook.created.created_at,
             updated_at: webhook.updated_at(),
+            previous_secrets: None,
         }
     }
 }
 
 impl WebhookResponse {
+    /// The webhook as all but its create show it.
+    pub(super) fn at(webhook: &Webhook, now: Timestamp) -> Self {
+        let previous = webhook.previous_secrets(now).into_iter();
+        let previous = previous.map(|(secret, expires_at)| PreviousSecret {
+            fingerprint: secret.fingerprint.clone(),
+            expires_at,
+        });
+        Self {
+            previous_secrets: Some(previous.collect()),
+            ..Self::from(webhook)
+        }
+    }
+
+    /// Its entity tag.
+    ///
+    /// # Errors
+    ///
+    /// As [`EntityTag::of`].
+    pub(super) fn tag(&self) -> Result<EntityTag, Error> {
+        EntityTag::of(&Version {
+            id: self.id,
+            url: &self.url,
+            is_active: self.is_active,
+            subscribed_events: &self.subscribed_events,
+            key_fingerprint: &self.key_fingerprint,
+            updated_at: self.updated_at,
+        })
+    }
+
     /// With the secret, for the one response that tells it.
     pub(super) fn with_secret(self, secret: &SigningSecret) -> Self {
         Self {
@@ -173,11 +239,6 @@ impl WebhookResponse {
             ..self
         }
     }
-}
-
-fn respond(webhook: &Webhook) -> Response {
-    let body = WebhookResponse::from(webhook);
-    etag::tagged(response::json(StatusCode::OK, &body), &etag::of(&body))
 }
 
 /// Create application webhook
@@ -216,7 +277,7 @@ pub async fn create(request: Request) -> Result<Response, Error> {
     let events = body.optional("subscribedEvents", &mut details, |value| {
         subscribed_events(value, config, None)
     });
-    let raw = body.finish(&mut details);
+    let content = body.finish(&mut details);
     let (application, url) = details.all(application.zip(url))?;
 
     let now = Timestamp::now();
@@ -224,23 +285,31 @@ pub async fn create(request: Request) -> Result<Response, Error> {
     let scope = format!("create-webhook\n{application}");
     let beside = try_join(
         index::webhooks_of(&store, &application),
-        idempotency::look_up(&store, key.as_ref(), &scope, &raw, config, now),
+        idempotency::look_up(&store, key.as_ref(), &scope, &content, config, now),
     );
-    let (owned, (mut index, looked)) = deadline
+    let (owned, (mut index, lookup)) = deadline
         .run(
             "reading webhooks",
-            counted(
+            counted_unless(
                 &store,
                 &merchant,
                 config,
                 &request_id,
                 owned_application_and(&store, &application, &merchant, beside),
+                |(_, (_, lookup))| matches!(lookup, Lookup::Hit(_)),
             ),
         )
         .await?;
-    let used = match looked {
-        Lookup::Replay(response) => return Ok(*response),
-        Lookup::New(used) => used,
+    let find = async |id| {
+        let webhook = webhooks::webhook(&store, &application, id);
+        deadline.run("reading a webhook", webhook).await
+    };
+    let used = match lookup {
+        Lookup::Hit(replay) => {
+            let webhook = find(replay.made).await?.ok_or(idempotency::DELETED)?;
+            return replay.response(Some(&first_secret(&webhook, config, now)?));
+        }
+        Lookup::Miss(used) => used,
     };
     check_enabled(&owned)?;
     let (id, secret) = used.id_and_secret(config);
@@ -257,26 +326,39 @@ pub async fn create(request: Request) -> Result<Response, Error> {
         ));
     }
 
-    let webhook = Webhook::new(WebhookRecord {
-        v: WebhookRecord::VERSION,
-        id,
-        application_id: Some(application.clone()),
-        url: url.as_str().to_owned(),
-        is_active: true,
-        subscribed_events: events
-            .unwrap_or_else(|| SubscribedEvents::Of(config.event_types.clone())),
-        secret: StoredSecret::seal(&config.secrets_key, id, &secret),
-        created_at: now,
-    });
-    let shown = WebhookResponse::from(&webhook);
-    let tag = etag::of(&shown);
+    // The repeat of a create that was cut off goes on with what that wrote.
+    let begun = match used.is_repeatable() {
+        true => find(id).await?,
+        false => None,
+    };
+    let created = match begun {
+        Some(webhook) => {
+            first_secret(&webhook, config, now)?;
+            webhook.created
+        }
+        None => WebhookRecord {
+            v: WebhookRecord::VERSION,
+            id,
+            application_id: Some(application.clone()),
+            url: url.as_str().to_owned(),
+            is_active: true,
+            subscribed_events: events
+                .unwrap_or_else(|| SubscribedEvents::Of(config.event_types.clone())),
+            secret: StoredSecret::seal(&config.secrets_key, id, &secret),
+            created_at: now,
+        },
+    };
+    let webhook = Webhook::new(created);
+    let body = WebhookResponse::from(&webhook);
     let location = format!("/api/v1/applications/{application}/webhooks/{id}");
-    let kept = Kept::new(
+    let tag = body.tag()?;
+    let kept = StoredResponse::new(
         StatusCode::CREATED,
         Some(location),
-        tag,
-        &shown.with_secret(&secret),
-    );
+        &tag,
+        &body.with_secret(&secret),
+        Some(&secret),
+    )?;
 
     let document = keys::webhook(&application, id);
     let written = deadline
@@ -285,7 +367,7 @@ pub async fn create(request: Request) -> Result<Response, Error> {
             store.set_document(&document, &webhook.created).await?;
             index.add(&id, Some(now)).await?;
             // The record last: who is told the webhook by a repeat finds it in the list too.
-            used.keep(&store, &kept, config, now).await
+            used.keep(&store, id, &kept, config, now).await
         })
         .await;
     if let Err(error) = written {
@@ -301,7 +383,7 @@ pub async fn create(request: Request) -> Result<Response, Error> {
         return Err(error);
     }
     index.keep(id, Some(now), &deadline, &request_id);
-    Ok(kept.response())
+    kept.response(Some(&secret))
 }
 
 /// List application webhooks
@@ -341,12 +423,13 @@ pub async fn list(request: Request) -> Result<Response, Error> {
         })
         .await?;
     index.tidy_later(&deadline);
+    let now = Timestamp::now();
     let readable = log::readable(found.items, &request_id);
-    let items = readable.map(|webhook| WebhookResponse::from(&webhook));
-    Ok(response::json(
+    let items = readable.map(|webhook| WebhookResponse::at(&webhook, now));
+    response::json(
         StatusCode::OK,
         &page.of::<WebhookResponse>(items.collect(), found.total),
-    ))
+    )
 }
 
 /// Get application webhook
@@ -354,9 +437,13 @@ pub async fn list(request: Request) -> Result<Response, Error> {
 /// One webhook. The application must belong to the authenticated merchant.
 #[cfg_attr(feature = "openapi", utoipa::path(
     get, path = "/api/v1/applications/{applicationId}/webhooks/{webhookId}",
-    operation_id = "getWebhook", tag = "Webhooks", params(ApplicationPath, WebhookPath),
-    responses((status = 200, description = "The webhook.", body = WebhookResponse,
-        headers(("ETag")))),
+    operation_id = "getWebhook", tag = "Webhooks",
+    params(ApplicationPath, WebhookPath, IfMatchHeader, IfNoneMatchHeader),
+    responses(
+        (status = 200, description = "The webhook.", body = WebhookResponse, headers(("ETag"))),
+        (status = 304, description = "The webhook is as `If-None-Match` has it, but for its last \
+            test.", headers(("ETag"))),
+    ),
 ))]
 pub async fn read(request: Request) -> Result<Response, Error> {
     let Request {
@@ -364,6 +451,7 @@ pub async fn read(request: Request) -> Result<Response, Error> {
         config,
         store,
         path,
+        headers,
         mut details,
         ..
     } = request;
@@ -376,7 +464,8 @@ pub async fn read(request: Request) -> Result<Response, Error> {
             find(&store, &merchant, &application, id),
         )
         .await?;
-    Ok(respond(&webhook))
+    let body = WebhookResponse::at(&webhook, Timestamp::now());
+    body.tag()?.respond(&headers, &body)
 }
 
 /// Update application webhook
@@ -387,7 +476,7 @@ pub async fn read(request: Request) -> Result<Response, Error> {
 #[cfg_attr(feature = "openapi", utoipa::path(
     patch, path = "/api/v1/applications/{applicationId}/webhooks/{webhookId}",
     operation_id = "updateWebhook", tag = "Webhooks",
-    params(ApplicationPath, WebhookPath, IfMatchHeader),
+    params(ApplicationPath, WebhookPath, IfMatchHeader, IfNoneMatchHeader),
     request_body(content(
         (WebhookChange = "application/json"), (WebhookChange = "application/merge-patch+json"),
     )),
@@ -427,7 +516,9 @@ pub async fn change(request: Request) -> Result<Response, Error> {
     let deadline = Deadline::with_timeout(config.store_timeout);
     let found = find_for_change(&store, &merchant, &application, id, config, &request_id);
     let mut webhook = deadline.run("reading a webhook", found).await?;
-    etag::check(&headers, &etag::of(&WebhookResponse::from(&webhook)))?;
+    WebhookResponse::from(&webhook)
+        .tag()?
+        .check_change(&headers)?;
     if must_wait {
         let mut details = Details::default();
         change = RequestedChange::read(body, Some(&webhook), config, &mut details)?;
@@ -452,7 +543,8 @@ pub async fn change(request: Request) -> Result<Response, Error> {
             .await?;
         webhook.settings = Some(settings);
     }
-    Ok(respond(&webhook))
+    let body = WebhookResponse::at(&webhook, Timestamp::now());
+    Ok(body.tag()?.on(response::json(StatusCode::OK, &body)?))
 }
 
 /// What a request changes.
@@ -466,7 +558,7 @@ struct RequestedChange {
 const CHANGEABLE: [&str; 3] = ["url", "isActive", "subscribedEvents"];
 
 /// The other members that responses show.
-const READ_ONLY: [&str; 7] = [
+const READ_ONLY: [&str; 8] = [
     "id",
     "keyFingerprint",
     "signingSecret",
@@ -474,6 +566,7 @@ const READ_ONLY: [&str; 7] = [
     "lastTestStatus",
     "createdAt",
     "updatedAt",
+    "previousSecrets",
 ];
 
 impl RequestedChange {
@@ -487,7 +580,10 @@ impl RequestedChange {
     ) -> Result<Self, Error> {
         match webhook {
             None => body.ignore(&READ_ONLY),
-            Some(webhook) => body.drop_unchanged(&WebhookResponse::from(webhook), &READ_ONLY)?,
+            Some(webhook) => {
+                let shown = WebhookResponse::at(webhook, Timestamp::now());
+                body.drop_unchanged(&shown, &READ_ONLY)?;
+            }
         }
         let current = webhook.map(|webhook| webhook.settings().subscribed_events);
         let change = Self {
@@ -510,7 +606,7 @@ impl RequestedChange {
 #[cfg_attr(feature = "openapi", utoipa::path(
     delete, path = "/api/v1/applications/{applicationId}/webhooks/{webhookId}",
     operation_id = "deleteWebhook", tag = "Webhooks",
-    params(ApplicationPath, WebhookPath, IfMatchHeader),
+    params(ApplicationPath, WebhookPath, IfMatchHeader, IfNoneMatchHeader),
     responses((status = 204, description = "The webhook is gone.")),
 ))]
 pub async fn delete(request: Request) -> Result<Response, Error> {
@@ -529,8 +625,10 @@ pub async fn delete(request: Request) -> Result<Response, Error> {
     let deadline = Deadline::with_timeout(config.store_timeout);
     let found = find_to_delete(&store, &merchant, &application, id, config, &request_id);
     let webhook = deadline.run("reading a webhook", found).await?;
-    if headers.contains_key(IF_MATCH) {
-        etag::check(&headers, &etag::of(&WebhookResponse::from(&webhook?)))?;
+    if etag::is_conditional(&headers) {
+        WebhookResponse::from(&webhook?)
+            .tag()?
+            .check_change(&headers)?;
     }
     deadline
         .run(
@@ -556,7 +654,25 @@ pub async fn delete(request: Request) -> Result<Response, Error> {
             index.restore().await
         });
     }
-    Ok(response::no_content())
+    Ok(response::empty(StatusCode::NO_CONTENT))
+}
+
+/// The secret that the response to a webhook's create showed, for a repeat of it.
+///
+/// # Errors
+///
+/// [`idempotency::OVERTAKEN`] when deliveries are not signed with it any more, and
+/// [`Error::Dependency`] when it cannot be decrypted.
+fn first_secret(
+    webhook: &Webhook,
+    config: &Config,
+    now: Timestamp,
+) -> Result<SigningSecret, Error> {
+    let first = &webhook.created.secret;
+    if !webhook.live_secrets(now).contains(&first) {
+        return Err(idempotency::OVERTAKEN);
+    }
+    webhooks::open_secret(webhook.created.id, first, &config.secrets_key)
 }
 
 /// The path's two ids.
@@ -671,7 +787,8 @@ mod tests {
             secret: serde_json::from_str(r#"{"fingerprint":"x","sealed":"x"}"#).unwrap(),
             created_at: Timestamp::from_millis(0),
         });
-        let shown = WebhookResponse::from(&webhook).with_secret(&SigningSecret::generate());
+        let shown = WebhookResponse::at(&webhook, Timestamp::from_millis(0));
+        let shown = shown.with_secret(&SigningSecret::generate());
         let shown = serde_json::to_value(shown).unwrap();
         let mut shown: Vec<&str> = shown
             .as_object()

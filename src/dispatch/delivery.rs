@@ -21,12 +21,14 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::http::error::Error;
+use crate::json;
 use crate::model::encryption::SecretsKey;
 use crate::model::endpoint_url::{EndpointUrl, UrlError};
 use crate::model::signing_secret::SigningSecret;
 use crate::model::time::Timestamp;
 use crate::model::webhook::Webhook;
 use crate::runtime::{Instant, sleep};
+use crate::store::webhooks;
 
 /// How long an endpoint has until it returns a status, its connection included.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -76,7 +78,8 @@ impl Delivery {
     ///
     /// # Errors
     ///
-    /// [`Error::Dependency`] when `key` does not open a secret.
+    /// [`Error::Dependency`] when `key` does not open a secret, and [`Error::Internal`] when the event
+    /// cannot be written as JSON.
     pub fn to(
         webhook: &Webhook,
         event: &str,
@@ -84,23 +87,17 @@ impl Delivery {
         key: &SecretsKey,
         now: Timestamp,
     ) -> Result<Self, Error> {
-        let webhook_id = webhook.created.id.to_string();
         let secrets: Vec<SigningSecret> = webhook
             .live_secrets(now)
             .into_iter()
-            .map(|secret| key.open_secret(&webhook_id, &secret.sealed))
-            .collect::<Result<_, _>>()
-            .map_err(|_| {
-                Error::Dependency(format!(
-                    "store: a secret of webhook {webhook_id} cannot be decrypted"
-                ))
-            })?;
+            .map(|secret| webhooks::open_secret(webhook.created.id, secret, key))
+            .collect::<Result<_, _>>()?;
         let payload = Payload {
             r#type: event,
             timestamp: now,
             data,
         };
-        let body = serde_json::to_vec(&payload).expect("our payloads have string keys");
+        let body = json::write(&payload)?.into_bytes();
         let id = format!("msg_{}", Uuid::new_v4().simple());
         let timestamp = now.as_secs();
         let signatures: Vec<String> = secrets

@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::details::Details;
 use crate::http::error::Error;
+use crate::json;
 use crate::model::time::Timestamp;
 use crate::runtime::sleep;
 
@@ -32,12 +33,21 @@ pub type Body = UnsyncBoxBody<Bytes, BodyError>;
 /// Why a body could not be read.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
+/// A body as it was sent, and as every body that means the same is written.
+#[derive(Clone, Debug, Default)]
+pub struct Content {
+    /// Its bytes.
+    pub sent: Vec<u8>,
+    /// JSON without white space, members sorted by name, those that are `null` left out, whole
+    /// numbers without a fraction.
+    pub canonical: Vec<u8>,
+}
+
 /// The members of a JSON object, in the order and with the repetitions in which they were sent.
 #[derive(Clone, Debug, Default)]
 pub struct Object {
     members: Vec<(String, Value)>,
-    /// The body as it was sent.
-    raw: Vec<u8>,
+    content: Content,
     /// Whether there was an object at all. If not, that was noted, and missing members are not.
     sent: bool,
 }
@@ -102,6 +112,7 @@ impl Object {
         if kind == Kind::OptionalJson && nothing {
             return Ok(Self {
                 sent: true,
+                content: Content::of(body?, &[])?,
                 ..Self::default()
             });
         }
@@ -118,7 +129,7 @@ impl Object {
         let mut object = details
             .check("body", Self::parse(&body))
             .unwrap_or_default();
-        object.raw = body;
+        object.content = Content::of(body, &object.members)?;
         Ok(object)
     }
 
@@ -135,8 +146,8 @@ impl Object {
             Ok(Members(members)) => {
                 return Ok(Self {
                     members,
-                    raw: Vec::new(),
                     sent: true,
+                    ..Self::default()
                 });
             }
             // Another type than an object, but only if it is JSON to the end.
@@ -223,13 +234,13 @@ impl Object {
         self.optional(name, details, parse)
     }
 
-    /// Notes every member that was not taken, and returns the body as it was sent.
-    pub fn finish(self, details: &mut Details) -> Vec<u8> {
+    /// Notes every member that was not taken, and returns the body.
+    pub fn finish(self, details: &mut Details) -> Content {
         self.finish_change(&[], details)
     }
 
     /// As [`Self::finish`], and says of these members that they cannot be changed.
-    pub fn finish_change(self, read_only: &[&str], details: &mut Details) -> Vec<u8> {
+    pub fn finish_change(self, read_only: &[&str], details: &mut Details) -> Content {
         let mut noted = BTreeSet::new();
         for (name, _) in &self.members {
             if noted.insert(name) {
@@ -244,7 +255,45 @@ impl Object {
                 );
             }
         }
-        self.raw
+        self.content
+    }
+}
+
+impl Content {
+    fn of(sent: Vec<u8>, members: &[(String, Value)]) -> Result<Self, Error> {
+        let members: BTreeMap<&str, Value> = members
+            .iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(name, value)| (name.as_str(), normalized(value)))
+            .collect();
+        let canonical = json::write(&members)?.into_bytes();
+        Ok(Self { sent, canonical })
+    }
+}
+
+/// The value with its objects' members sorted, and its whole numbers without a fraction.
+fn normalized(value: &Value) -> Value {
+    /// The first whole number that a double cannot tell from its neighbours.
+    const INEXACT: f64 = 9_007_199_254_740_992.0;
+
+    match value {
+        Value::Number(number) => match number.as_f64() {
+            Some(whole) if number.is_f64() && whole.fract() == 0.0 && whole.abs() < INEXACT => {
+                Value::from(whole as i64)
+            }
+            _ => value.clone(),
+        },
+        Value::Array(items) => items.iter().map(normalized).collect(),
+        Value::Object(members) => {
+            let sorted: BTreeMap<_, _> = members.iter().collect();
+            let members = sorted.into_iter();
+            Value::Object(
+                members
+                    .map(|(name, value)| (name.clone(), normalized(value)))
+                    .collect(),
+            )
+        }
+        other => other.clone(),
     }
 }
 
@@ -458,6 +507,36 @@ mod tests {
         ] {
             assert!(is_encoded(encoded), "{encoded:?}");
         }
+    }
+
+    #[test]
+    fn bodies_that_mean_the_same_have_one_canonical_form() {
+        let canonical = |body: &str| {
+            let members = Object::parse(body.as_bytes()).unwrap().members;
+            let content = Content::of(body.as_bytes().to_owned(), &members).unwrap();
+            String::from_utf8(content.canonical).unwrap()
+        };
+        for same in [
+            r#"{"a":"é/","b":[1,{"c":1,"d":2}],"e":600}"#,
+            r#"{"e":600.0,"b":[1.0,{"d":2,"c":1}],"a":"\u00e9\/"}"#,
+            "{ \"b\" : [ 1 , {\"d\":2e0,\"c\":1} ] ,\n\"a\":\"é/\",\"e\":6e2,\"f\":null}",
+        ] {
+            assert_eq!(
+                canonical(same),
+                r#"{"a":"é/","b":[1,{"c":1,"d":2}],"e":600}"#
+            );
+        }
+        assert_eq!(canonical("{}"), "{}");
+        let others = [
+            r#"{"a":[1,2]}"#,
+            r#"{"a":[2,1]}"#,
+            r#"{"a":[1.5,2]}"#,
+            r#"{"a":["1",2]}"#,
+            r#"{"a":[1,null]}"#,
+            r#"{"A":[1,2]}"#,
+        ];
+        let distinct: std::collections::HashSet<_> = others.map(canonical).into();
+        assert_eq!(distinct.len(), others.len());
     }
 
     #[test]

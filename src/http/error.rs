@@ -75,6 +75,10 @@ pub enum Reason {
     TooManyApplications,
     /// 409: the `Idempotency-Key` was used with another body.
     IdempotencyKeyReused,
+    /// 409: the webhook that was created with the `Idempotency-Key` has been deleted.
+    WebhookDeleted,
+    /// 409: the secret that was made with the `Idempotency-Key` has been replaced by a rotation.
+    SecretReplaced,
     /// 412: the resource is not what the request's conditions expect.
     PreconditionFailed,
     /// 413: the body is too large.
@@ -283,7 +287,8 @@ impl Error {
                 .map(|allow| (ALLOW, allow)),
             _ => None,
         };
-        let mut response = response::json(status, &self.body());
+        let mut response = response::json(status, &self.body())
+            .unwrap_or_else(|_| response::empty(StatusCode::INTERNAL_SERVER_ERROR));
         if let Some((name, value)) = header {
             response.headers_mut().insert(name, value);
         }

@@ -1,19 +1,26 @@
 //! `Idempotency-Key`: a repeat of a create or a rotation returns the first response.
 //!
 //! The store has no lock, so concurrent repeats are made harmless instead of prevented: the id
-//! and the secret follow from `secrets_key`, the key's scope and the body, and so every repeat
+//! and the secret follow from `secrets_key`, the key's scope and the request, and so every repeat
 //! writes the same.
+//!
+//! A record holds the response without its secret. A repeat gets that from the webhook's own
+//! documents, so it is gone with them, and no record has to be cleared: which records are a
+//! webhook's, the store could not tell (`docs/operations.md`, "What is left of a secret").
 
 use http::header::{ETAG, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::body::Content;
 use super::details::Details;
+use super::error::{Error, Reason};
+use super::etag::EntityTag;
+use super::response::{self, Response};
 use crate::config::Config;
-use crate::http::error::{Error, Reason};
-use crate::http::response::{self, Response};
-use crate::model::encryption::Sealed;
+use crate::json;
+use crate::model::encryption::{Sealed, SecretsKey};
 use crate::model::ids::WebhookId;
 use crate::model::signing_secret::SigningSecret;
 use crate::model::time::Timestamp;
@@ -31,10 +38,21 @@ pub(crate) const KEY_USED: Error = Error::Conflict {
     message: "The Idempotency-Key was used with another body",
 };
 
+pub(crate) const DELETED: Error = Error::Conflict {
+    reason: Reason::WebhookDeleted,
+    message: "The webhook that was created with this Idempotency-Key has been deleted",
+};
+
+pub(crate) const OVERTAKEN: Error = Error::Conflict {
+    reason: Reason::SecretReplaced,
+    message: "The signing secret that was made with this Idempotency-Key has been replaced by a rotation",
+};
+
 /// How long a response is kept for repeats: 24 hours.
 const KEPT_SECS: u32 = 24 * 60 * 60;
 
-/// The header's value: 1 to 255 printable ASCII characters.
+/// What the header names: 1 to 255 printable ASCII characters.
+#[derive(Debug, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {
@@ -42,94 +60,195 @@ impl IdempotencyKey {
     pub fn read(headers: &HeaderMap, details: &mut Details) -> Option<Self> {
         let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
         let first = values.next()?;
-        let text = first.to_str().ok().filter(|text| {
-            let printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-            printable && (1..=255).contains(&text.len()) && values.next().is_none()
-        });
-        details
-            .check(
-                "Idempotency-Key",
-                text.ok_or("Must be one value of 1 to 255 printable ASCII characters"),
-            )
-            .map(|text| Self(text.to_owned()))
+        let key = first.to_str().ok().and_then(Self::parse);
+        details.check(
+            "Idempotency-Key",
+            key.filter(|_| values.next().is_none())
+                .ok_or("Must be one value of 1 to 255 printable ASCII characters"),
+        )
+    }
+
+    /// The key, bare or as a string of RFC 8941 §3.3.3, which the header's draft asks for: both
+    /// name the same.
+    fn parse(value: &str) -> Option<Self> {
+        let key = match value.strip_prefix('"') {
+            Some(rest) => unquoted(rest)?,
+            None => value.to_owned(),
+        };
+        let printable = key.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        (printable && (1..=255).contains(&key.len())).then_some(Self(key))
     }
 }
 
-/// The document under `idempotency/…`. The response is encrypted: it holds a secret.
+/// What a string of RFC 8941 says, given all but its first quotation mark.
+fn unquoted(rest: &str) -> Option<String> {
+    let mut text = String::with_capacity(rest.len());
+    let mut characters = rest.chars();
+    loop {
+        match characters.next()? {
+            '"' => return characters.as_str().is_empty().then_some(text),
+            '\\' => text.push(
+                characters
+                    .next()
+                    .filter(|escaped| r#""\"#.contains(*escaped))?,
+            ),
+            character => text.push(character),
+        }
+    }
+}
+
+/// The document under `idempotency/…`.
+///
+/// Version 1 had no `made`, its digest was that of the body's bytes, and its response had the
+/// secret in it.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Record {
     v: u8,
+    /// The digest of what was asked for.
     request: String,
+    /// How often the key was free again.
     generation: u64,
     at: Timestamp,
-    response: Sealed,
+    /// The id of what the request made.
+    #[serde(default)]
+    made: Option<WebhookId>,
+    /// A [`StoredResponse`], encrypted: it shows the merchant's URL. `doctor` takes away those that
+    /// hold a secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    response: Option<Sealed>,
+}
+
+const VERSION: u8 = 2;
+
+/// The document without the response that holds a secret, where that is older than 24 hours;
+/// `None` when it is not, or there is none. For `cargo xtask doctor`.
+pub fn without_old_secret(document: &[u8], now: Timestamp) -> Option<Vec<u8>> {
+    let mut record: Record = serde_json::from_slice(document).ok()?;
+    let is_old = record.v < VERSION && record.at.plus_secs(KEPT_SECS) <= now;
+    record.response.take().filter(|_| is_old)?;
+    json::write(&record).ok().map(String::into_bytes)
 }
 
 /// What is kept of a response.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Kept {
+pub struct StoredResponse {
     status: u16,
     location: Option<String>,
     etag: Option<String>,
-    body: String,
+    body: StoredBody,
+}
+
+/// The body of a response, without its secret.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+enum StoredBody {
+    /// A body that shows none, or one of version 1.
+    Whole(String),
+    /// What comes before the secret, and after it.
+    Around([String; 2]),
 }
 
 /// What a request's key turned out to be.
 pub enum Lookup {
     /// Not used within 24 hours, or there is no key: go on.
-    New(Use),
-    /// Used with the same body: this is the response.
-    Replay(Box<Response>),
+    Miss(Use),
+    /// Used for the same request.
+    Hit(Box<Replay>),
+}
+
+/// The response to the first of the requests with a key.
+pub struct Replay {
+    /// The id of what it made: an application, a webhook, or a rotation.
+    pub made: WebhookId,
+    response: StoredResponse,
+}
+
+impl Replay {
+    /// The response as it was, with the secret that it showed. That still has to be the one:
+    /// whoever asks for this has looked.
+    ///
+    /// # Errors
+    ///
+    /// As [`StoredResponse::response`].
+    pub fn response(&self, secret: Option<&SigningSecret>) -> Result<Response, Error> {
+        let mut response = self.response.response(secret)?;
+        let replayed = HeaderValue::from_static("true");
+        response
+            .headers_mut()
+            .insert(IDEMPOTENCY_REPLAYED, replayed);
+        Ok(response)
+    }
 }
 
 /// Looks up what `key` was used for in `scope`: the operation and the resource that it is about.
 ///
 /// # Errors
 ///
-/// [`Error::Conflict`] when it was used with another body, or the store's failure.
+/// [`Error::Conflict`] when it was used for another request, or the store's failure.
 pub async fn look_up(
     store: &Store,
     key: Option<&IdempotencyKey>,
     scope: &str,
-    body: &[u8],
+    content: &Content,
     config: &Config,
     now: Timestamp,
 ) -> Result<Lookup, Error> {
     let Some(key) = key else {
-        return Ok(Lookup::New(Use::Once));
+        return Ok(Lookup::Miss(Use::Once));
     };
     let scope = format!("{scope}\n{}", key.0);
-    let digest = Sha256::digest(body);
-    let request: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let store_key = keys::idempotency(&scope);
     let record: Option<Record> = store.get_document(&store_key).await?;
+    decide(record, scope, content, &config.secrets_key, now)
+}
+
+/// What the record of a key means for a request.
+fn decide(
+    record: Option<Record>,
+    scope: String,
+    content: &Content,
+    secrets_key: &SecretsKey,
+    now: Timestamp,
+) -> Result<Lookup, Error> {
+    let request = digest(&content.canonical);
     let generation = match record {
         None => 0,
         // The id and the secret of the first time must not come again.
         Some(old) if old.at.plus_secs(KEPT_SECS) <= now => old.generation + 1,
-        Some(record) if record.request != request => {
+        Some(record) if ![&request, &digest(&content.sent)].contains(&&record.request) => {
             return Err(KEY_USED);
         }
         Some(record) => {
-            let kept = config
-                .secrets_key
-                .open(&store_key, &record.response)
-                .ok()
-                .and_then(|json| serde_json::from_slice::<Kept>(&json).ok())
+            let store_key = keys::idempotency(&scope);
+            let response = record
+                .response
+                .and_then(|sealed| secrets_key.open(&store_key, &sealed).ok())
+                .and_then(|json| serde_json::from_slice(&json).ok())
                 .ok_or_else(|| {
                     Error::Dependency(format!(
                         "store: the response under `{store_key}` cannot be read"
                     ))
                 })?;
-            return Ok(Lookup::Replay(Box::new(kept.replay())));
+            let first = Repeatable {
+                scope,
+                request: record.request,
+                generation: record.generation,
+            };
+            let made = record.made.unwrap_or_else(|| first.id(secrets_key));
+            return Ok(Lookup::Hit(Box::new(Replay { made, response })));
         }
     };
-    Ok(Lookup::New(Use::Repeatable(Repeatable {
+    Ok(Lookup::Miss(Use::Repeatable(Repeatable {
         scope,
         request,
         generation,
     })))
+}
+
+fn digest(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// How a request that makes something may be sent again.
@@ -140,34 +259,45 @@ pub enum Use {
     Repeatable(Repeatable),
 }
 
-/// One use of a key: a key in its scope, with a body.
+/// One use of a key: a key in its scope, with a request.
 pub struct Repeatable {
     scope: String,
     request: String,
     generation: u64,
 }
 
+impl Repeatable {
+    fn id(&self, secrets_key: &SecretsKey) -> WebhookId {
+        WebhookId::from_random_bytes(self.derive("id", secrets_key))
+    }
+
+    fn secret(&self, secrets_key: &SecretsKey) -> SigningSecret {
+        SigningSecret::from_bytes(self.derive("secret", secrets_key))
+    }
+
+    fn derive<const N: usize>(&self, what: &str, secrets_key: &SecretsKey) -> [u8; N] {
+        let Self {
+            scope,
+            request,
+            generation,
+        } = self;
+        secrets_key.derive(format!("{what}\n{generation}\n{request}\n{scope}").as_bytes())
+    }
+}
+
 impl Use {
     /// The id and the secret of what the request makes: the same for every repeat, or random.
     pub fn id_and_secret(&self, config: &Config) -> (WebhookId, SigningSecret) {
-        let Self::Repeatable(used) = self else {
-            return (WebhookId::generate(), SigningSecret::generate());
-        };
-        let context = |what: &str| {
-            format!(
-                "{what}\n{}\n{}\n{}",
-                used.generation, used.request, used.scope
-            )
-        };
-        let id = config.secrets_key.derive(context("id").as_bytes());
-        let secret = config.secrets_key.derive(context("secret").as_bytes());
-        (
-            WebhookId::from_random_bytes(id),
-            SigningSecret::from_bytes(secret),
-        )
+        match self {
+            Self::Once => (WebhookId::generate(), SigningSecret::generate()),
+            Self::Repeatable(used) => (
+                used.id(&config.secrets_key),
+                used.secret(&config.secrets_key),
+            ),
+        }
     }
 
-    /// Whether a client whose request failed can send it again and be told what it made.
+    /// Whether a client whose request failed can send it again and get what it made.
     pub fn is_repeatable(&self) -> bool {
         matches!(self, Self::Repeatable(_))
     }
@@ -180,7 +310,8 @@ impl Use {
     pub async fn keep(
         &self,
         store: &Store,
-        kept: &Kept,
+        made: WebhookId,
+        response: &StoredResponse,
         config: &Config,
         now: Timestamp,
     ) -> Result<(), Error> {
@@ -188,39 +319,62 @@ impl Use {
             return Ok(());
         };
         let store_key = keys::idempotency(&used.scope);
-        let json = serde_json::to_vec(kept)
-            .map_err(|error| Error::Internal(format!("a response cannot be written: {error}")))?;
+        let json = json::write(response)?;
         let record = Record {
-            v: 1,
+            v: VERSION,
             request: used.request.clone(),
             generation: used.generation,
             at: now,
-            response: config.secrets_key.seal(&store_key, &json),
+            made: Some(made),
+            response: Some(config.secrets_key.seal(&store_key, json.as_bytes())),
         };
         store.set_document(&store_key, &record).await
     }
 }
 
-impl Kept {
-    /// What is kept of this response.
+impl StoredResponse {
+    /// What is kept of a response whose body shows this secret, or none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Internal`] when the body cannot be written as JSON.
     pub fn new(
         status: StatusCode,
         location: Option<String>,
-        etag: String,
+        etag: &EntityTag,
         body: &impl Serialize,
-    ) -> Self {
-        Self {
+        secret: Option<&SigningSecret>,
+    ) -> Result<Self, Error> {
+        let body = json::write(body)?;
+        let around = secret.and_then(|secret| {
+            let (before, after) = body.split_once(&secret.reveal())?;
+            Some([before.to_owned(), after.to_owned()])
+        });
+        Ok(Self {
             status: status.as_u16(),
             location,
-            etag: Some(etag),
-            body: serde_json::to_string(body).unwrap_or_default(),
-        }
+            etag: Some(etag.as_str().to_owned()),
+            body: around.map_or(StoredBody::Whole(body), StoredBody::Around),
+        })
     }
 
-    /// The response as it was.
-    pub fn response(&self) -> Response {
+    /// The response as it was, with the secret that its body showed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Internal`] without the secret that belongs in it.
+    pub fn response(&self, secret: Option<&SigningSecret>) -> Result<Response, Error> {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::OK);
-        let mut response = response::json_text(status, self.body.clone());
+        let body = match (&self.body, secret) {
+            (StoredBody::Whole(body), _) => body.clone(),
+            (StoredBody::Around([before, after]), Some(secret)) => {
+                format!("{before}{}{after}", secret.reveal())
+            }
+            (StoredBody::Around(_), None) => {
+                return Err(Error::Internal("a response lacks its secret".to_owned()));
+            }
+        };
+        let mut response = response::json_text(status, body);
         let headers = response.headers_mut();
         for (name, value) in [(LOCATION, &self.location), (ETAG, &self.etag)] {
             let value = value
@@ -230,15 +384,152 @@ impl Kept {
                 headers.insert(name, value);
             }
         }
-        response
+        Ok(response)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64ct::{Base64, Encoding};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn key(byte: u8) -> SecretsKey {
+        SecretsKey::parse(&Base64::encode_string(&[byte; 32])).unwrap()
     }
 
-    fn replay(&self) -> Response {
-        let mut response = self.response();
-        let replayed = HeaderValue::from_static("true");
-        response
-            .headers_mut()
-            .insert(IDEMPOTENCY_REPLAYED, replayed);
-        response
+    fn content(text: &str) -> Content {
+        Content {
+            sent: text.as_bytes().to_owned(),
+            canonical: text.as_bytes().to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_key_in_quotation_marks_and_the_bare_one_are_the_same() {
+        for (value, expected) in [
+            ("8e03", Some("8e03")),
+            ("\"8e03\"", Some("8e03")),
+            ("~", Some("~")),
+            ("a\"b", Some("a\"b")),
+            (r#""a \"b\" \\""#, Some(r#"a "b" \"#)),
+            ("", None),
+            ("\"\"", None),
+            ("\"8e03", None),
+            ("\"8e03\"x", None),
+            ("\"8e03\";a=1", None),
+            (r#""8\e03""#, None),
+            (r#""8e03\""#, None),
+            ("8e\t03", None),
+        ] {
+            let parsed = IdempotencyKey::parse(value).map(|key| key.0);
+            assert_eq!(parsed.as_deref(), expected, "{value}");
+        }
+        let longest = "k".repeat(255);
+        assert!(IdempotencyKey::parse(&longest).is_some());
+        assert!(IdempotencyKey::parse(&format!("\"{longest}\"")).is_some());
+        assert!(IdempotencyKey::parse(&format!("\"{longest}k\"")).is_none());
+    }
+
+    fn body(secret: &SigningSecret) -> Value {
+        json!({"a": 1, "signingSecret": secret.reveal(), "z": 2})
+    }
+
+    fn stored(secret: &SigningSecret) -> StoredResponse {
+        let tag = EntityTag::of(&"x").unwrap();
+        let body = body(secret);
+        StoredResponse::new(StatusCode::CREATED, None, &tag, &body, Some(secret)).unwrap()
+    }
+
+    #[test]
+    fn a_record_holds_no_secret_and_with_it_the_response_is_what_it_was() {
+        let secret = SigningSecret::generate();
+        let text = serde_json::to_string(&stored(&secret)).unwrap();
+        assert!(!text.contains(&secret.reveal()), "{text}");
+        let read: StoredResponse = serde_json::from_str(&text).unwrap();
+        let response = read.response(Some(&secret)).unwrap();
+        assert_eq!(response.body(), &body(&secret).to_string());
+        assert!(matches!(read.response(None), Err(Error::Internal(_))));
+    }
+
+    fn record(v: u8, request: &str, at: Timestamp, made: Option<WebhookId>) -> Record {
+        let response = serde_json::to_vec(&stored(&SigningSecret::generate())).unwrap();
+        Record {
+            v,
+            request: digest(request.as_bytes()),
+            generation: 3,
+            at,
+            made,
+            response: Some(key(1).seal(&keys::idempotency("scope"), &response)),
+        }
+    }
+
+    #[test]
+    fn a_key_is_free_again_after_24_hours_and_makes_another_id_and_secret() {
+        let at = Timestamp::from_millis(0);
+        let made = WebhookId::generate();
+        let decide = |now, content: &Content| {
+            let record = record(VERSION, "a", at, Some(made));
+            decide(Some(record), "scope".to_owned(), content, &key(1), now)
+        };
+        let last = Timestamp::from_millis(i64::from(KEPT_SECS) * 1000 - 1);
+        match decide(last, &content("a")) {
+            Ok(Lookup::Hit(replay)) => assert_eq!(replay.made, made),
+            _ => panic!("not found"),
+        }
+        assert_eq!(decide(last, &content("b")).err(), Some(KEY_USED));
+        for text in ["a", "b"] {
+            match decide(at.plus_secs(KEPT_SECS), &content(text)) {
+                Ok(Lookup::Miss(Use::Repeatable(used))) => assert_eq!(used.generation, 4),
+                _ => panic!("not free"),
+            }
+        }
+        let used = |generation| Repeatable {
+            scope: "scope".to_owned(),
+            request: digest(b"a"),
+            generation,
+        };
+        assert_ne!(used(3).id(&key(1)), used(4).id(&key(1)));
+        assert!(used(3).secret(&key(1)) != used(4).secret(&key(1)));
+    }
+
+    /// Its digest was that of the bytes, and it did not say what it made: that follows.
+    #[test]
+    fn a_record_of_version_1_is_found_by_the_bytes_of_its_body() {
+        let sent = Content {
+            sent: b"{ }".to_vec(),
+            canonical: b"{}".to_vec(),
+        };
+        let at = Timestamp::from_millis(0);
+        let decide = |request: &str| {
+            let record = record(1, request, at, None);
+            decide(Some(record), "scope".to_owned(), &sent, &key(1), at)
+        };
+        let first = Repeatable {
+            scope: "scope".to_owned(),
+            request: digest(b"{ }"),
+            generation: 3,
+        };
+        match decide("{ }") {
+            Ok(Lookup::Hit(replay)) => assert_eq!(replay.made, first.id(&key(1))),
+            _ => panic!("not found"),
+        }
+        assert_eq!(decide("other").err(), Some(KEY_USED));
+    }
+
+    #[test]
+    fn doctor_takes_the_secret_from_records_of_version_1_after_24_hours_only() {
+        let at = Timestamp::from_millis(0);
+        let later = at.plus_secs(KEPT_SECS);
+        let written = |v| serde_json::to_vec(&record(v, "a", at, None)).unwrap();
+        assert_eq!(without_old_secret(&written(1), at), None);
+        assert_eq!(without_old_secret(&written(VERSION), later), None);
+        let cleared = without_old_secret(&written(1), later).expect("a document");
+        let read: Record = serde_json::from_slice(&cleared).unwrap();
+        assert!(read.response.is_none());
+        assert_eq!((read.generation, read.at), (3, at));
+        assert_eq!(without_old_secret(&cleared, later), None);
+        assert_eq!(without_old_secret(b"not JSON", later), None);
     }
 }

@@ -4,13 +4,19 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
+use super::error::Error;
+use crate::json;
+
 /// A response. Every body is small, and there before its first byte is sent.
 pub type Response = http::Response<String>;
 
 /// A response with a JSON body.
-pub fn json(status: StatusCode, body: &impl Serialize) -> Response {
-    let body = serde_json::to_string(body).expect("our bodies have string keys and finite numbers");
-    json_text(status, body)
+///
+/// # Errors
+///
+/// [`Error::Internal`] when the body cannot be written as JSON.
+pub fn json(status: StatusCode, body: &impl Serialize) -> Result<Response, Error> {
+    Ok(json_text(status, json::write(body)?))
 }
 
 /// A response with a body that is JSON already.
@@ -22,9 +28,9 @@ pub fn json_text(status: StatusCode, body: String) -> Response {
     response
 }
 
-/// 204: a response without a body.
-pub fn no_content() -> Response {
+/// A response without a body: 204 or 304.
+pub fn empty(status: StatusCode) -> Response {
     let mut response = Response::default();
-    *response.status_mut() = StatusCode::NO_CONTENT;
+    *response.status_mut() = status;
     response
 }

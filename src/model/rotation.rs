@@ -37,8 +37,16 @@ pub struct Rotation {
     pub secret: StoredSecret,
     /// When it was made.
     pub rotated_at: Timestamp,
-    /// How long the secret before it stays valid, in seconds.
+    /// How long the secret before it stays valid, in seconds. 0 ends that and all earlier ones.
     pub grace_period_seconds: u32,
+}
+
+impl Rotation {
+    /// Whether no earlier secret is valid any more: a merchant who rotates without grace, because of
+    /// a leak, believes them all dead.
+    pub(super) fn ends_all_earlier(&self) -> bool {
+        self.grace_period_seconds == 0
+    }
 }
 
 /// The document under `webhook-secrets/{applicationId}/{webhookId}`: the rotations, as a set.
@@ -89,8 +97,25 @@ impl Rotations {
         self.rotations.iter().any(|rotation| rotation.id == id)
     }
 
+    /// The rotation that brought the newest secret.
+    pub fn newest(&self) -> Option<&Rotation> {
+        self.rotations.last()
+    }
+
+    /// When a rotation is made that follows all of these: `now`, but after them, also where another
+    /// machine's clock is ahead.
+    pub fn next_at(&self, now: Timestamp) -> Timestamp {
+        self.newest()
+            .map_or(now, |newest| now.max(newest.rotated_at.next()))
+    }
+
     /// Drops what has no effect any more at `now`.
     pub fn prune(&mut self, now: Timestamp) {
+        let end = self.rotations.iter().rposition(Rotation::ends_all_earlier);
+        if let Some(without_effect) = end.filter(|count| *count > 0) {
+            self.rotations.drain(..without_effect);
+            self.pruned = true;
+        }
         // The oldest goes once its secret and the one before it are over.
         while let [oldest, next, ..] = &self.rotations[..]
             && (self.rotations.len() > Self::MAX_OLD_SECRETS + 1

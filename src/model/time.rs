@@ -43,6 +43,11 @@ impl Timestamp {
         Duration::from_millis(self.0.abs_diff(other.0))
     }
 
+    /// The next moment, a millisecond later.
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
     /// This moment, `seconds` later.
     pub const fn plus_secs(self, seconds: u32) -> Self {
         Self(self.0.saturating_add(seconds as i64 * 1000))

@@ -1,10 +1,12 @@
 //! What a webhook is: the documents that make it, and what they say together.
 
+use std::iter;
+
 use serde::{Deserialize, Serialize};
 
 use super::event::SubscribedEvents;
 use super::ids::{ApplicationId, WebhookId};
-use super::rotation::{Rotation, Rotations, StoredSecret, lives_until};
+use super::rotation::{Rotations, StoredSecret, lives_until};
 use super::time::Timestamp;
 
 /// The document under `webhook/{applicationId}/{webhookId}`: the webhook as it was created.
@@ -132,19 +134,32 @@ impl Webhook {
 
     /// The secrets that deliveries are signed with at `now`, the newest first.
     pub fn live_secrets(&self, now: Timestamp) -> Vec<&StoredSecret> {
-        let mut live = Vec::new();
-        let mut next: Option<&Rotation> = None;
-        for rotation in self.rotations.rotations.iter().rev() {
-            if next.is_none_or(|next| lives_until(next) > now) {
-                live.push(&rotation.secret);
+        let previous = self.previous_secrets(now).into_iter();
+        let previous = previous.map(|(secret, _)| secret);
+        iter::once(self.newest_secret()).chain(previous).collect()
+    }
+
+    /// The secrets before the newest that deliveries are signed with at `now`, each with when that
+    /// ends. The newest first.
+    pub fn previous_secrets(&self, now: Timestamp) -> Vec<(&StoredSecret, Timestamp)> {
+        let rotations = &self.rotations.rotations;
+        let mut previous = Vec::new();
+        for (index, rotation) in rotations.iter().enumerate().rev() {
+            if rotation.ends_all_earlier() {
+                break;
             }
-            next = Some(rotation);
+            let replaced = match index.checked_sub(1) {
+                Some(before) => &rotations[before].secret,
+                None if self.rotations.pruned => break,
+                None => &self.created.secret,
+            };
+            let until = lives_until(rotation);
+            if until > now {
+                previous.push((replaced, until));
+            }
         }
-        if !self.rotations.pruned && next.is_none_or(|next| lives_until(next) > now) {
-            live.push(&self.created.secret);
-        }
-        live.truncate(Rotations::MAX_OLD_SECRETS + 1);
-        live
+        previous.truncate(Rotations::MAX_OLD_SECRETS);
+        previous
     }
 
     /// When something of it changed last. A test changes nothing.
@@ -161,6 +176,7 @@ impl Webhook {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::rotation::Rotation;
 
     fn stored(name: &str) -> StoredSecret {
         serde_json::from_value(serde_json::json!({"fingerprint": name, "sealed": "x"})).unwrap()
@@ -204,9 +220,61 @@ mod tests {
         assert_eq!(live(&webhook, 10), ["1", "0"]);
         assert_eq!(live(&webhook, 109), ["1", "0"]);
         assert_eq!(live(&webhook, 110), ["1"]);
-        webhook.rotations.add(rotation("2", 20, 0));
-        assert_eq!(live(&webhook, 20), ["2", "0"]);
-        assert_eq!(live(&webhook, 110), ["2"]);
+    }
+
+    #[test]
+    fn a_rotation_without_grace_ends_all_earlier_secrets_at_once() {
+        let mut webhook = webhook();
+        webhook.rotations.add(rotation("1", 10, 100));
+        webhook.rotations.add(rotation("2", 20, 100));
+        assert_eq!(live(&webhook, 20), ["2", "1", "0"]);
+        webhook.rotations.add(rotation("3", 30, 0));
+        assert_eq!(live(&webhook, 30), ["3"]);
+        // Those after it have a grace of their own again.
+        webhook.rotations.add(rotation("4", 40, 100));
+        assert_eq!(live(&webhook, 40), ["4", "3"]);
+        // Their secrets are not kept any longer.
+        webhook.rotations.prune(Timestamp::from_millis(40_000));
+        let kept = serde_json::to_string(&webhook.rotations).unwrap();
+        assert!(!kept.contains(r#""fingerprint":"2""#), "{kept}");
+        assert_eq!(live(&webhook, 40), ["4", "3"]);
+    }
+
+    #[test]
+    fn a_previous_secret_says_when_it_ends() {
+        let mut webhook = webhook();
+        assert_eq!(webhook.previous_secrets(Timestamp::from_millis(0)), []);
+        webhook.rotations.add(rotation("1", 10, 100));
+        webhook.rotations.add(rotation("2", 20, 5));
+        let previous = |at_secs: i64| {
+            let now = Timestamp::from_millis(at_secs * 1000);
+            let previous = webhook.previous_secrets(now);
+            let previous = previous.into_iter();
+            previous
+                .map(|(secret, until)| (secret.fingerprint.clone(), until.as_secs()))
+                .collect::<Vec<_>>()
+        };
+        let (first, second) = (("0".to_owned(), 110), ("1".to_owned(), 25));
+        assert_eq!(previous(20), [second, first.clone()]);
+        assert_eq!(previous(25), [first]);
+        assert_eq!(previous(110), []);
+    }
+
+    /// Also where the machine that made the one before has a clock that is ahead.
+    #[test]
+    fn a_rotation_comes_after_those_that_its_request_has_seen() {
+        let mut rotations = Rotations::default();
+        let now = Timestamp::from_millis(5_000);
+        assert_eq!(rotations.next_at(now), now);
+        for name in ["1", "2", "3"] {
+            let mut next = rotation(name, 0, 0);
+            next.rotated_at = rotations.next_at(now);
+            let id = next.id;
+            rotations.add(next);
+            assert_eq!(rotations.newest().map(|newest| newest.id), Some(id));
+        }
+        rotations.add(rotation("4", 100, 0));
+        assert!(rotations.next_at(now) > Timestamp::from_millis(100_000));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::http::error::Error;
+use crate::json;
 
 /// An operation under way. One that is dropped before it ends may still take effect.
 pub type Operation<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + 'a>>;
@@ -57,9 +58,7 @@ impl Store {
 
     /// Writes a document under `key`.
     pub async fn set_document(&self, key: &str, document: &impl Serialize) -> Result<(), Error> {
-        let bytes = serde_json::to_vec(document)
-            .map_err(|error| Error::Internal(format!("a document cannot be written: {error}")))?;
-        self.0.set(key, &bytes).await
+        self.0.set(key, json::write(document)?.as_bytes()).await
     }
 
     /// Removes `key`; one that is not there is no error.

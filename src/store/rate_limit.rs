@@ -230,9 +230,28 @@ pub async fn counted<T>(
     request_id: &str,
     reads: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
-    let ((), read) = join(refresh(store, merchant, config, request_id), reads).await;
-    admit(store, merchant, config, request_id)?;
-    read
+    counted_unless(store, merchant, config, request_id, reads, |_| false).await
+}
+
+/// As [`counted`], where `changes_nothing` may say of what `reads` found that the request is none
+/// to count: a repeat, which gets the first response also when the merchant has no change left.
+///
+/// # Errors
+///
+/// As [`counted`].
+pub async fn counted_unless<T>(
+    store: &Store,
+    merchant: &MerchantId,
+    config: &Config,
+    request_id: &str,
+    reads: impl Future<Output = Result<T, Error>>,
+    changes_nothing: impl FnOnce(&T) -> bool,
+) -> Result<T, Error> {
+    let ((), found) = join(refresh(store, merchant, config, request_id), reads).await;
+    if !found.as_ref().is_ok_and(changes_nothing) {
+        admit(store, merchant, config, request_id)?;
+    }
+    found
 }
 
 impl RateLimit {

@@ -9,8 +9,10 @@ use super::key_value::Store;
 use super::keys;
 use crate::http::error::Error;
 use crate::log;
+use crate::model::encryption::SecretsKey;
 use crate::model::ids::{ApplicationId, WebhookId};
-use crate::model::rotation::Rotations;
+use crate::model::rotation::{Rotations, StoredSecret};
+use crate::model::signing_secret::SigningSecret;
 use crate::model::webhook::{LastTest, Webhook, WebhookRecord, WebhookSettings};
 
 /// The webhook.
@@ -113,6 +115,24 @@ async fn changes(
         rotations,
         last_test,
     })
+}
+
+/// Decrypts a secret of a webhook.
+///
+/// # Errors
+///
+/// [`Error::Dependency`] when `key` does not open it.
+pub fn open_secret(
+    webhook: WebhookId,
+    secret: &StoredSecret,
+    key: &SecretsKey,
+) -> Result<SigningSecret, Error> {
+    key.open_secret(&webhook.to_string(), &secret.sealed)
+        .map_err(|_| {
+            Error::Dependency(format!(
+                "store: a secret of webhook {webhook} cannot be decrypted"
+            ))
+        })
 }
 
 /// Removes what belongs to a webhook that is gone: its settings, its rotations, its last test.

@@ -38,7 +38,7 @@ async fn a_page_of_an_allowed_origin_may_call_the_api_without_the_browsers_crede
             ("access-control-allow-methods", "GET,POST,PATCH,DELETE"),
             (
                 "access-control-allow-headers",
-                "authorization,content-type,idempotency-key,if-match",
+                "authorization,content-type,idempotency-key,if-match,if-none-match",
             ),
             ("access-control-max-age", "7200"),
         ] {

@@ -2,12 +2,15 @@
 
 use std::collections::HashSet;
 
+use application_webhooks::model::encryption::{Sealed, SecretsKey};
+use base64ct::{Base64, Encoding};
 use futures::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::client::URL;
-use crate::support::contract::KEY_REUSED;
-use crate::support::{Application, local_runtime_only, standard, unique};
+use crate::support::contract::{KEY_REUSED, MADE_IS_DELETED, MADE_IS_OVERTAKEN, NOT_FOUND};
+use crate::support::server::SECRETS_KEY;
+use crate::support::{Application, Server, local_runtime_only, standard, unique};
 
 const HEADER: &str = "idempotency-key";
 const REPLAYED: &str = "idempotency-replayed";
@@ -100,6 +103,182 @@ async fn a_repeat_of_an_application_or_a_rotation_makes_no_other() {
     );
     let other = rotate.json(&json!({"gracePeriodSeconds": 1}));
     other.expect_error(KEY_REUSED).await;
+}
+
+/// What is compared is what a request means, not its bytes.
+#[tokio::test]
+async fn the_same_request_written_otherwise_is_a_repeat() {
+    let api = standard();
+    let application = api.application();
+    let post = api
+        .by(&application, "POST", &application.path())
+        .header("content-type", "application/json")
+        .header(HEADER, unique("key"));
+    let first = r#"{"url":"https://same.example.com/","subscribedEvents":["session.expired"]}"#;
+    let first = post.clone().body(first).expect(201).await;
+    for same in [
+        r#"{"subscribedEvents":["session.expired"],"url":"https://same.example.com/"}"#,
+        "{ \"url\" :\n\"https://same.example.com/\", \"subscribedEvents\": [ \"session.expired\" ] }",
+        r#"{"url":"https:\/\/s\u0061me.example.com/","subscribedEvents":["session\u002eexpired"]}"#,
+    ] {
+        let again = post.clone().body(same).expect(201).await;
+        assert_eq!(again.text, first.text, "{same}");
+        assert_eq!(again.header(REPLAYED), Some("true"), "{same}");
+    }
+    for other in [
+        r#"{"url":"https://same.example.com/"}"#,
+        r#"{"url":"https://same.example.com/","subscribedEvents":["session.completed"]}"#,
+        r#"{"url":"https://same.example.com","subscribedEvents":["session.expired"]}"#,
+    ] {
+        post.clone().body(other).expect_error(KEY_REUSED).await;
+    }
+
+    let id = first.json()["id"].as_str().expect("an id").to_owned();
+    let path = format!("{}/rotate", application.webhook_path(&id));
+    let rotate = |key: &str| {
+        api.by(&application, "POST", &path)
+            .header("content-type", "application/json")
+            .header(HEADER, key)
+    };
+    for (first, same) in [
+        ("", "{ }"),
+        (
+            "{\"gracePeriodSeconds\":600}",
+            "{\"gracePeriodSeconds\": 6.0e2}",
+        ),
+    ] {
+        let key = unique("key");
+        let first = rotate(&key).body(first).expect(200).await;
+        let again = rotate(&key).body(same).expect(200).await;
+        assert_eq!(again.text, first.text, "{same}");
+    }
+}
+
+/// The syntax of the header's draft has them.
+#[tokio::test]
+async fn a_key_in_quotation_marks_is_the_key_without_them() {
+    let api = standard();
+    let create = api.create(&api.application());
+    let key = unique("key");
+    let first = create.clone().header(HEADER, &key).expect_created().await;
+    let again = create
+        .clone()
+        .header(HEADER, format!("\"{key}\""))
+        .expect_created()
+        .await;
+    assert_eq!(again.response.text, first.response.text);
+    for wrong in ["\"\"", "\"", "\"a\"b", "\"a\"; b=1"] {
+        create
+            .clone()
+            .header(HEADER, wrong)
+            .expect_bad_fields(&["Idempotency-Key"])
+            .await;
+    }
+}
+
+/// It would get a secret that may be dead, perhaps beside the other's fingerprint.
+#[tokio::test]
+async fn a_repeat_of_a_rotation_that_another_has_overtaken_is_409() {
+    let api = standard();
+    let application = api.application();
+    let id = api.create(&application).expect_created().await.webhook.id;
+    let path = format!("{}/rotate", application.webhook_path(&id));
+    let rotate = api
+        .by(&application, "POST", &path)
+        .json(&json!({"gracePeriodSeconds": 600}));
+    let first = rotate.clone().header(HEADER, unique("key"));
+    let before = idempotency_records(api);
+    first.clone().expect(200).await;
+    first.clone().expect(200).await;
+    let recorded = idempotency_records(api);
+    rotate.expect(200).await;
+    first.clone().expect_error(MADE_IS_OVERTAKEN).await;
+
+    // Also where the process died before the first was answered.
+    for record in recorded.difference(&before) {
+        let read = api.store().get(record).expect("a record");
+        if open(record, &read).contains(&id) {
+            api.store().delete_all(record);
+        }
+    }
+    first.expect_error(MADE_IS_OVERTAKEN).await;
+}
+
+#[tokio::test]
+async fn a_repeat_of_a_create_gets_its_secret_until_a_rotation_has_ended_that() {
+    let api = standard();
+    let application = api.application();
+    let create = api.create(&application).header(HEADER, unique("key"));
+    let created = create.clone().expect_created().await;
+    let path = application.webhook_path(&created.webhook.id);
+    let rotate = async |grace: u32| {
+        let rotate = api.by(&application, "POST", &format!("{path}/rotate"));
+        let body = json!({ "gracePeriodSeconds": grace });
+        rotate.json(&body).expect(200).await
+    };
+    rotate(600).await;
+    let again = create.clone().expect_created().await;
+    assert_eq!(again.response.text, created.response.text);
+    rotate(0).await;
+    create.expect_error(MADE_IS_OVERTAKEN).await;
+}
+
+#[tokio::test]
+async fn once_a_webhook_is_deleted_nothing_in_the_store_opens_to_its_secrets() {
+    let api = standard();
+    let application = api.application();
+    let create = api.create(&application).header(HEADER, unique("key"));
+    let created = create.clone().expect_created().await;
+    let path = application.webhook_path(&created.webhook.id);
+    let rotate = api.by(&application, "POST", &format!("{path}/rotate"));
+    let rotate = rotate.header(HEADER, unique("key"));
+    let rotated = rotate.clone().expect(200).await;
+    api.by(&application, "DELETE", &path).expect(204).await;
+
+    create.expect_error(MADE_IS_DELETED).await;
+    rotate.expect_error(NOT_FOUND).await;
+    if crate::support::server::on_spin() {
+        return;
+    }
+    let secrets = [
+        created.webhook.signing_secret,
+        rotated.json()["signingSecret"]
+            .as_str()
+            .expect("a secret")
+            .to_owned(),
+    ];
+    let mut seen = 0;
+    for record in idempotency_records(api) {
+        let Some(document) = api.store().get(&record) else {
+            continue;
+        };
+        let opened = open(&record, &document);
+        seen += usize::from(opened.contains(&created.webhook.id));
+        for secret in &secrets {
+            assert!(!opened.contains(secret), "{record}");
+        }
+    }
+    assert_eq!(seen, 2, "the records of both requests");
+    for kind in ["webhook", "webhook-secrets"] {
+        let left = api.store().keys(&format!("{kind}/{}/", application.id));
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+fn idempotency_records(api: &Server) -> HashSet<String> {
+    if crate::support::server::on_spin() {
+        return HashSet::new();
+    }
+    api.store().keys("idempotency/").into_iter().collect()
+}
+
+/// What a record's response says to who has `secrets_key`.
+fn open(key: &str, document: &[u8]) -> String {
+    let record: Value = serde_json::from_slice(document).expect("JSON");
+    let sealed: Sealed = serde_json::from_value(record["response"].clone()).expect("sealed");
+    let secrets_key = SecretsKey::parse(&Base64::encode_string(&SECRETS_KEY)).expect("a key");
+    let opened = secrets_key.open(key, &sealed).expect("it opens");
+    String::from_utf8(opened).expect("text")
 }
 
 #[tokio::test]

@@ -94,6 +94,32 @@ async fn a_merchant_over_the_limit_gets_429_for_every_change_and_still_reads() {
     api.create(&api.application()).expect(201).await;
 }
 
+#[tokio::test]
+async fn a_repeat_needs_no_allowance_and_does_not_count() {
+    let api = setup(2).start();
+    let application = api.application();
+    let create = api.create(&application);
+    let create = create.header("idempotency-key", "the-create");
+    let created = create.clone().expect_created().await;
+    let path = application.webhook_path(&created.webhook.id);
+    let rotate = api.by(&application, "POST", &format!("{path}/rotate"));
+    let rotate = rotate.header("idempotency-key", "the-rotation");
+    for _ in 0..5 {
+        create.clone().expect_created().await;
+    }
+    // The second of two changes, after which there are none left.
+    let rotated = rotate.clone().expect(200).await;
+    api.create(&application).expect_error(TOO_MANY).await;
+    assert_eq!(
+        create.clone().expect_created().await.response.text,
+        created.response.text
+    );
+    assert_eq!(rotate.expect(200).await.text, rotated.text);
+    // Another request with its key is no repeat.
+    let other = create.url("https://other.example.com/");
+    other.expect_error(TOO_MANY).await;
+}
+
 /// The count is in the store, not in the instance.
 #[tokio::test]
 async fn a_restart_does_not_forget_the_count() {

@@ -44,8 +44,13 @@ async fn the_document_is_served_to_anybody_and_can_be_cached() {
         assert_eq!((again.status, again.text.as_str()), (304, ""), "{known}");
         assert_eq!(again.header("etag"), Some(tag));
     }
-    let other = get(api, &[("if-none-match", "\"other\"")]).await;
-    assert_eq!(other.status, 200);
+    for other in ["\"other\"", "\"a,*,b\"", "\"a\", *"] {
+        let other = get(api, &[("if-none-match", other)]).await;
+        assert_eq!(other.status, 200);
+    }
+    for (asked, status) in [(tag, 200), ("*", 200), ("\"a,*,b\"", 412)] {
+        assert_eq!(get(api, &[("if-match", asked)]).await.status, status);
+    }
 }
 
 #[tokio::test]

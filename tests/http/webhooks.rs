@@ -12,13 +12,12 @@ async fn created() -> (Application, Created) {
     (application, created)
 }
 
-/// The webhook as it is shown from then on: without its secret.
+/// The webhook as it is shown from then on: without its secret, and with those before it.
 fn without_secret(created: &Created) -> Value {
     let mut shown = created.response.json();
-    shown
-        .as_object_mut()
-        .expect("an object")
-        .remove("signingSecret");
+    let members = shown.as_object_mut().expect("an object");
+    members.remove("signingSecret");
+    members.insert("previousSecrets".to_owned(), json!([]));
     shown
 }
 
@@ -255,6 +254,135 @@ async fn if_match_lets_only_the_first_of_two_editors_through() {
         request.expect_error(PRECONDITION_FAILED).await;
     }
     patch("*", true).expect(200).await;
+}
+
+/// `*` counts as the whole header only, and a comma may be part of a tag.
+#[tokio::test]
+async fn a_star_within_a_tag_or_a_list_lets_no_change_through() {
+    let api = standard();
+    let (application, created) = created().await;
+    let own = format!("/api/v1/applications/{}", application.id);
+    let path = application.webhook_path(&created.webhook.id);
+    for tags in ["\"a,*,b\"", "\"a\", *, \"b\"", "*, \"a\""] {
+        for (method, path, body) in [
+            ("PATCH", path.clone(), json!({"isActive": false})),
+            ("POST", format!("{path}/rotate"), json!({})),
+            ("DELETE", path.clone(), Value::Null),
+            ("PATCH", own.clone(), json!({"isEnabled": false})),
+            ("DELETE", own.clone(), Value::Null),
+        ] {
+            let mut request = api.by(&application, method, &path).header("if-match", tags);
+            if !body.is_null() {
+                request = request.json(&body);
+            }
+            request.expect_error(PRECONDITION_FAILED).await;
+        }
+    }
+    let read = api.by(&application, "GET", &path).expect(200).await;
+    assert_eq!(read.json(), without_secret(&created));
+    let list = format!("\"a,b\", {}", read.header("etag").expect("a tag"));
+    let patch = api
+        .by(&application, "PATCH", &path)
+        .header("if-match", list);
+    patch.json(&json!({"isActive": false})).expect(200).await;
+}
+
+#[tokio::test]
+async fn who_reads_again_what_it_has_gets_304_with_the_tag() {
+    let api = standard();
+    let (application, created) = created().await;
+    let own = format!("/api/v1/applications/{}", application.id);
+    for path in [own, application.webhook_path(&created.webhook.id)] {
+        let read = api.by(&application, "GET", &path).expect(200).await;
+        let tag = read.header("etag").expect("a tag").to_owned();
+        for method in ["GET", "HEAD"] {
+            let read = api.by(&application, method, &path);
+            for known in [
+                tag.clone(),
+                format!("W/{tag}"),
+                format!("\"other\", {tag}"),
+                "*".to_owned(),
+            ] {
+                let again = read.clone().header("if-none-match", &known);
+                let again = again.expect(304).await;
+                assert_eq!(again.header("etag"), Some(tag.as_str()), "{known}");
+            }
+            for other in ["\"other\"", "\"a,*,b\""] {
+                let again = read.clone().header("if-none-match", other);
+                assert_eq!(
+                    again.expect(200).await.header("etag"),
+                    Some(tag.as_str()),
+                    "{other}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn if_match_on_a_read_asks_for_that_state() {
+    let api = standard();
+    let (application, created) = created().await;
+    let own = format!("/api/v1/applications/{}", application.id);
+    for path in [own, application.webhook_path(&created.webhook.id)] {
+        let read = api.by(&application, "GET", &path);
+        let tag = read.clone().expect(200).await;
+        let tag = tag.header("etag").expect("a tag");
+        for same in [tag, "*"] {
+            read.clone().header("if-match", same).expect(200).await;
+        }
+        let other = read.header("if-match", "\"other\"");
+        // RFC 9110 §13.2.2: it comes first.
+        let other = other.header("if-none-match", tag);
+        other.expect_error(PRECONDITION_FAILED).await;
+    }
+}
+
+#[tokio::test]
+async fn if_none_match_on_a_change_is_412_where_it_lists_the_tag() {
+    let api = standard();
+    let (application, created) = created().await;
+    let path = application.webhook_path(&created.webhook.id);
+    let tag = created.response.header("etag").expect("a tag");
+    let own = format!("/api/v1/applications/{}", application.id);
+    for (method, path, known) in [
+        ("PATCH", path.clone(), tag),
+        ("POST", format!("{path}/rotate"), tag),
+        ("DELETE", path.clone(), tag),
+        ("PATCH", own.clone(), "*"),
+        ("DELETE", own, "*"),
+    ] {
+        let mut request = api.by(&application, method, &path);
+        if method == "PATCH" {
+            request = request.json(&json!({"isActive": false}));
+            if known == "*" {
+                request = request.json(&json!({"isEnabled": false}));
+            }
+        }
+        let request = request.header("if-none-match", known);
+        request.expect_error(PRECONDITION_FAILED).await;
+    }
+    let read = api.by(&application, "GET", &path).expect(200).await;
+    assert_eq!(read.json(), without_secret(&created));
+    let patch = api.by(&application, "PATCH", &path);
+    let patch = patch.json(&json!({"isActive": false}));
+    patch.header("if-none-match", "\"other\"").expect(200).await;
+}
+
+#[tokio::test]
+async fn a_test_does_not_make_another_editors_change_fail() {
+    let api = standard();
+    let (application, created) = created().await;
+    let path = application.webhook_path(&created.webhook.id);
+    let tag = created.response.header("etag").expect("a tag");
+    let test = api.by(&application, "POST", &format!("{path}/test"));
+    test.expect(200).await;
+
+    let read = api.by(&application, "GET", &path).expect(200).await;
+    assert!(read.json()["lastTestAt"].is_string());
+    assert_eq!(read.header("etag"), Some(tag));
+    let patch = api.by(&application, "PATCH", &path).header("if-match", tag);
+    patch.json(&json!({"isActive": false})).expect(200).await;
 }
 
 #[tokio::test]

@@ -14,9 +14,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use application_webhooks::http::idempotency;
 use application_webhooks::model::application::{ApplicationRecord, ApplicationSettings};
 use application_webhooks::model::ids::{ApplicationId, WebhookId};
 use application_webhooks::model::rotation::Rotations;
+use application_webhooks::model::time::Timestamp;
 use application_webhooks::model::webhook::{LastTest, WebhookRecord, WebhookSettings};
 use application_webhooks::store::applications::Claim;
 use application_webhooks::store::keys;
@@ -120,6 +122,9 @@ enum Wrong {
     WithoutApplication,
     /// This document belongs to a webhook that is not there.
     Left(Vec<u8>),
+    /// The response under an `Idempotency-Key` that is free again holds a secret: version 1 of the
+    /// document did. Without it, the document is the second of these.
+    OldSecret(Vec<u8>, Vec<u8>),
     Index {
         readable: bool,
         /// Ids that belong there.
@@ -136,6 +141,7 @@ impl fmt::Display for Finding {
             Wrong::Unreadable => f.write_str("cannot be read; requests for it are answered 502"),
             Wrong::WithoutApplication => f.write_str("its application is not there"),
             Wrong::Left(_) => f.write_str("is left of a webhook that is not there"),
+            Wrong::OldSecret(..) => f.write_str("holds a secret that no repeat gets any more"),
             Wrong::Index {
                 readable: false,
                 lacking,
@@ -202,6 +208,10 @@ impl Finding {
             Wrong::Left(read) => {
                 keep_copy(state_dir, &self.key, read)?;
                 documents.replace(&self.key, Some(read), None)
+            }
+            // No copy: the secret is to go.
+            Wrong::OldSecret(read, without) => {
+                documents.replace(&self.key, Some(read), Some(without))
             }
             Wrong::Index { lacking, gone, .. } => loop {
                 // Requests may change it all the time: what they wrote stays.
@@ -312,7 +322,18 @@ fn findings(documents: &Documents) -> Result<Vec<Finding>> {
                 indexes.insert(key.clone(), document);
                 true
             }
-            ["idempotency", _] | ["changes", _] => readable::<Value>(&document),
+            ["idempotency", _] => {
+                let good = readable::<Value>(&document);
+                if let Some(without) = idempotency::without_old_secret(&document, Timestamp::now())
+                {
+                    found.push(Finding {
+                        key: key.clone(),
+                        wrong: Wrong::OldSecret(document, without),
+                    });
+                }
+                good
+            }
+            ["changes", _] => readable::<Value>(&document),
             // Of others who share the store.
             _ => true,
         };
@@ -465,6 +486,33 @@ mod tests {
             assert!(copies.contains(&line.to_string()), "{copies}");
         }
         assert_eq!(get("others/x"), Some(b"not ours".to_vec()));
+    }
+
+    #[test]
+    fn a_secret_that_no_repeat_gets_any_more_is_removed_without_a_copy() {
+        let record = |at: &str| json!({"v": 1, "request": "r", "generation": 2, "at": at, "response": "sealed"});
+        let (old, young) = (
+            record("2026-01-15T08:00:00.000Z"),
+            record(&Timestamp::now().to_string()),
+        );
+        let (state, store) = crate::store::tests::filled(
+            "doctor-secret",
+            &[
+                ("idempotency/old", &old.to_string()),
+                ("idempotency/young", &young.to_string()),
+            ],
+        );
+        let left = examine(&state, true, |_| true).expect("repair");
+        assert_eq!(left, ExitCode::SUCCESS);
+        let get = |key: &str| {
+            let document = store.get(key).expect("get").expect("there");
+            serde_json::from_slice::<Value>(&document).expect("JSON")
+        };
+        let cleared = get("idempotency/old");
+        assert_eq!(cleared.get("response"), None, "{cleared}");
+        assert_eq!(cleared["generation"], 2);
+        assert_eq!(get("idempotency/young"), young);
+        assert!(!state.join(COPIES).exists());
     }
 
     #[test]

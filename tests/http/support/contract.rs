@@ -11,6 +11,8 @@ pub const NOT_FOUND: &str =
 pub const DISABLED: &str = r#"{"error":"Forbidden","message":"The application is disabled. Enable it to make changes or send tests","code":403,"reason":"applicationDisabled"}"#;
 pub const NAME_TAKEN: &str = r#"{"error":"Conflict","message":"Another application has this name","code":409,"reason":"nameTaken"}"#;
 pub const KEY_REUSED: &str = r#"{"error":"Conflict","message":"The Idempotency-Key was used with another body","code":409,"reason":"idempotencyKeyReused"}"#;
+pub const MADE_IS_DELETED: &str = r#"{"error":"Conflict","message":"The webhook that was created with this Idempotency-Key has been deleted","code":409,"reason":"webhookDeleted"}"#;
+pub const MADE_IS_OVERTAKEN: &str = r#"{"error":"Conflict","message":"The signing secret that was made with this Idempotency-Key has been replaced by a rotation","code":409,"reason":"secretReplaced"}"#;
 pub const PRECONDITION_FAILED: &str = r#"{"error":"Precondition Failed","message":"The resource has changed since it was read","code":412,"reason":"preconditionFailed"}"#;
 pub const METHOD_NOT_ALLOWED: &str = r#"{"error":"Method Not Allowed","message":"The requested resource does not support this method","code":405}"#;
 pub const CONTENT_TOO_LARGE: &str = r#"{"error":"Content Too Large","message":"The request body is larger than 16384 bytes","code":413,"reason":"bodyTooLarge"}"#;
@@ -61,7 +63,7 @@ pub fn check(response: &Response) {
     );
     let request_id = response.request_id();
     assert!(uuid::Uuid::parse_str(request_id).is_ok(), "{}", shown());
-    if response.status == 204 {
+    if [204, 304].contains(&response.status) {
         // RFC 9110 §8.6: no content, and no length of it.
         assert_eq!(response.header("content-type"), None, "{}", shown());
         assert_eq!(response.header("content-length"), None, "{}", shown());

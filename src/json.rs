@@ -1,0 +1,60 @@
+//! JSON as we write it: bodies, documents, what tags and digests are made of.
+
+use serde::Serialize;
+
+use crate::http::error::Error;
+
+/// The value as JSON.
+///
+/// # Errors
+///
+/// [`Error::Internal`]: what cannot be written is our own fault, everywhere. An empty text in its
+/// place would be one `ETag` for all resources, or an empty response for a repeat.
+pub fn write(value: &impl Serialize) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|_| {
+        // serde's text may quote the value.
+        let name = std::any::type_name_of_val(value);
+        Error::Internal(format!("a value cannot be written as JSON: {name}"))
+    })
+}
+
+/// For tests: what cannot be written as JSON.
+#[cfg(test)]
+pub(crate) struct Unwritable;
+
+#[cfg(test)]
+impl Serialize for Unwritable {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("on purpose"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::http::{etag::EntityTag, idempotency::StoredResponse, response};
+
+    /// One policy, wherever something is written.
+    #[test]
+    fn what_cannot_be_written_as_json_is_an_internal_error_everywhere() {
+        let ok = http::StatusCode::OK;
+        let tag = || EntityTag::of(&"resource").unwrap();
+        let errors = [
+            write(&Unwritable).err(),
+            EntityTag::of(&Unwritable).err(),
+            response::json(ok, &Unwritable).err(),
+            StoredResponse::new(ok, None, &tag(), &Unwritable, None).err(),
+            crate::store::memory::Memory::default()
+                .scheduled(Vec::new())
+                .set_document("key", &Unwritable)
+                .now_or_never()
+                .expect("nothing is written")
+                .err(),
+        ];
+        for error in errors {
+            assert!(matches!(error, Some(Error::Internal(_))), "{error:?}");
+        }
+    }
+}
