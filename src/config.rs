@@ -50,7 +50,8 @@ pub struct Config {
     pub provider: Option<RemoteJwks>,
     /// The `iss` that a token must have: variable `jwt_issuer`; `None`: not checked.
     pub issuer: Option<String>,
-    /// The `aud` that a token must have: variable `jwt_audience`; `None`: not checked.
+    /// The `aud` that a token must have: variable `jwt_audience`; `None`: not checked. With a
+    /// provider that is so only where the operator says `*`.
     pub audience: Option<String>,
     /// The claim that holds the merchant's id: variable `jwt_merchant_claim`.
     pub merchant_claim: String,
@@ -204,6 +205,16 @@ impl Config {
                     .map_err(|error| problem("jwks_url", error))
             })
             .transpose()?;
+        // `*`: any audience will do, and somebody has said so.
+        let audience = optional("jwt_audience");
+        if provider.is_some() && audience.is_none() {
+            return Err(problem(
+                "jwt_audience",
+                "is required with `jwks_url`, whose provider issues tokens for other services too: \
+                 set it to the `aud` of this service's tokens, or to `*` if every token will do",
+            ));
+        }
+        let audience = audience.filter(|audience| audience != "*");
         if keys.is_none() && provider.is_none() {
             return Err(problem(
                 "jwks",
@@ -215,7 +226,7 @@ impl Config {
             keys: keys.unwrap_or_default(),
             provider,
             issuer: optional("jwt_issuer"),
-            audience: optional("jwt_audience"),
+            audience,
             merchant_claim: optional("jwt_merchant_claim").unwrap_or_else(|| "sub".to_owned()),
             secrets_key: secrets_key("secrets_key", &required("secrets_key")?)?.with_previous(
                 optional("secrets_key_previous")
@@ -416,6 +427,33 @@ mod tests {
                 .is_empty()
         );
         assert!(parse(&[blocked, any]).warnings().is_empty());
+    }
+
+    #[test]
+    fn jwks_url_needs_jwt_audience_or_the_word_that_any_will_do() {
+        let parse = |jwks_url: bool, audience: Option<&'static str>| {
+            Config::parse(&|name| match name {
+                "jwks" => Some(JWKS.to_owned()),
+                "jwks_url" if jwks_url => Some("https://issuer.example.com/jwks".to_owned()),
+                "jwt_audience" => audience.map(str::to_owned),
+                "secrets_key" => Some(SECRETS_KEY.to_owned()),
+                _ => None,
+            })
+        };
+        for missing in [None, Some(""), Some(" ")] {
+            let Err(error) = parse(true, missing) else {
+                panic!("{missing:?} was accepted");
+            };
+            assert_eq!(error.variable, "jwt_audience");
+            let config = parse(false, missing).unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!(config.audience, None);
+        }
+        for jwks_url in [true, false] {
+            for (said, expected) in [("*", None), (" * ", None), ("webhooks", Some("webhooks"))] {
+                let config = parse(jwks_url, Some(said)).unwrap_or_else(|e| panic!("{e}"));
+                assert_eq!(config.audience.as_deref(), expected, "{said}");
+            }
+        }
     }
 
     #[test]

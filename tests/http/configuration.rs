@@ -102,6 +102,24 @@ async fn a_server_does_not_start_with_a_malformed_variable_and_names_it() {
     }
 }
 
+/// The provider issues tokens for other services too: which are for this one has to be said.
+#[tokio::test]
+async fn a_server_does_not_start_with_jwks_url_and_without_jwt_audience() {
+    local_runtime_only!();
+    let setup = Setup::new().variable("jwks_url", "https://issuer.example.com/jwks?sesame");
+    for missing in [setup.clone(), setup.clone().variable("jwt_audience", " ")] {
+        let refusal = match missing.try_start() {
+            Ok(_) => panic!("started"),
+            Err(refusal) => refusal,
+        };
+        assert_refused(&refusal, "jwt_audience", "");
+    }
+    for said in ["*", "application-webhooks"] {
+        let started = setup.clone().variable("jwt_audience", said).try_start();
+        assert!(started.is_ok(), "{said}");
+    }
+}
+
 #[tokio::test]
 async fn a_server_does_not_start_without_a_required_variable_and_names_it() {
     local_runtime_only!();

@@ -56,7 +56,8 @@ impl Issuer {
         };
         Self {
             issuer: variable("JWT_ISSUER"),
-            audience: variable("JWT_AUDIENCE"),
+            // `*`: any will do.
+            audience: variable("JWT_AUDIENCE").filter(|audience| audience != "*"),
             merchant_claim: variable("JWT_MERCHANT_CLAIM").unwrap_or_else(|| "sub".to_owned()),
         }
     }

@@ -307,6 +307,17 @@ fn the_spin_app_sets_variables_of_the_manifest_and_secret_ones_from_secrets() {
     }
 }
 
+/// The mark is for whoever runs the service: which values belong into a secret.
+#[test]
+fn variables_that_may_hold_a_secret_are_secret_in_the_manifest() {
+    let manifest = toml("spin.toml", &read("spin.toml"));
+    // A URL may have a password in its query.
+    for name in ["jwks", "jwks_url", "secrets_key", "secrets_key_previous"] {
+        let secret = manifest["variables"][name].get("secret");
+        assert_eq!(secret.and_then(toml::Value::as_bool), Some(true), "{name}");
+    }
+}
+
 #[test]
 fn the_runtime_config_secret_holds_what_spin_reads_and_no_password() {
     let spec = &resource(APP, "SpinApp", NAME)["spec"];

@@ -19,6 +19,7 @@ impl Setup {
     pub fn jwks_url(self, url: &str) -> Self {
         self.without("jwks")
             .variable("jwks_url", url)
+            .variable("jwt_audience", "*")
             .variable("store_timeout_ms", "20000")
             .variable("allow_insecure_urls", "true")
             .variable("delivery_scheme", "*")
@@ -46,6 +47,8 @@ pub struct FakeProvider {
     address: SocketAddr,
     answer: Arc<Mutex<Answer>>,
     hits: Arc<AtomicUsize>,
+    /// The head of the last request.
+    head: Arc<Mutex<String>>,
 }
 
 impl FakeProvider {
@@ -56,15 +59,18 @@ impl FakeProvider {
             address: listener.local_addr().expect("an address"),
             answer: Arc::new(Mutex::new(answer)),
             hits: Arc::default(),
+            head: Arc::default(),
         };
         let (answer, hits) = (provider.answer.clone(), provider.hits.clone());
+        let head = provider.head.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 hits.fetch_add(1, Ordering::SeqCst);
                 let answer = answer.lock().unwrap_or_else(|e| e.into_inner()).clone();
+                let head = head.clone();
                 // Whoever asked may be gone.
                 std::thread::spawn(move || {
-                    let _ = respond(stream, answer);
+                    let _ = respond(stream, answer, &head);
                 });
             }
         });
@@ -80,18 +86,22 @@ impl FakeProvider {
         *self.answer.lock().unwrap_or_else(|e| e.into_inner()) = answer;
     }
 
+    /// The head of the last request that it read.
+    pub fn last_head(&self) -> String {
+        self.head.lock().unwrap_or_else(|e| e.into_inner()).clone()
+    }
+
     /// How often it was asked so far.
     pub fn hits(&self) -> usize {
         self.hits.load(Ordering::SeqCst)
     }
 }
 
-fn respond(stream: TcpStream, answer: Answer) -> std::io::Result<()> {
+fn respond(stream: TcpStream, answer: Answer, head: &Mutex<String>) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
-    let mut line = String::new();
-    while reader.read_line(&mut line)? > 2 {
-        line.clear();
-    }
+    let mut lines = String::new();
+    while reader.read_line(&mut lines)? > 2 {}
+    *head.lock().unwrap_or_else(|e| e.into_inner()) = lines;
     let (status, body) = match answer {
         Answer::Keys(body) => (200, body),
         Answer::Slow(delay, body) => {
