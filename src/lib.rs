@@ -18,6 +18,9 @@ pub mod openapi;
 pub mod runtime;
 pub mod store;
 
+/// How requests of ours name their sender: `User-Agent`.
+const SENDER: &str = concat!("application-webhooks/", env!("CARGO_PKG_VERSION"));
+
 #[cfg(target_family = "wasm")]
 #[allow(unsafe_code, reason = "what the macro exports to the host is")]
 mod entry {

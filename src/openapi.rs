@@ -252,6 +252,12 @@ fn errors() -> Vec<ErrorKind> {
             vec![("notReady", Error::NotReady(cause()))],
         ),
         (
+            "KeyNotKnownYet",
+            "The token names a key that the identity provider may have published since it was last \
+             asked. After `Retry-After` it is asked again.",
+            vec![("keyNotKnownYet", Error::KeyNotKnownYet { retry_after: 7 })],
+        ),
+        (
             "DependencyTimeout",
             "A downstream dependency did not respond in time.",
             vec![("late", Error::DependencyTimeout(cause()))],
@@ -300,17 +306,21 @@ fn headers() -> Value {
             "example": "identity",
         },
         "Retry-After": {
-            "description": "In how many seconds the next change is possible.",
+            "description": "In how many seconds the request is worth repeating.",
             "required": true,
             "schema": {"type": "integer", "minimum": 1, "maximum": 120},
             "example": 30,
         },
         "WWW-Authenticate": {
             "description": "`Bearer`; with `error=\"invalid_token\"` when a token was sent \
-                (RFC 6750).",
+                (RFC 6750), and with an `error_description` when it expired, is not valid yet, \
+                names no key of the service, is malformed or longer than 16384 bytes.",
             "required": true,
-            "schema": {"type": "string", "enum": ["Bearer", "Bearer error=\"invalid_token\""]},
-            "example": "Bearer",
+            "schema": {
+                "type": "string",
+                "pattern": "^Bearer( error=\"invalid_token\"(, error_description=\"[ -~]+\")?)?$",
+            },
+            "example": "Bearer error=\"invalid_token\", error_description=\"The token expired\"",
         },
     })
 }
@@ -496,6 +506,9 @@ fn error_responses() -> Value {
             401 => response["headers"]["WWW-Authenticate"] = Value::Null,
             415 => response["headers"]["Accept-Encoding"] = Value::Null,
             429 => response["headers"]["Retry-After"] = Value::Null,
+            503 if name != "ServiceUnavailable" => {
+                response["headers"]["Retry-After"] = Value::Null;
+            }
             _ => {}
         }
         link_headers(&mut response);
@@ -536,13 +549,20 @@ fn complete(method: &str, operation: &mut Value) {
         (429, method != "get"),
         (500, !is_open),
         (502, !is_open),
+        (503, !is_open),
         (504, !is_open),
     ];
     let responses = object_mut(&mut operation["responses"]);
     for (status, _) in possible.iter().filter(|(_, possible)| *possible) {
         responses.entry(status.to_string()).or_insert(Value::Null);
     }
-    for (name, _, said) in errors() {
+    // A probe's 503 is another than that of a token.
+    let excluded = match is_open {
+        true => "KeyNotKnownYet",
+        false => "ServiceUnavailable",
+    };
+    let kinds = errors().into_iter().filter(|(name, ..)| *name != excluded);
+    for (name, _, said) in kinds {
         if let Some(response) = responses.get_mut(said[0].1.status().as_str()) {
             *response = json!({"$ref": format!("#/components/responses/{name}")});
         }

@@ -1,5 +1,6 @@
 //! A bearer token in, the merchant out.
 
+mod claims;
 pub mod remote_jwks;
 
 use std::collections::HashMap;
@@ -7,23 +8,19 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use jwt_compact::{Claims, UntrustedToken};
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use crate::auth::claims::Claims;
 use crate::auth::remote_jwks::{Published, RemoteJwks};
 use crate::config::Config;
-use crate::http::error::Error;
+use crate::http::error::{Error, TokenProblem};
 use crate::model::ids::MerchantId;
+use crate::model::jws::Jws;
+use crate::model::key_set::Verification;
 use crate::model::time::Timestamp;
 
-/// The longest token that is looked at, in bytes.
-const MAX_TOKEN_BYTES: usize = 8 * 1024;
-
-/// How far the issuer's clock and ours may differ, in seconds.
-const LEEWAY_SECS: i64 = 60;
+/// The longest token that is looked at, in bytes: users in hundreds of groups have long ones.
+pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
 /// How many valid tokens an instance remembers, and how many refused ones. One entry takes some 100
 /// bytes.
@@ -33,8 +30,8 @@ const REMEMBERED_TOKENS: usize = 1024;
 ///
 /// # Errors
 ///
-/// [`Error::NoToken`], [`Error::InvalidToken`], and the identity provider's failure when only its
-/// keys could tell.
+/// [`Error::NoToken`], [`Error::InvalidToken`], and where only the identity provider's keys could
+/// tell, [`Error::KeyNotKnownYet`] and the provider's failure.
 pub async fn authenticate(
     headers: &HeaderMap,
     config: &'static Config,
@@ -54,7 +51,7 @@ pub async fn authenticate(
             return decision.merchant(now);
         }
     }
-    let decision = decide(token, config, request_id).await?;
+    let decision = decide(token, now, config, request_id).await?;
     let merchant = decision.merchant(now);
     remember(digest, decision, merchant.is_ok(), now);
     merchant
@@ -65,11 +62,12 @@ fn bearer_token(headers: &HeaderMap) -> Result<&str, Error> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(Error::NoToken)?;
     if values.next().is_some() {
-        return Err(Error::InvalidToken("more than one authorization header"));
+        let why = TokenProblem::Refused("more than one authorization header");
+        return Err(Error::InvalidToken(why));
     }
     let value = value
         .to_str()
-        .map_err(|_| Error::InvalidToken("not visible ASCII"))?;
+        .map_err(|_| Error::InvalidToken(TokenProblem::Malformed("not visible ASCII")))?;
     let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
     let token = token.trim();
     // RFC 9110 §11.1: the scheme's case does not matter.
@@ -77,7 +75,7 @@ fn bearer_token(headers: &HeaderMap) -> Result<&str, Error> {
         return Err(Error::NoToken);
     }
     if token.len() > MAX_TOKEN_BYTES {
-        return Err(Error::InvalidToken("longer than 8 KiB"));
+        return Err(Error::InvalidToken(TokenProblem::TooLong));
     }
     Ok(token)
 }
@@ -86,98 +84,55 @@ fn bearer_token(headers: &HeaderMap) -> Result<&str, Error> {
 #[derive(Clone)]
 struct Decision {
     /// What it says, or why it is refused whenever it is used.
-    verdict: Result<Verified, &'static str>,
+    verdict: Result<Claims, TokenProblem>,
     /// The set of the provider's whose keys were asked; `None`: configured keys decided.
     published: Option<[u8; 32]>,
-}
-
-#[derive(Clone)]
-struct Verified {
-    merchant: MerchantId,
-    not_before: i64,
-    expires: i64,
 }
 
 impl Decision {
     /// The merchant, if the token is valid at `now`.
     fn merchant(&self, now: Timestamp) -> Result<MerchantId, Error> {
-        let verified = self
-            .verdict
-            .as_ref()
-            .map_err(|why| Error::InvalidToken(why))?;
-        if now.as_secs() >= verified.expires.saturating_add(LEEWAY_SECS) {
-            return Err(Error::InvalidToken("expired"));
-        }
-        if now.as_secs() < verified.not_before.saturating_sub(LEEWAY_SECS) {
-            return Err(Error::InvalidToken("not valid yet"));
-        }
-        Ok(verified.merchant.clone())
+        let claims = self.verdict.as_ref().map_err(|why| *why);
+        let merchant = claims.and_then(|claims| claims.merchant(now));
+        merchant.cloned().map_err(Error::InvalidToken)
     }
-}
-
-/// What the header of a token may hold beside what jwt-compact reads.
-#[derive(Clone, Deserialize)]
-struct HeaderFields {
-    /// Whether it is there, whatever it is.
-    #[serde(default, deserialize_with = "present")]
-    crit: bool,
-}
-
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
 /// Decides about a token.
 ///
 /// # Errors
 ///
-/// What is found out without a key, that its key is unknown as yet, and the provider's failure.
-async fn decide(token: &str, config: &'static Config, request_id: &str) -> Result<Decision, Error> {
-    let token: UntrustedToken<'_, HeaderFields> =
-        UntrustedToken::try_from(token).map_err(|_| Error::InvalidToken("not a JWT"))?;
+/// What is found out without a key, that its key is unknown, and the provider's failure.
+async fn decide(
+    token: &str,
+    now: Timestamp,
+    config: &'static Config,
+    request_id: &str,
+) -> Result<Decision, Error> {
+    let token =
+        Jws::parse(token).map_err(|why| Error::InvalidToken(TokenProblem::Malformed(why)))?;
     // RFC 7515 §4.1.11: who does not understand an extension must refuse it, and we know none.
-    if token.header().other_fields.crit {
-        return Err(Error::InvalidToken("has critical extensions"));
+    if token.is_critical {
+        let why = TokenProblem::Refused("has critical extensions");
+        return Err(Error::InvalidToken(why));
     }
-    let (claims, published) = match (config.keys.verify(&token), &config.provider) {
-        (None, Some(provider)) => {
-            let published = published(provider, &token, config, request_id).await?;
-            (published.keys.verify(&token), Some(published.id))
+    let claims = Claims::read(&token.claims, config).map_err(Error::InvalidToken)?;
+    claims.merchant(now).map_err(Error::InvalidToken)?;
+    let configured = config.keys.verify(&token);
+    let (verification, published) = match &config.provider {
+        Some(provider) if configured != Verification::Verified => {
+            let published = published(provider, &token, &claims, config, request_id).await?;
+            let verification = configured.max(published.keys.verify(&token));
+            (verification, Some(published.id))
         }
-        (claims, _) => (claims, None),
+        _ => (configured, None),
     };
-    let verdict = claims
-        .ok_or("no key verifies it")
-        .and_then(|claims| check(&claims, config));
+    let verdict = match verification {
+        Verification::Verified => Ok(claims),
+        Verification::WrongSignature => Err(TokenProblem::Refused("has another's signature")),
+        Verification::NoKey => Err(TokenProblem::NoSuchKey),
+    };
     Ok(Decision { verdict, published })
-}
-
-type Payload = Claims<Map<String, Value>>;
-
-/// What a token whose signature is good says, or why that will not do.
-fn check(claims: &Payload, config: &Config) -> Result<Verified, &'static str> {
-    // RFC 7519 §4.1.4 and §4.1.5.
-    let expires = claims.expiration.ok_or("has no exp")?.timestamp();
-    let not_before = claims.not_before.map_or(i64::MIN, |time| time.timestamp());
-    let text = |name: &str| claims.custom.get(name).and_then(Value::as_str);
-    if let Some(issuer) = &config.issuer
-        && text("iss") != Some(issuer)
-    {
-        return Err("wrong iss");
-    }
-    if let Some(audience) = &config.audience
-        && !is_for_audience(claims.custom.get("aud"), audience)
-    {
-        return Err("wrong aud");
-    }
-    let merchant = text(&config.merchant_claim)
-        .and_then(MerchantId::parse)
-        .ok_or("names no merchant")?;
-    Ok(Verified {
-        merchant,
-        not_before,
-        expires,
-    })
 }
 
 /// The identity provider's keys; newer ones, when the token names one that nobody knows.
@@ -187,31 +142,25 @@ fn check(claims: &Payload, config: &Config) -> Result<Verified, &'static str> {
 /// The provider's failure, and that the token's key is still unknown.
 async fn published(
     provider: &'static RemoteJwks,
-    token: &UntrustedToken<'_, HeaderFields>,
+    token: &Jws<'_>,
+    claims: &Claims,
     config: &'static Config,
     request_id: &str,
 ) -> Result<Arc<Published>, Error> {
     let published = provider.keys(config, request_id).await?;
-    let named = token.header().key_id.as_deref();
-    let unknown = |published: &Published| {
-        named.is_some_and(|id| !config.keys.has(id) && !published.keys.has(id))
+    let Some(named) = token.key_id.as_deref() else {
+        return Ok(published);
     };
-    if !unknown(&published) {
+    let has_key = |published: &Published| published.keys.has(named) || published.keys.has_no_ids();
+    if config.keys.has(named) || has_key(&published) {
         return Ok(published);
     }
-    let newer = provider.newer(published, config, request_id).await?;
-    if unknown(&newer) {
-        return Err(Error::InvalidToken("its key is unknown"));
-    }
-    Ok(newer)
-}
-
-/// RFC 7519 §4.1.3: `aud` is one string or an array of them.
-fn is_for_audience(aud: Option<&Value>, audience: &str) -> bool {
-    match aud {
-        Some(Value::String(one)) => one == audience,
-        Some(Value::Array(many)) => many.iter().any(|one| one == audience),
-        _ => false,
+    let newer = provider
+        .newer(&has_key, claims.issued_at, config, request_id)
+        .await?;
+    match has_key(&newer) {
+        true => Ok(newer),
+        false => Err(Error::InvalidToken(TokenProblem::NoSuchKey)),
     }
 }
 

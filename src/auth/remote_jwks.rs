@@ -9,16 +9,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::{Either, join, select};
-use http::header::ACCEPT;
+use http::header::{ACCEPT, USER_AGENT};
 use http_body_util::{BodyExt, Full, Limited};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use url::{Host, Url};
 
+use crate::auth::claims::LEEWAY_SECS;
 use crate::config::Config;
 use crate::http::error::Error;
 use crate::log;
-use crate::model::encryption::Sealed;
+use crate::model::encryption::{Sealed, SecretsKey};
 use crate::model::key_set::KeySet;
 use crate::model::random;
 use crate::model::time::Timestamp;
@@ -63,6 +64,8 @@ pub struct Published {
     /// The age at which they are refreshed: a half to three quarters of their lifetime, by chance,
     /// so that not all instances fetch at once.
     refresh_age: Duration,
+    /// The keys of the set that are not used, and why: for the log.
+    skipped: Vec<String>,
 }
 
 /// What keys of some age are good for.
@@ -117,6 +120,15 @@ struct Document {
     set: String,
 }
 
+impl Document {
+    /// Opens what stands under `key`; `None`: it is not ours. Not with `secrets_key_previous`: a key
+    /// that was changed because it leaked could make any set ours, and keys can be fetched anew.
+    fn open(sealed: &Sealed, key: &str, secrets_key: &SecretsKey) -> Option<Self> {
+        let json = secrets_key.open_current(key, sealed).ok()?;
+        serde_json::from_slice(&json).ok()
+    }
+}
+
 /// The right to fetch; one at a time in an instance.
 struct FetchPermit;
 
@@ -138,14 +150,54 @@ impl Drop for FetchPermit {
 }
 
 /// Why keys are looked for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Reason {
+#[derive(Clone, Copy)]
+enum Reason<'a> {
     /// A request waits: there are none that serve.
     NoKeys,
     /// The ones that serve are due.
     Due,
-    /// A token names a key that is not among the known ones.
-    UnknownKey,
+    /// A token names a key that is not among the known ones: whether it is in this set.
+    UnknownKey(&'a dyn Fn(&Published) -> bool),
+}
+
+/// What can be said of a token whose key is not in the newest set that is known.
+///
+/// Clients take 401 for final, so the key must not be one that the provider published after that set
+/// was fetched. It publishes a key before it signs with it, so a token that is older than the set
+/// is not by such a key.
+#[derive(Debug, PartialEq, Eq)]
+enum UnknownKey {
+    /// The provider is to be asked now.
+    Look,
+    /// The token may be by a newer key, and the provider is not asked again before so many seconds.
+    Later { retry_after: u32 },
+    /// There is no such key.
+    Final,
+}
+
+impl UnknownKey {
+    /// `issued_at` is the token's `iat`, which nobody has verified: who lies there is only told to
+    /// come again.
+    fn of(
+        now: Timestamp,
+        last_look: Option<Timestamp>,
+        fetched_at: Timestamp,
+        issued_at: Option<i64>,
+    ) -> Self {
+        let since = last_look.map(|at| at.distance(now));
+        let Some(wait) = since.and_then(|since| PAUSE.checked_sub(since)) else {
+            return Self::Look;
+        };
+        if wait.is_zero() {
+            return Self::Look;
+        }
+        if issued_at.is_some_and(|at| at.saturating_add(LEEWAY_SECS) <= fetched_at.as_secs()) {
+            return Self::Final;
+        }
+        Self::Later {
+            retry_after: wait.as_millis().div_ceil(1000) as u32,
+        }
+    }
 }
 
 impl RemoteJwks {
@@ -227,36 +279,49 @@ impl RemoteJwks {
         }
     }
 
-    /// The keys after another look at the provider, because a token names a key that is not in
-    /// `known`. The same ones, if the last such look was less than 10 s ago.
+    /// The keys after another look at the provider, because a token that was issued at `issued_at`
+    /// (seconds since 1970) names a key that is not among the known ones: those of a set for which
+    /// `has_key` holds, or of one that proves that the key does not exist ([`UnknownKey::Final`]).
     ///
     /// # Errors
     ///
-    /// The provider's failure: whether the key is good cannot be told.
+    /// [`Error::KeyNotKnownYet`] when the last such look was less than 10 s ago and the key may have
+    /// been published since; the provider's failure. With all of them the token may be good.
     pub async fn newer(
         &'static self,
-        known: Arc<Published>,
+        has_key: &dyn Fn(&Published) -> bool,
+        issued_at: Option<i64>,
         config: &'static Config,
         request_id: &str,
     ) -> Result<Arc<Published>, Error> {
         let deadline = Deadline::with_timeout(config.store_timeout);
+        let mut asked = false;
         loop {
             let now = Timestamp::now();
-            if let (Freshness::Fresh | Freshness::Due, Some(newest)) = self.known(now)
-                && newest.id != known.id
+            let (freshness, newest) = self.known(now);
+            let newest = newest.filter(|_| freshness != Freshness::Expired);
+            if let Some(newest) = &newest
+                && (asked || has_key(newest))
             {
-                return Ok(newest);
+                return Ok(newest.clone());
             }
             failed_within(PAUSE, now)?;
-            if attempted_within(PAUSE, now).is_some() {
-                return Ok(known);
+            if let Some(newest) = newest {
+                let last_look = state().attempt.map(|attempt| attempt.at);
+                match UnknownKey::of(now, last_look, newest.fetched_at, issued_at) {
+                    UnknownKey::Final => return Ok(newest),
+                    UnknownKey::Later { retry_after } => {
+                        return Err(Error::KeyNotKnownYet { retry_after });
+                    }
+                    UnknownKey::Look => {}
+                }
             }
             match FetchPermit::begin() {
                 Some(turn) => {
-                    let why = Reason::UnknownKey;
+                    let why = Reason::UnknownKey(has_key);
                     let updated = self.update(why, config, &deadline, request_id).await;
                     drop(turn);
-                    updated?;
+                    asked = updated?;
                 }
                 None if deadline.remaining().is_zero() => return Err(late(&deadline)),
                 None => sleep(POLL_INTERVAL).await,
@@ -299,14 +364,14 @@ impl RemoteJwks {
     }
 
     /// Takes what another instance has left in the store, or else fetches, and leaves it there.
+    /// Whether the provider was asked.
     async fn update(
         &self,
-        reason: Reason,
+        reason: Reason<'_>,
         config: &'static Config,
         deadline: &Deadline,
         request_id: &str,
-    ) -> Result<(), Error> {
-        let before = state().published.as_ref().map(|published| published.id);
+    ) -> Result<bool, Error> {
         let read = deadline.run("reading keys", async {
             self.read_shared(config, request_id).await;
             Ok(())
@@ -317,15 +382,16 @@ impl RemoteJwks {
         let enough = match reason {
             Reason::NoKeys => standing != Freshness::Expired,
             Reason::Due => standing == Freshness::Fresh || failed_within(PAUSE, now).is_err(),
-            Reason::UnknownKey => {
-                known.map(|known| known.id) != before || attempted_within(PAUSE, now).is_some()
+            Reason::UnknownKey(has_key) => {
+                known.is_some_and(|known| has_key(&known)) || attempted_within(PAUSE, now).is_some()
             }
         };
         if enough {
-            return Ok(());
+            return Ok(false);
         }
         failed_within(PAUSE_WITHOUT_KEYS, now)?;
 
+        let before = known_skipped();
         let fetched = self.fetch(deadline).await;
         let outcome = match &fetched {
             Ok(_) => Outcome::Fetched,
@@ -336,13 +402,16 @@ impl RemoteJwks {
             at: Timestamp::now(),
             outcome,
         };
-        let attempt =
-            (outcome != Outcome::Fetched || reason == Reason::UnknownKey).then_some(attempt);
+        let attempt = (outcome != Outcome::Fetched || matches!(reason, Reason::UnknownKey(_)))
+            .then_some(attempt);
         if let Some(attempt) = attempt {
             state().attempt = Some(attempt);
         }
         let (document, failure) = match fetched {
-            Ok(document) => (Some(document), Ok(())),
+            Ok(document) => {
+                log_skipped(&before);
+                (Some(document), Ok(true))
+            }
             Err(error) => (None, Err(error)),
         };
         let key = keys::jwks(&self.url);
@@ -369,10 +438,8 @@ impl RemoteJwks {
         for error in failures.into_iter().flatten() {
             log::background(request_id, "cached keys not read", error);
         }
-        let document = sealed.ok().flatten().and_then(|sealed| {
-            let json = config.secrets_key.open(&key, &sealed).ok()?;
-            serde_json::from_slice::<Document>(&json).ok()
-        });
+        let sealed = sealed.ok().flatten();
+        let document = sealed.and_then(|sealed| Document::open(&sealed, &key, &config.secrets_key));
         if let Some(document) = document {
             let _ = self.install(&document);
         }
@@ -394,7 +461,7 @@ impl RemoteJwks {
         if state().published.as_ref().is_some_and(newer) {
             return Ok(());
         }
-        let keys = KeySet::published(document.set.as_bytes())
+        let (keys, skipped) = KeySet::published(document.set.as_bytes())
             .map_err(|problem| Error::Dependency(format!("jwks_url: {problem}")))?;
         let [chance] = random::bytes();
         let published = Arc::new(Published {
@@ -402,6 +469,7 @@ impl RemoteJwks {
             id: Sha256::digest(&document.set).into(),
             fetched_at: document.fetched_at,
             refresh_age: self.lifetime / 2 + self.lifetime / 4 * u32::from(chance) / 255,
+            skipped,
         });
         let mut state = state();
         if !state.published.as_ref().is_some_and(newer) {
@@ -416,6 +484,8 @@ impl RemoteJwks {
         let fetch = async {
             let request = http::Request::get(&self.url)
                 .header(ACCEPT, "application/json")
+                // Some firewalls answer 403 to a request without one.
+                .header(USER_AGENT, crate::SENDER)
                 .body(Full::<Bytes>::default())
                 .map_err(|_| failed("is no URL to connect to".to_owned()))?;
             // Follows no redirect: there is nobody here who would.
@@ -486,6 +556,23 @@ impl Freshness {
     }
 }
 
+/// The keys that are known not to be used, and why.
+fn known_skipped() -> Vec<String> {
+    let state = state();
+    let published = state.published.as_ref();
+    published.map_or_else(Vec::new, |published| published.skipped.clone())
+}
+
+/// Logs which keys of the set that was just fetched are not used: each once, and not with every
+/// fetch and every instance.
+fn log_skipped(before: &[String]) {
+    let mut new = known_skipped();
+    new.retain(|key| !before.contains(key));
+    if !new.is_empty() {
+        log::warning(&format!("keys of jwks_url not used: {}", new.join(", ")));
+    }
+}
+
 fn attempted_within(pause: Duration, now: Timestamp) -> Option<Outcome> {
     let attempt = state().attempt?;
     (attempt.at.distance(now) < pause).then_some(attempt.outcome)
@@ -513,6 +600,8 @@ fn late(deadline: &Deadline) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use base64ct::{Base64, Encoding};
+
     use super::*;
 
     #[test]
@@ -527,6 +616,62 @@ mod tests {
         assert_eq!(standing(minutes(5), true), Freshness::Due);
         assert_eq!(standing(minutes(64), true), Freshness::Due);
         assert_eq!(standing(minutes(65), true), Freshness::Expired);
+    }
+
+    /// A token with an unknown key, now: the last look so many milliseconds ago, the newest set
+    /// fetched and the token issued so many seconds ago.
+    fn unknown_key(look: Option<i64>, fetched: i64, issued: Option<i64>) -> UnknownKey {
+        let now = Timestamp::now();
+        let ago = |millis| Timestamp::from_millis(now.as_millis() - millis);
+        let issued_at = issued.map(|seconds| now.as_secs() - seconds);
+        UnknownKey::of(now, look.map(ago), ago(fetched * 1000), issued_at)
+    }
+
+    #[test]
+    fn an_unknown_key_is_final_only_where_the_set_is_newer_than_the_token() {
+        let later = |retry_after| UnknownKey::Later { retry_after };
+        // Nobody looked lately: the provider says.
+        assert_eq!(unknown_key(None, 5, Some(1)), UnknownKey::Look);
+        assert_eq!(unknown_key(Some(10_000), 10, Some(3600)), UnknownKey::Look);
+        assert_eq!(unknown_key(Some(3_600_000), 5, None), UnknownKey::Look);
+        // It may have been published since the look.
+        assert_eq!(unknown_key(Some(0), 0, Some(0)), later(10));
+        assert_eq!(unknown_key(Some(0), 0, None), later(10));
+        assert_eq!(unknown_key(Some(2_500), 2, Some(5)), later(8));
+        assert_eq!(unknown_key(Some(9_999), 9, Some(30)), later(1));
+        assert_eq!(unknown_key(Some(1), 0, Some(59)), later(10));
+        assert_eq!(
+            unknown_key(Some(1), 100, Some(120)),
+            later(10),
+            "an older set"
+        );
+        assert_eq!(
+            unknown_key(Some(1), 0, Some(-100)),
+            later(10),
+            "not yet issued"
+        );
+        // The provider had published all keys that could have signed it.
+        assert_eq!(unknown_key(Some(1), 0, Some(60)), UnknownKey::Final);
+        assert_eq!(unknown_key(Some(1), 100, Some(160)), UnknownKey::Final);
+        assert_eq!(unknown_key(Some(1), 0, Some(1 << 60)), UnknownKey::Final);
+    }
+
+    #[test]
+    fn cached_keys_open_with_the_current_secrets_key_only() {
+        let secrets_key = |byte| SecretsKey::parse(&Base64::encode_string(&[byte; 32])).unwrap();
+        let document = Document {
+            fetched_at: Timestamp::now(),
+            set: r#"{"keys":[]}"#.to_owned(),
+        };
+        let json = serde_json::to_vec(&document).unwrap();
+        let old = secrets_key(1).seal("jwks/x", &json);
+        let rotated = secrets_key(2).with_previous(Some(secrets_key(1)));
+        assert!(rotated.open("jwks/x", &old).is_ok(), "secrets still open");
+        assert!(Document::open(&old, "jwks/x", &rotated).is_none());
+        let new = rotated.seal("jwks/x", &json);
+        let opened = Document::open(&new, "jwks/x", &rotated).unwrap();
+        assert_eq!(opened.set, document.set);
+        assert!(Document::open(&new, "jwks/y", &rotated).is_none());
     }
 
     #[test]

@@ -39,9 +39,6 @@ const BODY_TIME: Duration = Duration::from_secs(1);
 /// How much of the response's body is read, in bytes.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// How deliveries name their sender.
-const SENDER: &str = concat!("application-webhooks/", env!("CARGO_PKG_VERSION"));
-
 /// A signed event, ready to be sent.
 pub struct Delivery {
     /// Where it goes, as the merchant spelled it.
@@ -141,7 +138,7 @@ impl Delivery {
             .header(ACCEPT_ENCODING, "identity")
             .header(CONTENT_TYPE, "application/json")
             .header(CONTENT_LENGTH, self.body.len())
-            .header(USER_AGENT, SENDER)
+            .header(USER_AGENT, crate::SENDER)
             .header("webhook-id", &self.id)
             .header("webhook-timestamp", self.timestamp)
             .header("webhook-signature", &self.signature)

@@ -13,7 +13,7 @@ pub enum Error {
     /// 401: no bearer token was sent.
     NoToken,
     /// 401: the token that was sent is refused, and why.
-    InvalidToken(&'static str),
+    InvalidToken(TokenProblem),
     /// 400: these fields are wrong.
     Invalid(Vec<Detail>),
     /// 403: the resource belongs to another merchant.
@@ -55,6 +55,65 @@ pub enum Error {
     Internal(String),
     /// 503: a probe's answer while requests would fail.
     NotReady(String),
+    /// 503: the token's key is unknown, and the identity provider is not asked again before so many
+    /// seconds, 1 to 10, have passed: until then nobody can tell whether the token is good.
+    KeyNotKnownYet {
+        /// The header `Retry-After` (RFC 9110 §10.2.3).
+        retry_after: u32,
+    },
+}
+
+/// Why a bearer token is refused: a few things that the client is told (RFC 6750 §3), and for the
+/// rest what is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenProblem {
+    /// It is past its `exp` (RFC 7519 §4.1.4).
+    Expired,
+    /// It is before its `nbf` (RFC 7519 §4.1.5).
+    NotYetValid,
+    /// There is no key with its `kid` and `alg`.
+    NoSuchKey,
+    /// It has not the form of a token, and what is wrong with it.
+    Malformed(&'static str),
+    /// It is longer than [`MAX_TOKEN_BYTES`](crate::auth::MAX_TOKEN_BYTES).
+    TooLong,
+    /// Anything else, which the client is not told.
+    Refused(&'static str),
+}
+
+impl TokenProblem {
+    /// The `error_description` of the challenge: printable ASCII without quotation marks and
+    /// backslashes (RFC 6750 §3).
+    pub fn description(self) -> Option<&'static str> {
+        match self {
+            Self::Expired => Some("The token expired"),
+            Self::NotYetValid => Some("The token is not valid yet"),
+            Self::NoSuchKey => Some("No such key: none has the token's kid and alg"),
+            Self::Malformed(_) => Some("The token is malformed"),
+            Self::TooLong => Some("The token is longer than 16384 bytes"),
+            Self::Refused(_) => None,
+        }
+    }
+
+    /// What the log says of it.
+    fn log_detail(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::NotYetValid => "not valid yet",
+            Self::NoSuchKey => "no key has its kid and alg",
+            Self::TooLong => "longer than 16384 bytes",
+            Self::Malformed(why) | Self::Refused(why) => why,
+        }
+    }
+
+    /// The header `WWW-Authenticate` (RFC 6750 §3 and §3.1).
+    fn challenge(self) -> HeaderValue {
+        let challenge = match self.description() {
+            Some(text) => format!(r#"Bearer error="invalid_token", error_description="{text}""#),
+            None => r#"Bearer error="invalid_token""#.to_owned(),
+        };
+        HeaderValue::from_str(&challenge).expect("descriptions are printable ASCII")
+    }
 }
 
 /// Why a request failed, for programs: on statuses that can mean several things, or that the
@@ -89,6 +148,8 @@ pub enum Reason {
     TooManyChanges,
     /// 503: the service cannot serve requests.
     NotReady,
+    /// 503: the token's key may have been published since the identity provider was last asked.
+    KeyNotKnownYet,
 }
 
 /// One wrong field of a request.
@@ -158,7 +219,7 @@ impl Error {
             Self::Dependency(_) | Self::Unreadable(_) => StatusCode::BAD_GATEWAY,
             Self::DependencyTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotReady(_) | Self::KeyNotKnownYet { .. } => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -216,6 +277,10 @@ impl Error {
             }
             Self::Internal(_) => ("Internal Server Error", "An unexpected error occurred"),
             Self::NotReady(_) => ("Service Unavailable", "The service is not ready"),
+            Self::KeyNotKnownYet { .. } => (
+                "Service Unavailable",
+                "The token's key is not known yet. Retry later",
+            ),
         }
     }
 
@@ -230,6 +295,7 @@ impl Error {
             Self::BodyEncoded => Some(Reason::ContentEncodingUnsupported),
             Self::TooManyChanges { .. } => Some(Reason::TooManyChanges),
             Self::NotReady(_) => Some(Reason::NotReady),
+            Self::KeyNotKnownYet { .. } => Some(Reason::KeyNotKnownYet),
             _ => None,
         }
     }
@@ -252,7 +318,10 @@ impl Error {
     /// What the log is told beside the status.
     fn cause(&self) -> Option<String> {
         match self {
-            Self::InvalidToken(why) => Some(format!("token refused: {why}")),
+            Self::InvalidToken(why) => Some(format!("token refused: {}", why.log_detail())),
+            Self::KeyNotKnownYet { .. } => Some(
+                "the token's key is unknown, and the provider was asked a moment ago".to_owned(),
+            ),
             Self::Invalid(details) => {
                 // The names of unknown members are the client's text: only known ones are logged.
                 Some(format!("{} wrong fields", details.len()))
@@ -272,14 +341,10 @@ impl Error {
         let cause = self.cause();
         let header = match &self {
             Self::NoToken => Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
-            // RFC 6750 §3.1
-            Self::InvalidToken(_) => Some((
-                WWW_AUTHENTICATE,
-                HeaderValue::from_static(r#"Bearer error="invalid_token""#),
-            )),
+            Self::InvalidToken(why) => Some((WWW_AUTHENTICATE, why.challenge())),
             // RFC 9110 §12.5.3: which encodings would have been accepted.
             Self::BodyEncoded => Some((ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
-            Self::TooManyChanges { retry_after } => {
+            Self::TooManyChanges { retry_after } | Self::KeyNotKnownYet { retry_after } => {
                 Some((RETRY_AFTER, HeaderValue::from(*retry_after)))
             }
             Self::MethodNotAllowed(allow) => HeaderValue::from_str(allow)
@@ -309,7 +374,7 @@ mod tests {
         let cause = String::new;
         for error in [
             Error::NoToken,
-            Error::InvalidToken("why"),
+            Error::InvalidToken(TokenProblem::Expired),
             Error::Invalid(Vec::new()),
             Error::Forbidden,
             Error::NotFound,
@@ -324,5 +389,27 @@ mod tests {
             body.ends_with(r#""code":403,"reason":"applicationDisabled"}"#),
             "{body}"
         );
+    }
+
+    #[test]
+    fn a_challenge_needs_no_escapes() {
+        for problem in [
+            TokenProblem::Expired,
+            TokenProblem::NotYetValid,
+            TokenProblem::NoSuchKey,
+            TokenProblem::Malformed("\"secret\""),
+            TokenProblem::TooLong,
+        ] {
+            let description = problem.description().unwrap();
+            // RFC 6750 §3.
+            let legal = |byte| matches!(byte, b' '..=b'!' | b'#'..=b'[' | b']'..=b'~');
+            assert!(description.bytes().all(legal), "{description}");
+            assert_eq!(
+                problem.challenge(),
+                format!(r#"Bearer error="invalid_token", error_description="{description}""#)
+            );
+        }
+        let other = TokenProblem::Refused("wrong aud").challenge();
+        assert_eq!(other, r#"Bearer error="invalid_token""#);
     }
 }

@@ -116,6 +116,19 @@ impl SecretsKey {
     ///
     /// [`CannotOpen`], which tells nothing more on purpose.
     pub fn open(&self, context: &str, sealed: &Sealed) -> Result<Vec<u8>, CannotOpen> {
+        let opened = self.open_current(context, sealed);
+        match &self.previous {
+            Some(previous) if opened.is_err() => previous.open(context, sealed),
+            _ => opened,
+        }
+    }
+
+    /// As [`Self::open`], but never with the previous key.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    pub fn open_current(&self, context: &str, sealed: &Sealed) -> Result<Vec<u8>, CannotOpen> {
         let bytes = Base64::decode_vec(&sealed.0).map_err(|_| CannotOpen)?;
         let (header, ciphertext) = bytes.split_at_checked(HEADER_BYTES).ok_or(CannotOpen)?;
         let (version_and_key, nonce) = header.split_at(1 + KEY_ID_BYTES);
@@ -123,8 +136,7 @@ impl SecretsKey {
             return Err(CannotOpen);
         }
         if version_and_key[1..] != self.id {
-            let previous = self.previous.as_ref().ok_or(CannotOpen)?;
-            return previous.open(context, sealed);
+            return Err(CannotOpen);
         }
         let payload = Payload {
             msg: ciphertext,

@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use jwt_compact::Algorithm;
 use jwt_compact::alg::{Ed25519, Es256, Hs256, Hs256Key, Rsa};
 use jwt_compact::jwk::JsonWebKey;
-use jwt_compact::prelude::*;
+use jwt_compact::{Algorithm, AlgorithmSignature};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+use super::jws::Jws;
 
 type Es256Key = <Es256 as Algorithm>::VerifyingKey;
 type Ed25519Key = <Ed25519 as Algorithm>::VerifyingKey;
@@ -21,8 +21,17 @@ pub const MAX_KEYS: usize = 64;
 /// RFC 7518 §3.3: "A key of size 2048 bits or larger MUST be used".
 const MIN_RSA_BYTES: usize = 2048 / 8;
 
+/// The longest RSA key that the `rsa` crate takes; a verification with it takes some milliseconds.
+const MAX_RSA_BYTES: usize = 4096 / 8;
+
 /// RFC 7518 §3.2: a key at least as long as the hash's output.
 const MIN_HMAC_BYTES: usize = 32;
+
+/// RFC 7518 §6.2.1.2: the length of a coordinate on P-256.
+const COORDINATE_BYTES: usize = 32;
+
+/// How much of a `kid` is logged, in characters.
+const LOGGED_KID_CHARS: usize = 64;
 
 /// Keys, each bound to the one algorithm that it verifies.
 #[derive(Default)]
@@ -44,13 +53,24 @@ enum Verifier {
     EdDsa(Ed25519Key),
 }
 
-/// Why one JWK of a set is not used.
-#[derive(Debug, PartialEq, Eq)]
+/// Why one JWK of a set is not used, as words that follow "a key that".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unsuitable {
     /// Not for verifying signatures here: another type, curve, algorithm or use.
-    NotForUs,
+    NotForUs(&'static str),
     /// For us, but broken or too weak to trust.
     Refused(&'static str),
+}
+
+/// What the keys of a set say about a token; of two sets, the greater counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verification {
+    /// No key has the token's `kid` and `alg`.
+    NoKey,
+    /// There are such keys, and none of them made the signature.
+    WrongSignature,
+    /// One of them made the signature.
+    Verified,
 }
 
 impl KeySet {
@@ -70,7 +90,7 @@ impl KeySet {
         for (position, jwk) in members.iter().enumerate() {
             match Key::from_jwk(jwk) {
                 Ok(key) => keys.push(key),
-                Err(Unsuitable::NotForUs) => {}
+                Err(Unsuitable::NotForUs(_)) => {}
                 Err(Unsuitable::Refused(why)) => {
                     return Err(format!("has a key that {why} (number {})", position + 1));
                 }
@@ -86,21 +106,38 @@ impl KeySet {
     /// are secrets: what stands on a public page proves nothing. Of more than [`MAX_KEYS`] keys the
     /// first are read.
     ///
+    /// Beside the set: the keys that were left out and why, as sentences for the log.
+    ///
     /// # Errors
     ///
     /// What is wrong, when the set has no usable key or is none.
-    pub fn published(json: &[u8]) -> Result<Self, &'static str> {
-        let keys: Vec<Key> = members(json)
-            .ok_or(NO_SET)?
-            .iter()
-            .take(MAX_KEYS)
-            .filter(|jwk| !is_secret(jwk))
-            .filter_map(|jwk| Key::from_jwk(jwk).ok())
-            .collect();
-        if keys.is_empty() {
-            return Err("has no key for RS256, ES256 or EdDSA");
+    pub fn published(json: &[u8]) -> Result<(Self, Vec<String>), String> {
+        let members = members(json).ok_or(NO_SET)?;
+        let mut keys = Vec::new();
+        let mut skipped = Vec::new();
+        for (position, jwk) in members.iter().take(MAX_KEYS).enumerate() {
+            let key = match is_secret(jwk) {
+                true => Err(Unsuitable::Refused("is a secret that is published")),
+                false => Key::from_jwk(jwk),
+            };
+            match key {
+                Ok(key) => keys.push(key),
+                Err(Unsuitable::NotForUs(why) | Unsuitable::Refused(why)) => {
+                    skipped.push(format!("{} {why}", name_of(jwk, position)));
+                }
+            }
         }
-        Ok(Self { keys })
+        if let Some(more) = members.len().checked_sub(MAX_KEYS).filter(|more| *more > 0) {
+            skipped.push(format!("{more} more than the {MAX_KEYS} that are read"));
+        }
+        if keys.is_empty() {
+            let why = "has no key for RS256, ES256 or EdDSA";
+            return Err(match skipped.as_slice() {
+                [] => why.to_owned(),
+                skipped => format!("{why}: {}", skipped.join(", ")),
+            });
+        }
+        Ok((Self { keys }, skipped))
     }
 
     /// Whether a key has this `kid`.
@@ -108,20 +145,34 @@ impl KeySet {
         self.keys.iter().any(|key| key.id.as_deref() == Some(id))
     }
 
-    /// Verifies the token's signature with the keys that fit it, and returns its claims.
+    /// Whether no key has a `kid`: then a token's `kid` says nothing about this set.
+    pub fn has_no_ids(&self) -> bool {
+        self.keys.iter().all(|key| key.id.is_none())
+    }
+
+    /// Verifies the token's signature with the keys that fit it.
     ///
-    /// The token's `kid` selects among the keys (RFC 7515 §4.1.4); without one,
-    /// all keys of the token's algorithm are tried.
-    pub fn verify<T, H>(&self, token: &UntrustedToken<'_, H>) -> Option<Claims<T>>
-    where
-        T: DeserializeOwned,
-        H: Clone,
-    {
-        let wanted = token.header().key_id.as_deref();
-        self.keys
-            .iter()
-            .filter(|key| wanted.is_none() || key.id.as_deref() == wanted)
-            .find_map(|key| key.verifier.verify(token))
+    /// The token's `kid` is a hint (RFC 7515 §4.1.4): it selects among keys that have one. Without
+    /// one, and where no key has one, all keys of the token's algorithm are tried.
+    pub fn verify(&self, token: &Jws<'_>) -> Verification {
+        let wanted = token.key_id.as_deref();
+        let any = wanted.is_none() || self.has_no_ids();
+        let fitting = self.keys.iter().filter(|key| {
+            (any || key.id.as_deref() == wanted)
+                && key.verifier.names().contains(&token.algorithm.as_str())
+        });
+        let verified = fitting.map(|key| match key.verifier.verify(token) {
+            true => Verification::Verified,
+            false => Verification::WrongSignature,
+        });
+        let mut best = Verification::NoKey;
+        for verification in verified {
+            best = best.max(verification);
+            if best == Verification::Verified {
+                break;
+            }
+        }
+        best
     }
 }
 
@@ -139,38 +190,74 @@ fn members(json: &[u8]) -> Option<Vec<Value>> {
 
 /// Whether a JWK holds what only a signer may know (RFC 7518 §6).
 fn is_secret(jwk: &Value) -> bool {
-    jwk.get("k").is_some() || jwk.get("d").is_some()
+    ["k", "d"].iter().any(|name| member(jwk, name).is_some())
+}
+
+/// A JWK's member. One that is `null` is not there: it can mean nothing else.
+fn member<'a>(jwk: &'a Value, name: &str) -> Option<&'a Value> {
+    jwk.get(name).filter(|value| !value.is_null())
+}
+
+/// A member that has to be a string where it is there.
+fn text<'a>(jwk: &'a Value, name: &str) -> Result<Option<&'a str>, Unsuitable> {
+    let text = |value: &'a Value| value.as_str().ok_or(NOT_TEXT);
+    member(jwk, name).map(text).transpose()
+}
+
+/// What the log calls a key: its `kid` in quotation marks, else its place in the set.
+fn name_of(jwk: &Value, position: usize) -> String {
+    match jwk.get("kid").and_then(Value::as_str) {
+        Some(id) => {
+            let id: String = id.chars().take(LOGGED_KID_CHARS).collect();
+            format!("{id:?}")
+        }
+        None => format!("number {}", position + 1),
+    }
 }
 
 impl Key {
     fn from_jwk(jwk: &Value) -> Result<Self, Unsuitable> {
-        let text = |name| jwk.get(name).and_then(Value::as_str);
+        use Unsuitable::NotForUs;
+
         type Read = fn(&Value) -> Result<Verifier, Unsuitable>;
-        let (algorithm, curve, read): (_, _, Read) = match text("kty") {
-            Some("oct") => ("HS256", None, Verifier::hs256),
-            Some("RSA") => ("RS256", None, Verifier::rs256),
-            Some("EC") => ("ES256", Some("P-256"), Verifier::es256),
-            Some("OKP") => ("EdDSA", Some("Ed25519"), Verifier::eddsa),
-            _ => return Err(Unsuitable::NotForUs),
+        let (curve, names, read): (_, _, Read) = match member(jwk, "kty").and_then(Value::as_str) {
+            Some("oct") => (None, HS256, Verifier::hs256),
+            Some("RSA") => (None, RS256, Verifier::rs256),
+            Some("EC") => (Some("P-256"), ES256, Verifier::es256),
+            Some("OKP") => (Some("Ed25519"), EDDSA, Verifier::eddsa),
+            Some(_) => return Err(NotForUs("has another kty")),
+            None => return Err(NotForUs("has no kty")),
         };
-        let for_signatures = matches!(text("use"), None | Some("sig"));
-        let verifies = match jwk.get("key_ops") {
-            None => true,
-            Some(operations) => operations
-                .as_array()
-                .is_some_and(|list| list.iter().any(|operation| operation == "verify")),
-        };
-        let algorithm_fits = text("alg").is_none_or(|alg| alg == algorithm);
-        let curve_fits = curve.is_none() || text("crv") == curve;
-        if !(for_signatures && verifies && algorithm_fits && curve_fits) {
-            return Err(Unsuitable::NotForUs);
+        if text(jwk, "use")?.is_some_and(|intended| intended != "sig") {
+            return Err(NotForUs("has another use than sig"));
+        }
+        if let Some(operations) = member(jwk, "key_ops") {
+            let operations = operations.as_array().ok_or(NOT_TEXT)?;
+            if !operations.iter().any(|operation| operation == "verify") {
+                return Err(NotForUs("has key_ops without verify"));
+            }
+        }
+        if text(jwk, "alg")?.is_some_and(|alg| !names.contains(&alg)) {
+            return Err(NotForUs("has another alg"));
+        }
+        if curve.is_some() && text(jwk, "crv")? != curve {
+            return Err(NotForUs("has another crv"));
         }
         Ok(Self {
-            id: text("kid").map(str::to_owned),
+            id: text(jwk, "kid")?.map(str::to_owned),
             verifier: read(jwk)?,
         })
     }
 }
+
+/// The values of `alg` that mean a key's algorithm.
+type Names = &'static [&'static str];
+
+const HS256: Names = &["HS256"];
+const RS256: Names = &["RS256"];
+const ES256: Names = &["ES256"];
+/// RFC 9864 §2.2: with an Ed25519 key, the older `EdDSA` can mean nothing else than `Ed25519`.
+const EDDSA: Names = &["EdDSA", "Ed25519"];
 
 impl Verifier {
     fn hs256(jwk: &Value) -> Result<Self, Unsuitable> {
@@ -182,17 +269,19 @@ impl Verifier {
     }
 
     fn rs256(jwk: &Value) -> Result<Self, Unsuitable> {
-        let modulus = bytes(jwk, "n")?;
-        let first = modulus.iter().position(|byte| *byte != 0);
-        let bits = first.map_or(0, |first| {
-            (modulus.len() - first) * 8 - modulus[first].leading_zeros() as usize
+        let modulus = integer(jwk, "n")?;
+        let bits = modulus.first().map_or(0, |first| {
+            modulus.len() * 8 - first.leading_zeros() as usize
         });
         if bits < MIN_RSA_BYTES * 8 {
             return Err(Unsuitable::Refused("is an RSA key of under 2,048 bits"));
         }
+        if bits > MAX_RSA_BYTES * 8 {
+            return Err(Unsuitable::Refused("is an RSA key of over 4,096 bits"));
+        }
         let public = JsonWebKey::Rsa {
-            modulus,
-            public_exponent: bytes(jwk, "e")?,
+            modulus: Cow::Owned(modulus),
+            public_exponent: Cow::Owned(integer(jwk, "e")?),
             private_parts: None,
         };
         RsaKey::try_from(&public)
@@ -203,8 +292,8 @@ impl Verifier {
     fn es256(jwk: &Value) -> Result<Self, Unsuitable> {
         let public = JsonWebKey::EllipticCurve {
             curve: "P-256".into(),
-            x: bytes(jwk, "x")?,
-            y: bytes(jwk, "y")?,
+            x: Cow::Owned(coordinate(jwk, "x")?),
+            y: Cow::Owned(coordinate(jwk, "y")?),
             secret: None,
         };
         Es256Key::try_from(&public)
@@ -215,7 +304,7 @@ impl Verifier {
     fn eddsa(jwk: &Value) -> Result<Self, Unsuitable> {
         let public = JsonWebKey::KeyPair {
             curve: "Ed25519".into(),
-            x: bytes(jwk, "x")?,
+            x: Cow::Owned(bytes(jwk, "x")?),
             secret: None,
         };
         Ed25519Key::try_from(&public)
@@ -223,32 +312,61 @@ impl Verifier {
             .map_err(|_| BROKEN)
     }
 
-    fn verify<T, H>(&self, token: &UntrustedToken<'_, H>) -> Option<Claims<T>>
-    where
-        T: DeserializeOwned,
-        H: Clone,
-    {
-        // Each validator first compares the token's `alg` with its own name.
-        let verified = match self {
-            Self::Hs256(key) => Hs256.validator(key).validate(token),
-            Self::Rs256(key) => Rsa::rs256().validator(key).validate(token),
-            Self::Es256(key) => Es256.validator(key).validate(token),
-            Self::EdDsa(key) => Ed25519.validator(key).validate(token),
-        };
-        verified.ok().map(|token| token.into_parts().1)
+    fn names(&self) -> Names {
+        match self {
+            Self::Hs256(_) => HS256,
+            Self::Rs256(_) => RS256,
+            Self::Es256(_) => ES256,
+            Self::EdDsa(_) => EDDSA,
+        }
+    }
+
+    /// Whether this key made the token's signature.
+    fn verify(&self, token: &Jws<'_>) -> bool {
+        match self {
+            Self::Hs256(key) => is_signed(&Hs256, key, token),
+            Self::Rs256(key) => is_signed(&Rsa::rs256(), key, token),
+            Self::Es256(key) => is_signed(&Es256, key, token),
+            Self::EdDsa(key) => is_signed(&Ed25519, key, token),
+        }
     }
 }
 
-const BROKEN: Unsuitable = Unsuitable::Refused("cannot be read");
+fn is_signed<A: Algorithm>(algorithm: &A, key: &A::VerifyingKey, token: &Jws<'_>) -> bool {
+    // jwt-compact's signatures rely on it that their length was checked.
+    let length = token.signature.len();
+    if A::Signature::LENGTH.is_some_and(|expected| expected.get() != length) {
+        return false;
+    }
+    A::Signature::try_from_slice(&token.signature)
+        .is_ok_and(|signature| algorithm.verify_signature(&signature, key, token.signed))
+}
 
-/// The bytes of a member that is written in base64url (RFC 7518 §6). Only public members are asked
-/// for, so a set that has private ones by mistake does not fail over how they are written.
-fn bytes(jwk: &Value, member: &str) -> Result<Cow<'static, [u8]>, Unsuitable> {
-    jwk.get(member)
-        .and_then(Value::as_str)
-        .and_then(|text| Base64UrlUnpadded::decode_vec(text).ok())
-        .map(Cow::Owned)
-        .ok_or(BROKEN)
+const BROKEN: Unsuitable = Unsuitable::Refused("cannot be read");
+const NOT_TEXT: Unsuitable = Unsuitable::Refused("has a member of another type than RFC 7517's");
+
+/// The bytes of a member that is written in base64url (RFC 7518 §6). Padding is not written there,
+/// but its meaning is clear. Only public members are asked for, so a set that has private ones by
+/// mistake does not fail over how they are written.
+fn bytes(jwk: &Value, name: &str) -> Result<Vec<u8>, Unsuitable> {
+    let text = text(jwk, name)?.ok_or(BROKEN)?;
+    Base64UrlUnpadded::decode_vec(text.trim_end_matches('=')).map_err(|_| BROKEN)
+}
+
+/// The bytes of a number, the highest first, without the leading zeros that RFC 7518 §2 forbids and
+/// libraries write that know signed numbers only.
+fn integer(jwk: &Value, name: &str) -> Result<Vec<u8>, Unsuitable> {
+    let mut bytes = bytes(jwk, name)?;
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    bytes.drain(..zeros);
+    Ok(bytes)
+}
+
+/// A coordinate in its full length: some libraries leave zeros out, others write one more.
+fn coordinate(jwk: &Value, name: &str) -> Result<Vec<u8>, Unsuitable> {
+    let number = integer(jwk, name)?;
+    let missing = COORDINATE_BYTES.checked_sub(number.len()).ok_or(BROKEN)?;
+    Ok([vec![0; missing], number].concat())
 }
 
 #[cfg(test)]
@@ -256,8 +374,53 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn unsuitable(jwk: Value) -> Unsuitable {
-        match Key::from_jwk(&jwk) {
+    /// Keys, and tokens that Python's `cryptography` signed with them.
+    fn fixtures() -> Value {
+        let text = include_str!("../../tests/http/support/test-keys.json");
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn public(name: &str) -> Value {
+        let mut jwk = fixtures()["keys"][name].clone();
+        for private in ["d", "p", "q", "dp", "dq", "qi"] {
+            jwk.as_object_mut().unwrap().remove(private);
+        }
+        jwk
+    }
+
+    fn verify(keys: &[Value], token: &str) -> Verification {
+        let json = json!({ "keys": keys }).to_string();
+        let keys = KeySet::parse(&json).unwrap_or_else(|why| panic!("{json} {why}"));
+        keys.verify(&Jws::parse(token).unwrap())
+    }
+
+    fn token_of_another_implementation(alg: &str) -> String {
+        let token = &fixtures()["tokensOfAnotherImplementation"][alg];
+        token.as_str().unwrap().to_owned()
+    }
+
+    /// A token with this header, signed with the key of this name of the fixtures.
+    fn eddsa_token(header: &Value) -> String {
+        let jwk: JsonWebKey<'_> =
+            serde_json::from_value(fixtures()["keys"]["eddsa"].clone()).unwrap();
+        let key = <Ed25519 as Algorithm>::SigningKey::try_from(&jwk).unwrap();
+        let part = |text: &[u8]| Base64UrlUnpadded::encode_string(text);
+        let signed = format!("{}.{}", part(header.to_string().as_bytes()), part(b"{}"));
+        let signature = Ed25519.sign(&key, signed.as_bytes());
+        format!("{signed}.{}", part(&signature.to_bytes()))
+    }
+
+    /// The JWK with each of its texts in these members decoded, changed and encoded.
+    fn changed(mut jwk: Value, members: &[&str], change: impl Fn(Vec<u8>) -> Vec<u8>) -> Value {
+        for member in members {
+            let bytes = Base64UrlUnpadded::decode_vec(jwk[member].as_str().unwrap()).unwrap();
+            jwk[member] = json!(Base64UrlUnpadded::encode_string(&change(bytes)));
+        }
+        jwk
+    }
+
+    fn unsuitable(jwk: &Value) -> Unsuitable {
+        match Key::from_jwk(jwk) {
             Ok(_) => panic!("{jwk} was accepted"),
             Err(why) => why,
         }
@@ -272,23 +435,163 @@ mod tests {
             json!({"kty": "oct", "k": k, "key_ops": ["sign"]}),
             json!({"kty": "EC", "crv": "P-384", "x": "AA", "y": "AA"}),
             json!({"kty": "OKP", "crv": "X25519", "x": "AA"}),
+            json!({"kty": "OKP", "crv": "Ed448", "alg": "Ed448", "x": "AA"}),
             json!({"kty": "quantum"}),
+            json!({"kty": null}),
+            json!({"kty": "AKP", "alg": "ML-DSA-44", "use": 1}),
             json!("not an object"),
         ] {
-            assert_eq!(unsuitable(jwk), Unsuitable::NotForUs);
+            assert!(matches!(unsuitable(&jwk), Unsuitable::NotForUs(_)), "{jwk}");
         }
     }
 
     #[test]
     fn weak_and_broken_keys_are_refused() {
+        let large = Base64UrlUnpadded::encode_string(&[0xff; 513]);
+        let mut numbered = public("eddsa");
+        numbered["kid"] = json!(1);
         for jwk in [
             json!({"kty": "oct", "k": "c2hvcnQ"}),
             json!({"kty": "oct"}),
             json!({"kty": "RSA", "n": "AQAB", "e": "AQAB"}),
+            json!({"kty": "RSA", "n": large, "e": "AQAB"}),
             json!({"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}),
             json!({"kty": "OKP", "crv": "Ed25519", "x": "AA"}),
+            // No number, so no zero may be added.
+            changed(public("eddsa"), &["x"], |x| [vec![0], x].concat()),
+            changed(public("es256"), &["x"], |x| [vec![1], x].concat()),
+            json!({"kty": "oct", "use": ["sig"]}),
+            json!({"kty": "oct", "key_ops": "verify"}),
+            numbered,
         ] {
-            assert!(matches!(unsuitable(jwk), Unsuitable::Refused(_)));
+            assert!(matches!(unsuitable(&jwk), Unsuitable::Refused(_)), "{jwk}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_read_where_its_meaning_is_clear() {
+        let zero_first = |bytes: Vec<u8>| [vec![0], bytes].concat();
+        for (name, alg, members) in [
+            ("hs256", "HS256", ["k"].as_slice()),
+            ("rs256", "RS256", &["n", "e"]),
+            ("es256", "ES256", &["x", "y"]),
+            ("eddsa", "EdDSA", &["x"]),
+        ] {
+            let token = token_of_another_implementation(alg);
+            let verified = |jwk: Value| {
+                assert_eq!(
+                    verify(&[jwk.clone()], &token),
+                    Verification::Verified,
+                    "{jwk}"
+                );
+            };
+            verified(public(name));
+            let mut padded = public(name);
+            for member in members {
+                let text = padded[member].as_str().unwrap();
+                padded[member] = json!(format!("{text}{}", "=".repeat((4 - text.len() % 4) % 4)));
+            }
+            verified(padded);
+            if ["rs256", "es256"].contains(&name) {
+                verified(changed(public(name), members, zero_first));
+            }
+            let mut nulls = public(name);
+            for member in ["use", "key_ops", "alg", "kid", "d", "x5c", "x5t", "exp"] {
+                nulls[member] = Value::Null;
+            }
+            verified(nulls);
+        }
+    }
+
+    /// One key in 128 has such a coordinate.
+    #[test]
+    fn a_coordinate_may_lack_its_leading_zeros() {
+        type SigningKey = <Es256 as Algorithm>::SigningKey;
+        let (key, point) = (1_u32..)
+            .filter_map(|number| {
+                let scalar = [[0; 28].as_slice(), &number.to_be_bytes()].concat();
+                let key = SigningKey::from_slice(&scalar).ok()?;
+                let point = key.verifying_key().to_encoded_point(false);
+                Some((key, point))
+            })
+            .find(|(_, point)| point.x().unwrap()[0] == 0 || point.y().unwrap()[0] == 0)
+            .unwrap();
+        let short = |coordinate: &[u8]| {
+            let zeros = coordinate.iter().take_while(|byte| **byte == 0).count();
+            Base64UrlUnpadded::encode_string(&coordinate[zeros..])
+        };
+        let jwk = json!({
+            "kty": "EC", "crv": "P-256",
+            "x": short(point.x().unwrap()), "y": short(point.y().unwrap()),
+        });
+        let header = Base64UrlUnpadded::encode_string(br#"{"alg":"ES256"}"#);
+        let signed = format!("{header}.e30");
+        let signature = Es256.sign(&key, signed.as_bytes());
+        let signature = AlgorithmSignature::as_bytes(&signature);
+        let token = format!("{signed}.{}", Base64UrlUnpadded::encode_string(&signature));
+        assert_eq!(verify(&[jwk], &token), Verification::Verified);
+    }
+
+    /// RFC 9864 §2.2.
+    #[test]
+    fn ed25519_and_eddsa_are_one_algorithm_of_an_ed25519_key() {
+        for of_key in [None, Some("EdDSA"), Some("Ed25519")] {
+            let mut jwk = public("eddsa");
+            jwk["alg"] = json!(of_key);
+            for of_token in ["EdDSA", "Ed25519"] {
+                let token = eddsa_token(&json!({"alg": of_token, "kid": jwk["kid"]}));
+                let verification = verify(&[jwk.clone()], &token);
+                assert_eq!(
+                    verification,
+                    Verification::Verified,
+                    "{of_key:?} {of_token}"
+                );
+            }
+            for of_token in ["Ed448", "ed25519", "ES256", "none", ""] {
+                let token = eddsa_token(&json!({"alg": of_token}));
+                assert_eq!(verify(&[jwk.clone()], &token), Verification::NoKey);
+            }
+        }
+        let mut jwk = public("eddsa");
+        jwk["alg"] = json!("Ed448");
+        assert!(matches!(unsuitable(&jwk), Unsuitable::NotForUs(_)));
+    }
+
+    #[test]
+    fn a_kid_chooses_among_keys_that_have_one_and_says_nothing_where_none_has() {
+        let with = |kid: Value| json!({"alg": "EdDSA", "kid": kid});
+        let mut nameless = public("eddsa");
+        nameless["kid"] = Value::Null;
+        let named = |name: &str, kid: &str| {
+            let mut jwk = public(name);
+            jwk["kid"] = json!(kid);
+            jwk
+        };
+        use Verification::{NoKey, Verified, WrongSignature};
+        for (keys, kid, expected) in [
+            (vec![named("eddsa", "a")], json!("a"), Verified),
+            (vec![named("eddsa", "a")], json!(null), Verified),
+            (vec![named("eddsa", "a")], json!("b"), NoKey),
+            (vec![nameless.clone()], json!("a"), Verified),
+            (vec![nameless.clone()], json!(null), Verified),
+            (
+                vec![nameless.clone(), named("es256", "b")],
+                json!("a"),
+                NoKey,
+            ),
+            (
+                vec![named("eddsa_stranger", "a"), named("eddsa", "b")],
+                json!("a"),
+                WrongSignature,
+            ),
+            (
+                vec![named("eddsa_stranger", "a"), named("eddsa", "b")],
+                json!(null),
+                Verified,
+            ),
+        ] {
+            let token = eddsa_token(&with(kid.clone()));
+            assert_eq!(verify(&keys, &token), expected, "{kid} {keys:?}");
         }
     }
 
@@ -311,12 +614,26 @@ mod tests {
             json!({"kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": "3"}),
             json!(null),
         ];
-        assert!(set(unsuitable.clone()).is_err());
+        let why = set(unsuitable.clone()).err().unwrap();
+        assert!(
+            why.contains(r#""3" is an RSA key of under 2,048 bits"#),
+            "{why}"
+        );
         let mixed: Vec<Value> = unsuitable.into_iter().chain((4..=64).map(good)).collect();
-        let keys = set(mixed).unwrap();
+        let (keys, skipped) = set(mixed).unwrap();
         assert!(!(0..4).any(|kid| keys.has(&kid.to_string())));
         assert!((4..64).all(|kid| keys.has(&kid.to_string())));
         assert!(!keys.has("64"), "the 65th");
+        assert_eq!(
+            skipped,
+            [
+                r#""1" is a secret that is published"#,
+                r#""2" is a secret that is published"#,
+                r#""3" is an RSA key of under 2,048 bits"#,
+                "number 4 has no kty",
+                "1 more than the 64 that are read",
+            ]
+        );
     }
 
     #[test]

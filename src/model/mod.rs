@@ -6,6 +6,7 @@ pub mod encryption;
 pub mod endpoint_url;
 pub mod event;
 pub mod ids;
+pub mod jws;
 pub mod key_set;
 pub mod random;
 pub mod rotation;

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::application::webhooks_path;
 use crate::support::contract::{
-    FORBIDDEN, INVALID_TOKEN, METHOD_NOT_ALLOWED, NO_TOKEN, NOT_FOUND, UNAUTHORIZED,
+    FORBIDDEN, INVALID_TOKEN, MALFORMED, METHOD_NOT_ALLOWED, NO_TOKEN, NOT_FOUND, UNAUTHORIZED,
 };
 use crate::support::tokens::hs256;
 use crate::support::{Application, PATIENCE, local_runtime_only, standard, unique};
@@ -25,7 +25,7 @@ async fn a_refused_token_is_401_and_says_so() {
     let api = standard();
     let request = api.create(&api.application()).token("not.a.token");
     let response = request.expect_error(UNAUTHORIZED).await;
-    assert_eq!(response.header("www-authenticate"), Some(INVALID_TOKEN));
+    assert_eq!(response.header("www-authenticate"), Some(MALFORMED));
 }
 
 #[tokio::test]

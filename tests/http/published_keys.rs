@@ -2,12 +2,18 @@
 
 use std::time::{Duration, Instant};
 
+use application_webhooks::model::encryption::SecretsKey;
+use application_webhooks::model::time::Timestamp;
+use base64ct::{Base64, Encoding};
 use serde_json::{Value, json};
 
-use crate::support::contract::{DEPENDENCY_FAILED, DEPENDENCY_LATE, UNAUTHORIZED};
+use crate::support::contract::{
+    DEPENDENCY_FAILED, DEPENDENCY_LATE, EXPIRED, KEY_NOT_KNOWN_YET, NO_SUCH_KEY, UNAUTHORIZED,
+};
 use crate::support::faults::{Fault, stats};
 use crate::support::provider::{Answer, FakeProvider, OpenIdProvider};
-use crate::support::tokens::{Signer, configured_key_set, key_set, public_jwk};
+use crate::support::server::SECRETS_KEY;
+use crate::support::tokens::{Signer, configured_key_set, key_set, now, public_jwk};
 use crate::support::{
     Application, Response, Server, Setup, local_runtime_only, poll, report, unique,
 };
@@ -50,6 +56,15 @@ fn reads(api: &Server) -> u64 {
 /// The key of the document that holds the keys.
 fn cached(api: &Server) -> Option<String> {
     api.store().keys("jwks/").pop()
+}
+
+/// In how many seconds a 503 says that it is worth to come again.
+fn retry_after(response: &Response) -> u64 {
+    assert_eq!(response.text, KEY_NOT_KNOWN_YET);
+    let seconds = response.header("retry-after").expect("Retry-After");
+    let seconds = seconds.parse().expect("a number");
+    assert!((1..=10).contains(&seconds), "{seconds}");
+    seconds
 }
 
 /// A set with one key that must not be believed beside one that may.
@@ -120,8 +135,8 @@ async fn unsuitable_published_keys_are_skipped() {
         ),
     ] {
         provider.answer(Answer::Keys(set));
-        api.store().delete_all("jwks");
         instances_end(&api).await;
+        api.store().delete_all("jwks");
         expect(&api, &application, signed_with, 401).await;
         let without = Signer::of(signed_with).with_kid(None);
         let token = application.claims().sign(&without);
@@ -234,20 +249,185 @@ async fn a_token_with_an_unknown_kid_brings_the_new_keys_at_once() {
     expect(&api, &application, "eddsa", 200).await;
     // The old one was accepted and remembered, but its key is gone; the other was refused and
     // remembered, and its key is there.
-    expect(&api, &application, "es256", 401).await;
+    expect(&api, &application, "es256", 503).await;
     create.expect(201).await;
     assert_eq!(provider.hits(), 2);
+}
 
-    // The next look is 10 s away.
+/// Clients take 401 for final: it must not come where the provider may have published the key since
+/// it was asked.
+#[tokio::test]
+async fn an_unknown_kid_just_after_a_look_is_503_with_retry_after_and_not_401() {
+    let provider = provider_of(&["es256"]);
+    let api = Setup::new().jwks_url(&provider.url()).start();
+    let application = api.application();
+    expect(&api, &application, "es256", 200).await;
+    // The provider says that there is no such key.
+    let stranger = Signer::of("es256_stranger").with_kid(Some("unknown"));
+    let noise = application.claims().sign(&stranger);
+    let request = api.create(&application).token(&noise);
     let since = Instant::now();
-    provider.answer(Answer::Keys(key_set(&["rs256"])));
-    expect(&api, &application, "rs256", 401).await;
-    expect(&api, &application, "eddsa", 200).await;
+    let refused = request.expect_error(UNAUTHORIZED).await;
+    assert_eq!(refused.header("www-authenticate"), Some(NO_SUCH_KEY));
+    assert_eq!(provider.hits(), 2);
+
+    // Then there is one, and the next look is 10 s away.
+    provider.answer(Answer::Keys(key_set(&["es256", "eddsa"])));
+    let response = ask(&api, &application, "eddsa").await;
+    let wait = retry_after(&response);
+    let log = crate::logs::line_of(&api, response.request_id()).await;
+    assert!(log.contains("the token's key is unknown"), "{log}");
+    expect(&api, &application, "es256", 200).await;
+    // What no key could make good is refused at once, and so is what a key signed that the provider
+    // must have published before it was asked.
+    let signer = Signer::of("eddsa");
+    for (token, challenge) in [
+        (application.claims().claim("exp", now() - 3600), EXPIRED),
+        (application.claims().claim("iat", now() - 600), NO_SUCH_KEY),
+    ] {
+        let request = api.create(&application).token(&token.sign(&signer));
+        let refused = request.expect_error(UNAUTHORIZED).await;
+        assert_eq!(refused.header("www-authenticate"), Some(challenge));
+    }
+    let without_iat = application.claims().without("iat").sign(&signer);
+    let request = api.create(&application).token(&without_iat);
+    retry_after(&request.expect(503).await);
     assert!(since.elapsed() < Duration::from_secs(9), "too slow to tell");
     assert_eq!(provider.hits(), 2);
-    tokio::time::sleep(Duration::from_secs(11)).await;
-    expect(&api, &application, "rs256", 200).await;
+
+    tokio::time::sleep(Duration::from_secs(wait)).await;
+    expect(&api, &application, "eddsa", 200).await;
     assert_eq!(provider.hits(), 3);
+}
+
+/// One instance's newer set does not answer for the provider: the key may be newer still.
+#[tokio::test]
+async fn a_newer_set_in_the_store_that_lacks_the_key_is_not_the_last_word() {
+    local_runtime_only!();
+    let provider = provider_of(&["es256"]);
+    let setup = Setup::new()
+        .jwks_url(&provider.url())
+        .variable("jwks_cache_seconds", "86400");
+    let one = setup.clone().start();
+    let two = setup.start();
+    let application = one.application();
+    expect(&one, &application, "es256", 200).await;
+    expect(&two, &application, "es256", 200).await;
+    provider.answer(Answer::Keys(key_set(&["es256", "rs256"])));
+    expect(&one, &application, "rs256", 200).await;
+    // The newer set is written before the note of the look. Meanwhile the instance that knows the
+    // older one must not end.
+    let since = Instant::now();
+    while one.store().keys("jwks-attempt/").is_empty() {
+        assert!(
+            since.elapsed() < Duration::from_secs(10),
+            "no look is noted"
+        );
+        expect(&two, &application, "es256", 200).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // As if that look were long over.
+    one.store().delete_all("jwks-attempt/");
+    provider.answer(Answer::Keys(key_set(&["es256", "rs256", "eddsa"])));
+    expect(&two, &application, "eddsa", 200).await;
+}
+
+#[tokio::test]
+async fn a_key_set_without_kids_verifies_tokens_that_have_one() {
+    let nameless = |name: &str| {
+        let mut jwk = public_jwk(name);
+        jwk.as_object_mut().expect("an object").remove("kid");
+        jwk
+    };
+    let keys = json!({"keys": [nameless("es256"), nameless("eddsa")]}).to_string();
+    let provider = FakeProvider::start(Answer::Keys(keys.clone()));
+    for setup in [
+        Setup::new().jwks_url(&provider.url()),
+        Setup::new().variable("jwks", &keys),
+    ] {
+        let api = setup.start();
+        let application = api.application();
+        for key in ["es256", "eddsa"] {
+            expect(&api, &application, key, 200).await;
+            let signer = Signer::of(key).with_kid(Some("of the provider"));
+            let token = application.claims().sign(&signer);
+            api.create(&application).token(&token).expect(201).await;
+        }
+        for key in ["es256_stranger", "eddsa_stranger", "rs256"] {
+            expect(&api, &application, key, 401).await;
+        }
+    }
+    assert_eq!(provider.hits(), 1, "the kid says nothing, so nobody looks");
+}
+
+#[tokio::test]
+async fn the_fetch_says_who_asks() {
+    let provider = provider_of(&["es256"]);
+    let api = Setup::new().jwks_url(&provider.url()).start();
+    expect(&api, &api.application(), "es256", 200).await;
+    let head = provider.last_head().to_lowercase();
+    let agent = concat!(
+        "\r\nuser-agent: application-webhooks/",
+        env!("CARGO_PKG_VERSION"),
+        "\r\n"
+    );
+    assert!(head.contains(agent), "{head}");
+    assert!(head.contains("\r\naccept: application/json\r\n"), "{head}");
+}
+
+#[tokio::test]
+async fn skipped_keys_are_named_in_the_log_once_with_the_reason() {
+    local_runtime_only!();
+    let set = |more: &[Value]| {
+        let mut weak = public_jwk("rsa_2047_bits");
+        weak["kid"] = json!("weak");
+        let mut keys = vec![
+            public_jwk("es256"),
+            weak,
+            json!({"kty": "quantum", "kid": "odd\nname"}),
+            json!({"kty": "RSA", "n": "!", "e": "AQAB"}),
+            public_jwk("p384"),
+        ];
+        keys.extend_from_slice(more);
+        Answer::Keys(json!({ "keys": keys }).to_string())
+    };
+    let provider = FakeProvider::start(set(&[]));
+    let api = Setup::new()
+        .jwks_url(&provider.url())
+        .variable("jwks_cache_seconds", SHORT)
+        .start();
+    let application = api.application();
+    let warnings = || -> Vec<String> {
+        let lines = api.stdout_lines();
+        let of_keys = lines.into_iter().filter(|line| line.contains("not used"));
+        of_keys.collect()
+    };
+    expect(&api, &application, "es256", 200).await;
+    let first = poll("a warning", Duration::from_secs(10), || warnings().pop()).await;
+    let line: Value = serde_json::from_str(&first).expect("JSON");
+    assert_eq!(line["level"], "warn");
+    assert_eq!(
+        line["error"],
+        r#"keys of jwks_url not used: "weak" is an RSA key of under 2,048 bits, "odd\nname" has another kty, number 4 cannot be read, "test-p384" has another crv"#
+    );
+    // Not with every fetch, and in the next set only what is new.
+    let hits = provider.hits();
+    let since = Instant::now();
+    while provider.hits() < hits + 1 {
+        assert!(since.elapsed() < Duration::from_secs(30), "no refresh");
+        expect(&api, &application, "es256", 200).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let encrypts = json!({"kty": "RSA", "use": "enc", "kid": "new", "n": "AQAB", "e": "AQAB"});
+    provider.answer(set(&[encrypts]));
+    expect(&api, &application, "eddsa", 401).await;
+    let second = poll("another warning", Duration::from_secs(10), || {
+        warnings().get(1).cloned()
+    })
+    .await;
+    assert!(second.contains("has another use than sig"), "{second}");
+    assert!(!second.contains("weak"), "{second}");
+    assert_eq!(warnings().len(), 2);
 }
 
 #[tokio::test]
@@ -276,7 +456,12 @@ async fn a_flood_of_unknown_kids_reaches_neither_the_provider_nor_the_store() {
     for _ in 0..REQUESTS / AT_ONCE {
         let flood = (0..AT_ONCE).map(|_| async {
             let request = api.create(&application).token(&stranger(&application));
-            request.expect_error(UNAUTHORIZED).await;
+            let response = request.send().await;
+            // One in 10 s asks the provider; the others come too soon after it.
+            match response.status {
+                401 => assert_eq!(response.text, UNAUTHORIZED),
+                _ => assert!(retry_after(&response) > 0),
+            }
         });
         futures::future::join_all(flood).await;
     }
@@ -309,6 +494,38 @@ async fn a_new_instance_starts_with_the_cached_keys_while_the_provider_is_down()
     assert!(since.elapsed() < Duration::from_secs(10));
     assert_ne!(stats(&api)["instances"], before);
     assert_eq!(provider.hits(), 1);
+}
+
+/// A key that was changed because it leaked must not help who can write into the store.
+#[tokio::test]
+async fn cached_keys_under_the_previous_secrets_key_are_not_believed() {
+    local_runtime_only!();
+    let previous = [7; 32];
+    let provider = provider_of(&["es256"]);
+    let api = Setup::new()
+        .jwks_url(&provider.url())
+        .variable("secrets_key_previous", &Base64::encode_string(&previous))
+        .start();
+    let application = api.application();
+    expect(&api, &application, "es256", 200).await;
+    let document = poll("the keys are cached", Duration::from_secs(10), || {
+        cached(&api)
+    })
+    .await;
+    let fetched_at = Timestamp::now();
+    let forged = json!({"fetchedAt": fetched_at, "set": key_set(&["es256_stranger"])}).to_string();
+    for (key, believed) in [(previous, false), (SECRETS_KEY, true)] {
+        let key = SecretsKey::parse(&Base64::encode_string(&key)).expect("a key");
+        let sealed = key.seal(&document, forged.as_bytes());
+        let sealed = serde_json::to_vec(&sealed).expect("JSON");
+        instances_end(&api).await;
+        api.store().set(&document, &sealed);
+        let hits = provider.hits();
+        let response = ask(&api, &application, "es256_stranger").await;
+        // That the current key is believed shows that the forgery is one.
+        assert_eq!(response.status, if believed { 200 } else { 401 });
+        assert_eq!(provider.hits() > hits, !believed, "fetched anew");
+    }
 }
 
 /// Whoever can write into the store must not be able to make keys of their own count.
@@ -370,7 +587,7 @@ async fn two_processes_on_one_store_share_what_they_fetched() {
     })
     .await;
     expect(&two, &application, "eddsa", 200).await;
-    expect(&two, &application, "es256", 401).await;
+    expect(&two, &application, "es256", 503).await;
     assert_eq!(
         provider.hits(),
         2,
@@ -534,6 +751,8 @@ async fn an_openid_provider_changes_its_keys_and_no_valid_token_is_refused() {
     accepted(&new).await;
     // Keys that are not published any more. Not before: an unknown key takes the next look.
     let refused = api.create(&application).token(&first);
+    let response = refused.clone().expect(503).await;
+    tokio::time::sleep(Duration::from_secs(retry_after(&response))).await;
     refused.expect_error(UNAUTHORIZED).await;
     // A token of the right key with another signature.
     let token = provider.token(&application).await;
@@ -545,7 +764,7 @@ async fn an_openid_provider_changes_its_keys_and_no_valid_token_is_refused() {
 }
 
 fn header(token: &str) -> Value {
-    use base64ct::{Base64UrlUnpadded, Encoding};
+    use base64ct::Base64UrlUnpadded;
     let part = token.split('.').next().unwrap_or_default();
     let json = Base64UrlUnpadded::decode_vec(part).expect("base64");
     serde_json::from_slice(&json).expect("JSON")

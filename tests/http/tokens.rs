@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::configuration::claims_for_custom;
-use crate::support::contract::{FORBIDDEN, INVALID_TOKEN, NO_TOKEN, UNAUTHORIZED};
+use crate::support::contract::{
+    EXPIRED, FORBIDDEN, INVALID_TOKEN, MALFORMED, NO_SUCH_KEY, NO_TOKEN, NOT_YET_VALID, TOO_LONG,
+    UNAUTHORIZED,
+};
 use crate::support::tokens::{
     MERCHANT_OF_THE_FIXTURES, Signer, Token, hs256, now, of_another_implementation, public_jwk,
     public_pem, sign_parts,
@@ -28,11 +31,16 @@ async fn accepted(application: &Application, token: &str) {
 async fn refused_by(api: &Server, application: &Application, token: &str, why: &str) {
     let response = api.create(application).token(token).send().await;
     assert_eq!(response.text, UNAUTHORIZED, "{why}");
-    assert_eq!(
-        response.header("www-authenticate"),
-        Some(INVALID_TOKEN),
-        "{why}"
-    );
+    let challenge = response.header("www-authenticate").unwrap_or_default();
+    assert!(challenge.starts_with(INVALID_TOKEN), "{why}: {challenge}");
+}
+
+/// The challenge is this one, to the character.
+async fn refused_with(api: &Server, application: &Application, token: &str, challenge: &str) {
+    let response = api.create(application).token(token).send().await;
+    assert_eq!(response.text, UNAUTHORIZED, "{token}");
+    let said = response.header("www-authenticate");
+    assert_eq!(said, Some(challenge), "{token}");
 }
 
 async fn refused(application: &Application, token: &str, why: &str) {
@@ -44,6 +52,64 @@ async fn each_algorithm_is_accepted_from_its_key() {
     let application = standard().application();
     for key in KEYS {
         accepted(&application, &application.claims().sign(&Signer::of(key))).await;
+    }
+}
+
+/// RFC 9864 §2.2: on an Ed25519 key both names mean one algorithm.
+#[tokio::test]
+async fn ed25519_is_another_name_of_eddsa() {
+    let application = standard().application();
+    let signer = || Signer::of("eddsa").calling_itself("Ed25519");
+    accepted(&application, &application.claims().sign(&signer())).await;
+    let without = signer().with_kid(None);
+    accepted(&application, &application.claims().sign(&without)).await;
+    let stranger = Signer::of("eddsa_stranger").calling_itself("Ed25519");
+    refused_with(
+        standard(),
+        &application,
+        &application.claims().sign(&stranger),
+        INVALID_TOKEN,
+    )
+    .await;
+}
+
+/// RFC 6750 §3: what a client can act on, and nothing that tells who else has which tokens.
+#[tokio::test]
+async fn the_challenge_says_what_is_wrong_with_a_token_and_no_more() {
+    let api = standard();
+    let application = api.application();
+    let claims = application.claims();
+    let signed = |claims: Token| claims.sign(hs256());
+    let unknown = Signer::of("hs256").with_kid(Some("unknown"));
+    let other_algorithm = Signer::of("hs256").calling_itself("RS512");
+    for (token, challenge) in [
+        (signed(claims.clone().claim("exp", now() - 3600)), EXPIRED),
+        (
+            signed(claims.clone().claim("nbf", now() + 3600)),
+            NOT_YET_VALID,
+        ),
+        (claims.sign(&unknown), NO_SUCH_KEY),
+        (claims.sign(&other_algorithm), NO_SUCH_KEY),
+        (claims.sign(&Signer::none()), NO_SUCH_KEY),
+        ("garbage".to_owned(), MALFORMED),
+        (signed(claims.clone().header("kid", 1)), MALFORMED),
+        (signed(claims.clone().claim("exp", "tomorrow")), MALFORMED),
+        ("x".repeat(16 * 1024 + 1), TOO_LONG),
+        (claims.sign(&Signer::of("hs256_stranger")), INVALID_TOKEN),
+        (signed(claims.clone().without("exp")), INVALID_TOKEN),
+        (signed(claims.clone().without("sub")), INVALID_TOKEN),
+        (
+            signed(claims.clone().header("crit", json!(["b64"]))),
+            INVALID_TOKEN,
+        ),
+    ] {
+        refused_with(api, &application, &token, challenge).await;
+    }
+    let api = custom();
+    let application = api.application();
+    for (claim, value) in [("iss", "https://other.example.com/"), ("aud", "other")] {
+        let token = claims_for_custom(&application).claim(claim, value);
+        refused_with(api, &application, &token.sign(hs256()), INVALID_TOKEN).await;
     }
 }
 
@@ -158,16 +224,16 @@ async fn the_token_does_not_choose_the_algorithm() {
     let application = standard().application();
     let names = [
         "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "ES256K",
-        "EdDSA", "none", "None", "NONE", "hs256", "", "HS256 ",
+        "EdDSA", "Ed25519", "Ed448", "none", "None", "NONE", "hs256", "", "HS256 ",
     ];
     for key in KEYS {
-        let own = match key {
-            "hs256" | "hs256_second" => "HS256",
-            "rs256" => "RS256",
-            "es256" => "ES256",
-            _ => "EdDSA",
+        let own: &[&str] = match key {
+            "hs256" | "hs256_second" => &["HS256"],
+            "rs256" => &["RS256"],
+            "es256" => &["ES256"],
+            _ => &["EdDSA", "Ed25519"],
         };
-        for alg in names.into_iter().filter(|alg| *alg != own) {
+        for alg in names.into_iter().filter(|alg| !own.contains(alg)) {
             for kid in [true, false] {
                 let signer = Signer::of(key).calling_itself(alg);
                 let signer = if kid { signer } else { signer.with_kid(None) };
@@ -366,17 +432,23 @@ async fn nbf_is_kept_with_60_seconds_of_leeway() {
     }
 }
 
-/// Numbers at the edge of what a clock can hold must not bring anything down.
+/// Numbers at the edge of what a clock can hold are times, far away.
 #[tokio::test]
 async fn absurd_times_are_an_answer_too() {
     let application = standard().application();
-    for claim in ["exp", "nbf", "iat"] {
-        for number in [
-            "1e300",
-            "-1e300",
-            "9223372036854775807",
-            "-9223372036854775808",
-            "1e999",
+    for (claim, far_future, far_past) in [
+        ("exp", 201, 401),
+        ("nbf", 401, 201),
+        // Nothing follows from it.
+        ("iat", 201, 201),
+    ] {
+        for (number, expected) in [
+            ("1e300", far_future),
+            ("-1e300", far_past),
+            ("9223372036854775807", far_future),
+            ("-9223372036854775808", far_past),
+            // No number that JSON's readers agree on.
+            ("1e999", 401),
         ] {
             let claims = json!({ "sub": application.merchant, "exp": now() + 60 }).to_string();
             let claims = match claim {
@@ -385,11 +457,7 @@ async fn absurd_times_are_an_answer_too() {
             };
             let token = sign_parts(r#"{"alg":"HS256","typ":"JWT"}"#, &claims, hs256());
             let response = standard().create(&application).token(&token).send().await;
-            assert!(
-                [201, 401].contains(&response.status),
-                "{claims}: {}",
-                response.text
-            );
+            assert_eq!(response.status, expected, "{claims}: {}", response.text);
         }
     }
 }
@@ -584,13 +652,27 @@ async fn keys_in_the_header_are_not_believed() {
 }
 
 #[tokio::test]
-async fn a_token_has_at_most_8_kib() {
+async fn a_token_has_at_most_16_kib_and_a_longer_one_is_told_so() {
     let application = standard().application();
     let token = |length| application.claims().sign_to_length(hs256(), length);
-    accepted(&application, &token(8 * 1024)).await;
-    refused(&application, &token(8 * 1024 + 1), "one byte more").await;
-    refused(&application, &token(16 * 1024), "twice that").await;
-    refused(&application, &"x".repeat(10_000), "long garbage").await;
+    accepted(&application, &token(8 * 1024 + 1)).await;
+    accepted(&application, &token(16 * 1024)).await;
+    for long in [token(16 * 1024 + 1), token(32 * 1024), "x".repeat(20_000)] {
+        refused_with(standard(), &application, &long, TOO_LONG).await;
+    }
+}
+
+/// As an identity provider writes it that puts all of a user's groups into the token.
+#[tokio::test]
+async fn a_token_of_a_user_in_hundreds_of_groups_is_accepted() {
+    let application = standard().application();
+    let groups: Vec<String> = (0..250)
+        .map(|number| format!("00000000-0000-4000-8000-{number:012}"))
+        .collect();
+    let token = application.claims().claim("groups", json!(groups));
+    let token = token.sign(&Signer::of("rs256"));
+    assert!(token.len() > 12 * 1024, "{}", token.len());
+    accepted(&application, &token).await;
 }
 
 #[tokio::test]
@@ -646,7 +728,7 @@ async fn a_token_that_is_not_text_is_401() {
         .create(&application)
         .header("authorization", bytes);
     let response = request.expect_error(UNAUTHORIZED).await;
-    assert_eq!(response.header("www-authenticate"), Some(INVALID_TOKEN));
+    assert_eq!(response.header("www-authenticate"), Some(MALFORMED));
 }
 
 #[tokio::test]
@@ -802,4 +884,50 @@ async fn other_claims_and_header_fields_do_not_matter() {
         .header("typ", "at+jwt")
         .header("x", json!({"y": [1]}));
     accepted(&application, &token.sign(hs256())).await;
+}
+
+/// RFC 7515 §4.1: of the header only `alg`, `kid` and `crit` decide anything here, of the claims
+/// those that the configuration names. What is in the others cannot spoil a good token.
+#[tokio::test]
+async fn what_is_not_used_cannot_matter() {
+    let application = standard().application();
+    for (member, value) in [
+        // Microsoft, ADFS and others: a digest of SHA-256, in hexadecimal, percent-encoded.
+        ("x5t", json!("cCz4pMOAYy5GbxXpeUbCqZkDSPe8iZ1GzkUWjRMeSzw")),
+        (
+            "x5t",
+            json!("65:AF:69:09:B1:B0:75:8E:06:C6:E0:48:C4:60:02:B5:C6:95:E3:6B"),
+        ),
+        ("x5t", json!("Y%2FbO%2BnDjEtA%3D")),
+        ("x5t", json!("")),
+        ("x5t", json!(1)),
+        ("x5t#S256", json!("c2hvcnQ")),
+        ("x5c", json!("no list")),
+        ("x5u", json!(1)),
+        ("jku", json!(null)),
+        ("jwk", json!([])),
+        ("cty", json!("JWT")),
+        ("cty", json!("application/example")),
+        ("cty", json!(["json"])),
+        ("typ", json!("JOSE")),
+        ("typ", json!(1)),
+        ("zip", json!("DEF")),
+    ] {
+        let token = application.claims().header(member, value);
+        for key in ["hs256", "es256"] {
+            accepted(&application, &token.sign(&Signer::of(key))).await;
+        }
+    }
+    for (claim, value) in [
+        ("iat", json!("yesterday")),
+        ("iat", json!(null)),
+        ("iat", json!({})),
+        ("jti", json!(1)),
+        ("iss", json!([1])),
+        ("aud", json!(7)),
+        ("nbf", json!(null)),
+    ] {
+        let token = application.claims().claim(claim, value);
+        accepted(&application, &token.sign(hs256())).await;
+    }
 }

@@ -26,8 +26,29 @@ pub const DEPENDENCY_LATE: &str =
 
 /// `WWW-Authenticate` when no bearer token came.
 pub const NO_TOKEN: &str = "Bearer";
-/// `WWW-Authenticate` when one came and was refused.
+/// `WWW-Authenticate` when one came and was refused, and the client is not told more.
 pub const INVALID_TOKEN: &str = r#"Bearer error="invalid_token""#;
+pub const EXPIRED: &str = r#"Bearer error="invalid_token", error_description="The token expired""#;
+pub const NOT_YET_VALID: &str =
+    r#"Bearer error="invalid_token", error_description="The token is not valid yet""#;
+pub const NO_SUCH_KEY: &str = r#"Bearer error="invalid_token", error_description="No such key: none has the token's kid and alg""#;
+pub const MALFORMED: &str =
+    r#"Bearer error="invalid_token", error_description="The token is malformed""#;
+pub const TOO_LONG: &str =
+    r#"Bearer error="invalid_token", error_description="The token is longer than 16384 bytes""#;
+
+/// All that a 401 may say of a token (RFC 6750 §3).
+const CHALLENGES: [&str; 7] = [
+    NO_TOKEN,
+    INVALID_TOKEN,
+    EXPIRED,
+    NOT_YET_VALID,
+    NO_SUCH_KEY,
+    MALFORMED,
+    TOO_LONG,
+];
+
+pub const KEY_NOT_KNOWN_YET: &str = r#"{"error":"Service Unavailable","message":"The token's key is not known yet. Retry later","code":503,"reason":"keyNotKnownYet"}"#;
 
 /// The body of a 400 with these details.
 pub fn bad_request(details: &[(&str, &str)]) -> String {
@@ -87,9 +108,10 @@ pub fn check(response: &Response) {
     if response.status >= 400 && !response.is_to_head {
         check_error(response);
     }
-    assert_eq!(
-        response.header("www-authenticate").is_some(),
-        response.status == 401,
+    let challenge = response.header("www-authenticate");
+    assert_eq!(challenge.is_some(), response.status == 401, "{}", shown());
+    assert!(
+        challenge.is_none_or(|said| CHALLENGES.contains(&said)),
         "{}",
         shown()
     );
