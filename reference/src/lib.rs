@@ -11,10 +11,10 @@ use bytes::Bytes;
 use flate2::read::GzDecoder;
 use http::header::{
     ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH,
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, REFERRER_POLICY, VARY,
-    X_CONTENT_TYPE_OPTIONS,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION,
+    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 
 /// A file as it is embedded.
 struct File {
@@ -83,9 +83,13 @@ impl Kind {
 }
 
 /// Answers one request.
-pub fn answer(method: &Method, path: &str, headers: &HeaderMap) -> Response<Bytes> {
-    let Some(file) = FILES.iter().find(|file| file.path == path) else {
-        return error(StatusCode::NOT_FOUND, NOT_FOUND);
+pub fn answer(method: &Method, uri: &Uri, headers: &HeaderMap) -> Response<Bytes> {
+    let known = |path| FILES.iter().find(|file| file.path == path);
+    let Some(file) = known(uri.path()) else {
+        return match uri.path().strip_suffix('/').and_then(known) {
+            Some(file) => redirect(file, uri.query()),
+            None => error(StatusCode::NOT_FOUND, NOT_FOUND),
+        };
     };
     if method != Method::GET && method != Method::HEAD {
         let mut response = error(StatusCode::METHOD_NOT_ALLOWED, METHOD_NOT_ALLOWED);
@@ -137,6 +141,22 @@ impl File {
             .expect("what the build compressed");
         content.into()
     }
+}
+
+/// The API does the same with a slash at a path's end.
+fn redirect(file: &File, query: Option<&str>) -> Response<Bytes> {
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    let target = format!("{}{query}", file.path);
+    let Ok(target) = HeaderValue::from_bytes(target.as_bytes()) else {
+        return error(StatusCode::NOT_FOUND, NOT_FOUND);
+    };
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    response.headers_mut().insert(LOCATION, target);
+    set(&mut response, CACHE_CONTROL, "no-store");
+    response.headers_mut().insert(CONTENT_LENGTH, 0.into());
+    set_security(&mut response, NOTHING);
+    response
 }
 
 fn error(status: StatusCode, body: &'static str) -> Response<Bytes> {
@@ -216,7 +236,7 @@ mod entry {
     /// The entry point: Spin calls it for every request.
     #[http_service]
     async fn handle(request: Request) -> impl IntoResponse {
-        super::answer(request.method(), request.uri().path(), request.headers())
+        super::answer(request.method(), request.uri(), request.headers())
             .map(FullBody::<Bytes>::new)
     }
 }

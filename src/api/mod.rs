@@ -38,7 +38,7 @@ use crate::http::error::{Error, LogDetail};
 use crate::http::idempotency::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED};
 use crate::http::query::Query;
 use crate::http::request::{Path, Request};
-use crate::http::response::Response;
+use crate::http::response::{self, Response};
 use crate::http::traceparent;
 use crate::log;
 use crate::store::{keys, spin};
@@ -167,7 +167,11 @@ impl App<'_> {
         request: http::Request<Body>,
         who: &mut Option<LogMerchant>,
     ) -> Result<Response, Error> {
-        let route = self.route.ok_or(Error::NotFound)?;
+        let Some(route) = self.route else {
+            let target = routes::redirect(request.method(), request.uri());
+            let (status, target) = target.ok_or(Error::NotFound)?;
+            return response::redirect(status, &target).ok_or(Error::NotFound);
+        };
         let operation = route.operation(request.method())?;
         let mut details = Details::default();
         let query = Query::parse(request.uri().query(), operation.query, &mut details);

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use http::Method;
+use http::{Method, StatusCode, Uri};
 
 use super::{applications, event_types, health, rotation, test_delivery, webhooks};
 use crate::http::error::Error;
@@ -143,6 +143,23 @@ impl Route {
     }
 }
 
+/// Where a request for a path without a route is redirected, if anywhere: from the root to the
+/// reference, and from a path with a slash at its end to the one without, method, body and query
+/// as they are (RFC 9110 §15.4.8, §15.4.9).
+pub fn redirect(method: &Method, uri: &Uri) -> Option<(StatusCode, String)> {
+    let path = uri.path();
+    if path == "/" && [Method::GET, Method::HEAD].contains(method) {
+        // Not for ever: the root may get a page of its own.
+        return Some((StatusCode::TEMPORARY_REDIRECT, "/docs".to_owned()));
+    }
+    let path = path.strip_suffix('/')?;
+    // A path of ours: what others write must not lead to another host, as `//example.com/` would.
+    Route::of(path)?;
+    let query = uri.query().map(|query| format!("?{query}"));
+    let target = format!("{path}{}", query.unwrap_or_default());
+    Some((StatusCode::PERMANENT_REDIRECT, target))
+}
+
 /// Whether `path` is what `template` describes. A parameter is never empty.
 fn matches(path: &str, template: &str) -> bool {
     let (mut segments, mut expected) = (path.split('/'), template.split('/'));
@@ -185,6 +202,38 @@ mod tests {
             "/api/v1/Applications",
         ] {
             assert_eq!(template(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_root_is_redirected_to_the_reference_and_a_trailing_slash_to_the_path_without() {
+        let redirect = |method, uri: &str| redirect(&method, &uri.parse().unwrap());
+        let docs = Some((StatusCode::TEMPORARY_REDIRECT, "/docs".to_owned()));
+        assert_eq!(redirect(Method::GET, "/"), docs);
+        assert_eq!(redirect(Method::HEAD, "/?a=b"), docs);
+        for (uri, target) in [
+            ("/healthz/", "/healthz"),
+            (
+                "/api/v1/applications/?page=2&a=/",
+                "/api/v1/applications?page=2&a=/",
+            ),
+            (
+                "/api/v1/applications/a%2Fb/webhooks/",
+                "/api/v1/applications/a%2Fb/webhooks",
+            ),
+        ] {
+            let moved = Some((StatusCode::PERMANENT_REDIRECT, target.to_owned()));
+            assert_eq!(redirect(Method::POST, uri), moved);
+        }
+        for uri in [
+            "/",
+            "/healthz",
+            "/healthz//",
+            "/unknown/",
+            "//example.com/",
+            "/api/v1/applications//webhooks/",
+        ] {
+            assert_eq!(redirect(Method::POST, uri), None, "{uri}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Responses: their status and headers, and a body that is text.
 
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
@@ -33,4 +33,13 @@ pub fn empty(status: StatusCode) -> Response {
     let mut response = Response::default();
     *response.status_mut() = status;
     response
+}
+
+/// A redirection to a path of ours, without a body; `None` when the path cannot be a header's value.
+pub fn redirect(status: StatusCode, path: &str) -> Option<Response> {
+    let path = HeaderValue::from_bytes(path.as_bytes()).ok()?;
+    let mut response = Response::default();
+    *response.status_mut() = status;
+    response.headers_mut().insert(LOCATION, path);
+    Some(response)
 }

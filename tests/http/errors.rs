@@ -96,7 +96,6 @@ async fn an_unknown_route_is_404_with_or_without_a_token() {
     let api = standard();
     let application = api.application();
     for path in [
-        "/",
         "/api",
         "/api/v1",
         "/api/v1/nothing",

@@ -121,7 +121,6 @@ async fn extra_missing_and_empty_segments_are_unknown_routes() {
     let id = &application.id;
     for path in [
         webhooks_path(""),
-        format!("/api/v1/applications/{id}/webhooks/"),
         format!("/api/v1/applications/{id}/webhooks//"),
         format!("/api/v1/applications/{id}//webhooks"),
         format!("/api/v1/applications//{id}/webhooks"),
@@ -139,6 +138,51 @@ async fn extra_missing_and_empty_segments_are_unknown_routes() {
         let response = request.send().await;
         assert_eq!(response.text, NOT_FOUND, "{path}");
     }
+}
+
+/// RFC 9110 §15.4.9: 308 keeps the method and the body.
+#[tokio::test]
+async fn a_trailing_slash_is_redirected_to_the_path_without() {
+    let api = standard();
+    let application = api.application();
+    let webhooks = application.path();
+    for (method, path, query) in [
+        ("POST", webhooks.as_str(), ""),
+        ("GET", &webhooks, "?page=1&limit=2"),
+        ("DELETE", "/api/v1/applications", ""),
+        ("GET", "/healthz", "?"),
+        ("GET", "/docs", ""),
+        ("GET", "/docs/receivers", "?a=b"),
+    ] {
+        let sent = format!("{path}/{query}");
+        // Whoever asks: the redirection says nothing of what is there.
+        let response = api.request(method, &sent).send_unchecked().await;
+        let response = response.expect("an answer");
+        assert_eq!(response.status, 308, "{method} {sent}");
+        let target = format!("{path}{query}");
+        assert_eq!(response.header("location"), Some(target.as_str()));
+        assert_eq!(response.text, "", "{method} {sent}");
+        assert_eq!(response.header("content-length"), Some("0"));
+    }
+    // Nothing that is not ours can be the target.
+    for path in ["//example.com/", "/example.com/", "/docs//"] {
+        let response = api.request("GET", path).send_unchecked().await;
+        let response = response.expect("an answer");
+        assert_eq!(response.status, 404, "{path}");
+        assert_eq!(response.header("location"), None, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_root_leads_to_the_reference() {
+    let api = standard();
+    for method in ["GET", "HEAD"] {
+        let root = api.request(method, "/").expect(307).await;
+        assert_eq!(root.header("location"), Some("/docs"), "{method}");
+    }
+    let reference = api.request("GET", "/docs").send_unchecked().await;
+    assert_eq!(reference.expect("an answer").status, 200);
+    api.request("POST", "/").expect_error(NOT_FOUND).await;
 }
 
 /// RFC 3986 §3.4: the query is no part of the path.

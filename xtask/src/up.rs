@@ -11,19 +11,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use application_webhooks::model::application::{ApplicationName, ApplicationRecord};
+use application_webhooks::model::ids::{ApplicationId, MerchantId};
+use application_webhooks::model::time::Timestamp;
+use application_webhooks::store::keys;
 use rustix::process::{Pid, Signal, kill_process_group};
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::keys::{self, Keys};
+use crate::keys::{FILE as KEYS_FILE, Keys};
 use crate::runtime::{self, Choice, Runtime};
 use crate::token::Issuer;
 use crate::{build, project, store};
 
 const DEMO_APPLICATION: &str = "demo";
+const DEMO_NAME: &str = "Demo";
 const DEMO_MERCHANT: &str = "demo-merchant";
 
 /// Long enough for a day's work with one curl line.
@@ -69,7 +75,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     }
 
     let mut pairs = args.key_value;
-    let merchant = demo(&state_dir, &mut pairs);
+    let merchant = demo(&state_dir, &mut pairs)?;
 
     let mut command = runtime.serve(
         &project::root().join("spin.toml"),
@@ -147,31 +153,61 @@ fn ensure_free(listen: SocketAddr) -> Result<()> {
     }
 }
 
-/// Adds the demo application to what is put into the store, unless it is there
-/// already, and returns the merchant that owns it.
-fn demo(state_dir: &Path, pairs: &mut Vec<String>) -> String {
-    let key = format!("application/{DEMO_APPLICATION}");
-    let given = pairs
-        .iter()
-        .rev()
-        .filter_map(|pair| pair.split_once('='))
-        .find(|(name, _)| *name == key)
-        .map(|(_, value)| value.as_bytes().to_vec());
-    let present = match given {
-        Some(value) => Some(value),
-        None => store::get(state_dir, &key).unwrap_or_else(|error| {
+/// Adds the demo application to what is put into the store, as far as it is not there already, and
+/// returns the merchant that owns it: the application with its name, and its place in the
+/// merchant's list.
+fn demo(state_dir: &Path, pairs: &mut Vec<String>) -> Result<String> {
+    let id: ApplicationId = serde_json::from_value(json!(DEMO_APPLICATION))?;
+    let key = keys::application(&id);
+    let stored = match value(state_dir, pairs, &key) {
+        Ok(stored) => stored,
+        Err(error) => {
             eprintln!("The demo application is left as it is: the store cannot be read ({error})");
-            Some(Vec::new())
-        }),
+            return Ok(DEMO_MERCHANT.to_owned());
+        }
     };
-    let Some(application) = present else {
-        pairs.push(format!(r#"{key}={{"merchantId":"{DEMO_MERCHANT}"}}"#));
-        return DEMO_MERCHANT.to_owned();
+    let merchant = match &stored {
+        Some(document) => serde_json::from_slice::<Value>(document)
+            .ok()
+            .and_then(|application| MerchantId::parse(application["merchantId"].as_str()?)),
+        None => MerchantId::parse(DEMO_MERCHANT),
     };
-    serde_json::from_slice::<Value>(&application)
-        .ok()
-        .and_then(|application| application["merchantId"].as_str().map(str::to_owned))
-        .unwrap_or_else(|| DEMO_MERCHANT.to_owned())
+    let Some(merchant) = merchant else {
+        // Somebody's own, and not to be read.
+        return Ok(DEMO_MERCHANT.to_owned());
+    };
+    if stored.is_none() {
+        let name: ApplicationName = serde_json::from_value(json!(DEMO_NAME))?;
+        let application: ApplicationRecord = serde_json::from_value(json!({
+            "merchantId": merchant, "name": name, "createdAt": Timestamp::now(),
+        }))?;
+        pairs.push(pair_of(&keys::application_name(&merchant, &name), &id)?);
+        pairs.push(pair_of(&key, &application)?);
+    }
+    let index = keys::applications(&merchant);
+    let listed = match value(state_dir, pairs, &index)? {
+        Some(document) => serde_json::from_slice::<Vec<Value>>(&document).ok(),
+        None => Some(Vec::new()),
+    };
+    // One that cannot be read is for the doctor.
+    if let Some(mut listed) = listed.filter(|ids| !ids.contains(&json!(id))) {
+        listed.push(json!(id));
+        pairs.push(pair_of(&index, &listed)?);
+    }
+    Ok(merchant.as_str().to_owned())
+}
+
+/// What a key will have when the service starts: the last of the pairs wins.
+fn value(state_dir: &Path, pairs: &[String], key: &str) -> Result<Option<Vec<u8>>> {
+    let mut given = pairs.iter().rev().filter_map(|pair| pair.split_once('='));
+    match given.find(|(name, _)| *name == key) {
+        Some((_, value)) => Ok(Some(value.as_bytes().to_vec())),
+        None => store::get(state_dir, key),
+    }
+}
+
+fn pair_of(key: &str, document: &impl Serialize) -> Result<String> {
+    Ok(format!("{key}={}", serde_json::to_string(document)?))
 }
 
 /// What a newcomer needs to know, and to paste.
@@ -187,10 +223,11 @@ fn screen(
         |directory| directory.display().to_string(),
     );
     let mut text = format!(
-        "\n  application-webhooks on {runtime}\n\n  Address  {base}\n  Data     {data} (store: {}, \
+        "\n  application-webhooks on {runtime}\n\n  Address  {base}\n  Docs     {base}/docs \
+         (the API reference, where requests can be tried)\n  Data     {data} (store: {}, \
          development keys: {})\n",
         store::FILE,
-        keys::FILE
+        KEYS_FILE
     );
     match token {
         Some(token) => {
@@ -440,31 +477,70 @@ mod tests {
     }
 
     #[test]
-    fn the_demo_application_is_seeded_once_and_its_owner_found() {
-        let state = crate::keys::tests::scratch("demo");
-        let seed = r#"application/demo={"merchantId":"demo-merchant"}"#;
+    fn the_screen_prints_the_references_address() {
+        let text = screen("http://127.0.0.1:1", "Spin", "m", Some("t"), None);
+        assert!(text.contains("  http://127.0.0.1:1/docs "), "{text}");
+    }
 
+    /// Puts the pairs into a store, as the runtimes do with `--key-value`.
+    fn start(name: &str, pairs: &[String]) -> (PathBuf, store::Documents) {
+        let pairs: Vec<_> = pairs.iter().filter_map(|it| it.split_once('=')).collect();
+        store::tests::filled(name, &pairs)
+    }
+
+    fn listed(documents: &store::Documents, merchant: &str) -> Value {
+        let merchant = MerchantId::parse(merchant).expect("a merchant");
+        let index = documents.get(&keys::applications(&merchant)).expect("get");
+        serde_json::from_slice(&index.expect("an index")).expect("JSON")
+    }
+
+    #[test]
+    fn a_fresh_store_has_the_demo_application_by_name_in_its_list_and_nothing_for_the_doctor() {
         let mut pairs = vec!["a=b".to_owned()];
-        assert_eq!(demo(&state, &mut pairs), "demo-merchant");
-        assert_eq!(pairs, ["a=b", seed]);
+        let empty = crate::keys::tests::scratch("demo-empty");
+        assert_eq!(demo(&empty, &mut pairs).expect("the demo"), "demo-merchant");
+        assert_eq!(pairs[0], "a=b");
+        let (state, documents) = start("demo-fresh", &pairs);
+        assert_eq!(listed(&documents, "demo-merchant"), json!(["demo"]));
+        let application = documents.get("application/demo").expect("get");
+        let application: Value =
+            serde_json::from_slice(&application.expect("an application")).expect("JSON");
+        assert_eq!(application["name"], "Demo");
+        assert!(application["createdAt"].is_string(), "{application}");
+        assert_eq!(
+            crate::doctor::examine(&state, false, |_| true).expect("the store is read"),
+            ExitCode::SUCCESS
+        );
 
-        let mut pairs = vec![r#"application/demo={"merchantId":"mine"}"#.to_owned()];
-        assert_eq!(demo(&state, &mut pairs), "mine");
-        assert_eq!(pairs.len(), 1);
-
-        rusqlite::Connection::open(state.join(store::FILE))
-            .and_then(|connection| {
-                connection.execute_batch(
-                    r#"CREATE TABLE spin_key_value (store TEXT, key TEXT, value BLOB);
-                       INSERT INTO spin_key_value VALUES
-                         ('default', 'application/demo', '{"merchantId":"by hand"}');
-                       UPDATE spin_key_value SET value = CAST(value AS BLOB);"#,
-                )
-            })
-            .expect("fill");
+        // And the next start changes nothing.
         let mut pairs = Vec::new();
-        assert_eq!(demo(&state, &mut pairs), "by hand");
-        assert!(pairs.is_empty());
+        assert_eq!(demo(&state, &mut pairs).expect("the demo"), "demo-merchant");
+        assert_eq!(pairs, [""; 0]);
+    }
+
+    #[test]
+    fn a_demo_application_of_somebodys_own_is_only_listed() {
+        // An earlier `up` made it without a name, and left it out of the list.
+        for (name, others) in [("demo-alone", json!([])), ("demo-others", json!(["shop"]))] {
+            let merchant = MerchantId::parse("by hand").expect("a merchant");
+            let stored = [
+                r#"application/demo={"merchantId":"by hand"}"#.to_owned(),
+                format!("{}={others}", keys::applications(&merchant)),
+            ];
+            let (state, _) = start(name, &stored);
+            let mut pairs = Vec::new();
+            assert_eq!(demo(&state, &mut pairs).expect("the demo"), "by hand");
+            let mut expected = others.as_array().cloned().expect("a list");
+            expected.push(json!("demo"));
+            let index = format!("{}={}", keys::applications(&merchant), json!(expected));
+            assert_eq!(pairs, [index]);
+        }
+        // Given on the command line, it wins over the store and over ours.
+        let state = crate::keys::tests::scratch("demo-given");
+        let mut pairs = vec![r#"application/demo={"merchantId":"mine"}"#.to_owned()];
+        assert_eq!(demo(&state, &mut pairs).expect("the demo"), "mine");
+        assert_eq!(pairs.len(), 2);
+        assert!(pairs[1].ends_with(r#"=["demo"]"#), "{pairs:?}");
     }
 
     #[test]
