@@ -50,8 +50,15 @@ const CONFIGURATION = {
   hiddenClients: HIDDEN,
   defaultHttpClient: { targetKey: "shell", clientKey: CLIENTS.shell },
 
-  // There is one way to authenticate: what says so would only crowd the heading out.
-  customCss: '[data-testid="auth-indicator"] { display: none; }',
+  // There is one way to authenticate: what says so would only crowd the heading out. And on a phone
+  // the dialog of a request is as wide as the screen, not as its longest line: else "Send" is off it.
+  customCss: `
+    [data-testid="auth-indicator"] { display: none; }
+    @media (width < 48rem) {
+      .scalar-client main > div,
+      .scalar-client main .custom-scroll :is(div, section) { min-width: 0; }
+    }
+  `,
   layout: "modern",
   theme: "default",
   metaData: { title: "Application webhooks: API reference" },

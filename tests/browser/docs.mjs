@@ -1,6 +1,7 @@
 // A merchant at /docs with a real browser:
 //   node docs.mjs MODULES CHROMIUM BASE APPLICATION TOKEN SCREENSHOTS
-// MODULES holds playwright-core; SCREENSHOTS gets the pictures. Prints the created webhook's ID.
+// MODULES holds playwright-core; SCREENSHOTS gets the pictures. Prints the IDs of the webhooks that it
+// creates, one at a desk and one on a phone, a line each.
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -28,6 +29,7 @@ try {
     }
   }
   await createsAWebhook();
+  await createsAWebhookOnAPhone();
 } finally {
   await browser.close();
 }
@@ -106,15 +108,35 @@ async function createsAWebhook() {
   await server.fill(base);
   await sample.filter({ hasText: `${base}/api/v1` }).first().waitFor();
 
+  await send(page, "created-desktop-light.png");
+  assert.deepEqual(wrong, []);
+  await context.close();
+}
+
+async function createsAWebhookOnAPhone() {
+  const { context, page, wrong } = await open("/docs", { viewport: SIZES.phone, hasTouch: true });
+  await send(page, "created-phone-light.png");
+  assert.deepEqual(wrong, []);
+  await context.close();
+}
+
+// Fills in the token and the application, and presses "Send" where it is on the screen.
+async function send(page, screenshot) {
   await page.getByPlaceholder("Token").first().fill(token);
   await page.getByRole("button", { name: "Test Request (post /api/v1/applications/{applicationId}/webhooks)" }).click();
   const dialog = page.getByRole("dialog");
   const field = dialog.getByRole("combobox", { name: "Value" }).first();
   await field.fill(application);
   await field.press("Tab");
+  const button = dialog.getByRole("button", { name: "Send" }).first();
+  // Playwright would scroll to it where people cannot: what counts is where it is.
+  const { x, y, width, height } = await button.boundingBox();
+  const screen = page.viewportSize();
+  const visible = x >= 0 && y >= 0 && x + width <= screen.width && y + height <= screen.height;
+  assert.ok(visible, `"Send" is at ${x},${y} on a screen of ${screen.width} by ${screen.height}`);
   const [response] = await Promise.all([
     page.waitForResponse((answer) => answer.request().method() === "POST"),
-    dialog.getByRole("button", { name: "Send" }).first().click(),
+    page.mouse.click(x + width / 2, y + height / 2),
   ]);
   const request = response.request();
   assert.equal(request.url(), `${base}/api/v1/applications/${application}/webhooks`);
@@ -123,8 +145,6 @@ async function createsAWebhook() {
   const { id } = await response.json();
   await dialog.getByText("201 Created").first().waitFor();
   await dialog.getByText(id).first().waitFor();
-  await page.screenshot({ path: join(screenshots, "created-desktop-light.png") });
-  assert.deepEqual(wrong, []);
+  await page.screenshot({ path: join(screenshots, screenshot) });
   console.log(id);
-  await context.close();
 }

@@ -11,12 +11,12 @@ use crate::support::{report, server, standard};
 /// What Playwright drives.
 const CHROMIUM: &str = "/usr/bin/chromium";
 
-/// Six pages are opened, on a machine that may be busy.
+/// Ten pages are opened, on a machine that may be busy.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The screenshots are left in `target/tmp/screenshots`.
 #[tokio::test]
-async fn a_merchant_creates_a_webhook_on_the_reference_page() {
+async fn a_merchant_creates_a_webhook_on_the_reference_page_at_a_desk_and_on_a_phone() {
     let _busy = crate::support::busy().await;
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let modules = project.join("target/tools/playwright-core");
@@ -46,13 +46,13 @@ async fn a_merchant_creates_a_webhook_on_the_reference_page() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
     let created = String::from_utf8_lossy(&output.stdout);
-    let read = api.by(
-        &application,
-        "GET",
-        &application.webhook_path(created.trim()),
-    );
-    read.expect(200).await;
+    let created: Vec<&str> = created.lines().collect();
+    assert_eq!(created.len(), 2, "{created:?}");
+    for id in created {
+        let read = api.by(&application, "GET", &application.webhook_path(id));
+        read.expect(200).await;
+    }
     if !server::on_spin() {
-        assert_eq!(api.store().webhooks(&application).len(), 1);
+        assert_eq!(api.store().webhooks(&application).len(), 2);
     }
 }
