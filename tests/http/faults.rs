@@ -15,8 +15,9 @@ use crate::support::{
     standard,
 };
 
-/// Within this, a webhook that nobody was told is gone again.
-const CLEANED_UP: Duration = Duration::from_secs(10);
+/// Within this, a webhook that nobody was told is gone again: the service tries for about a minute,
+/// and on a busy machine not each try is in time.
+const CLEANED_UP: Duration = Duration::from_secs(60);
 
 /// How long it must then have stayed away.
 const STAYS_AWAY: Duration = Duration::from_secs(1);
@@ -65,7 +66,8 @@ async fn recovers(api: &Server, application: &Application, what: &str) {
     }
 }
 
-/// The webhook is there by its key now and in the index within 2 s.
+/// The webhook is there by its key now, and soon in the index. How soon is for the tests of
+/// concurrency.
 async fn stays(api: &Server, application: &Application, id: &str, what: &str) {
     assert!(
         api.store().webhook(application, id).is_some(),
@@ -73,7 +75,7 @@ async fn stays(api: &Server, application: &Application, id: &str, what: &str) {
     );
     poll(
         &format!("{what}: the index has the webhook"),
-        Duration::from_secs(2),
+        CLEANED_UP,
         || {
             api.store()
                 .index(application)
@@ -126,18 +128,29 @@ const LATE: Duration = HASTE.saturating_mul(5);
 async fn late_is_504_and_leaves_nothing(what: &str, fault: impl Fn(&'static str) -> Fault) {
     let api = hasty();
     for index in 0..4 {
-        let application = api.application();
-        let (operation, key) = operations(&application).swap_remove(index);
-        let what = format!("{operation} {key} {what}");
+        let begun = Instant::now();
+        let (application, started, what) = loop {
+            let application = api.application();
+            let (operation, key) = operations(&application).swap_remove(index);
+            let what = format!("{operation} {key} {what}");
 
-        let fault = fault(operation).on(key).times(1).inject(api);
-        let started = Instant::now();
-        let (response, took) = timed(api, &application).await;
-        assert_eq!(response.text, DEPENDENCY_LATE, "{what}");
-        assert!(took >= HASTE, "{what}: gave up after {took:?}");
-        assert!(took < PATIENCE / 4, "{what}: waited {took:?}");
-        assert_eq!(fault.hits(), 1, "{what}");
-        fault.end();
+            let fault = fault(operation).on(key).times(1).inject(api);
+            let started = Instant::now();
+            let (response, took) = timed(api, &application).await;
+            assert_eq!(response.text, DEPENDENCY_LATE, "{what}");
+            assert!(took >= HASTE, "{what}: gave up after {took:?}");
+            assert!(took < PATIENCE / 4, "{what}: waited {took:?}");
+            let hits = fault.hits();
+            fault.end();
+            if hits == 1 {
+                break (application, started, what);
+            }
+            // A busy machine may be late for the deadline before the fault's turn comes.
+            assert!(
+                hits == 0 && begun.elapsed() < PATIENCE,
+                "{what}: {hits} hits"
+            );
+        };
         // Only from here on can what was late be there.
         tokio::time::sleep((started + LATE).saturating_duration_since(Instant::now())).await;
         nothing_remains(api, &application, &what).await;
@@ -360,7 +373,7 @@ async fn a_store_that_cannot_be_opened_is_502_until_it_can() {
 #[tokio::test]
 async fn a_store_that_does_not_open_in_time_is_504_until_it_does() {
     local_runtime_only!();
-    for fault in [Fault::hang("open"), Fault::delay("open", HASTE * 10)] {
+    for fault in [Fault::hang("open"), Fault::delay("open", HASTE * 100)] {
         let api = Setup::new().variable("store_timeout_ms", "300").start();
         let application = api.application();
         let fault = fault.inject(&api);

@@ -8,6 +8,7 @@ use base64ct::{Base64, Encoding};
 use futures::future::{Either, select};
 use serde_json::json;
 
+use crate::support::faults::instances_end;
 use crate::support::{PATIENCE, Server, Setup, local_runtime_only, poll};
 
 /// A webhook that there is not.
@@ -67,8 +68,8 @@ async fn reindex_and_doctor_put_a_damaged_store_right_while_it_is_served() {
     for _ in 0..3 {
         ids.insert(api.create(&application).expect_created().await.webhook.id);
     }
-    // Longer than creates look after their ids in the index.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // Until then, the creates look after their ids in the index, and would write them back.
+    instances_end(&api).await;
     let left = format!("webhook-settings/{}/{NONE}", application.id);
     api.store().set(&left, b"{}");
     let damaged = json!([ids.first(), NONE]).to_string();

@@ -114,6 +114,21 @@ async fn two_hundred_creates_over_both_processes_are_all_kept_and_indexed() {
     else {
         return;
     };
+    for tries in 1.. {
+        let took = two_hundred_creates_are_kept(processes).await;
+        if took < INDEXED {
+            break;
+        }
+        // A machine may be busy with something else for a while.
+        assert!(
+            tries < 5,
+            "all are in the index, but only after {took:?}, {tries} times in a row"
+        );
+    }
+}
+
+/// How long it took until all were in the index.
+async fn two_hundred_creates_are_kept(processes: &'static [Server; 2]) -> Duration {
     let application = processes[0].application();
     // Between processes a SQLite file's lock is not fair: who waits five seconds in vain is
     // refused. Production has a store without such a lock.
@@ -128,19 +143,16 @@ async fn two_hundred_creates_over_both_processes_are_all_kept_and_indexed() {
     let created = Vec::from_iter(created);
 
     let since = Instant::now();
+    let mut took = Duration::ZERO;
     for api in processes {
         loop {
             let ids = listed(api, &application).await;
-            let took = since.elapsed();
+            took = since.elapsed();
             if ids == created {
-                assert!(
-                    took < INDEXED,
-                    "all are in the index, but only after {took:?}"
-                );
                 break;
             }
             assert!(
-                took < PATIENCE / 3,
+                took < PATIENCE,
                 "{} of 200 are in the index after {took:?}",
                 ids.len()
             );
@@ -154,6 +166,7 @@ async fn two_hundred_creates_over_both_processes_are_all_kept_and_indexed() {
             assert_eq!(listed(api, &application).await, created);
         }
     }
+    took
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -192,9 +205,15 @@ async fn an_idempotency_key_used_at_both_processes_gives_one_webhook() {
     }
     assert_eq!(ids.len(), 6);
     let ids = Vec::from_iter(ids);
-    tokio::time::sleep(INDEXED).await;
+    let since = Instant::now();
     for api in [one, other] {
-        assert_eq!(listed(api, &application).await, ids);
+        loop {
+            let found = listed(api, &application).await;
+            if found == ids {
+                break;
+            }
+            assert!(since.elapsed() < PATIENCE, "{found:?}, not {ids:?}");
+        }
     }
 }
 

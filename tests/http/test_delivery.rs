@@ -282,7 +282,7 @@ async fn an_endpoint_that_hangs_is_given_up_after_ten_seconds() {
     let latency = result["latencyMs"].as_u64().expect("milliseconds");
     assert!(latency >= 10_000, "{latency}");
     assert!(
-        since.elapsed() < Duration::from_secs(20),
+        since.elapsed() < Duration::from_secs(30),
         "{:?}",
         since.elapsed()
     );

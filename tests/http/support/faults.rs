@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::raw;
-use super::{Response, Server};
+use super::{PATIENCE, Response, Server, poll};
 
 /// A fault that is not injected yet: what is to happen, to which operations.
 #[derive(Clone, Debug)]
@@ -161,6 +161,15 @@ pub fn hits(server: &Server) -> u64 {
 /// Instances and operations of a server since it started.
 pub fn stats(server: &Server) -> Value {
     call(server.control(), "GET", "/stats", "").json()
+}
+
+/// Until every instance has ended, as one does that has had no work for a second, behind responses
+/// neither: the next request finds a new one.
+pub async fn instances_end(server: &Server) {
+    poll("the instances end", PATIENCE, || {
+        (stats(server)["liveInstances"] == 0).then_some(())
+    })
+    .await;
 }
 
 fn call(control: SocketAddr, method: &str, path: &str, body: &str) -> Response {
