@@ -1,6 +1,7 @@
 //! What a component imports, read from its binary form.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use wasmparser::{Parser, Payload};
 
 /// The interfaces that the component may import: what Spin 4.1 provides, less
 /// what it must not touch. `wasi:keyvalue` is missing on purpose, because its
@@ -46,106 +47,33 @@ fn allowed(import: &str) -> bool {
         })
 }
 
-/// The names of a component's imports, from the import sections at its top
-/// level ("Component Model", Binary.md). Everything else is skipped unread.
+/// The names of a component's imports. What the modules and components inside of it import is its
+/// own affair.
+///
+/// # Errors
+///
+/// When it is no component, or a malformed one.
 pub fn of(wasm: &[u8]) -> Result<Vec<String>> {
-    const COMPONENT: [u8; 8] = [0, b'a', b's', b'm', 0x0d, 0, 1, 0];
-    const IMPORTS: u8 = 10;
-
-    let Some(rest) = wasm.strip_prefix(&COMPONENT) else {
+    if !Parser::is_component(wasm) {
         bail!("the build's result is not a WebAssembly component");
-    };
-    let mut sections = Reader(rest);
+    }
     let mut names = Vec::new();
-    while !sections.0.is_empty() {
-        let id = sections.byte()?;
-        let length = sections.number()? as usize;
-        let mut section = Reader(sections.take(length)?);
-        if id != IMPORTS {
-            continue;
-        }
-        for _ in 0..section.number()? {
-            names.push(section.import()?);
+    let mut depth = 0_usize;
+    for payload in Parser::new(0).parse_all(wasm) {
+        match payload? {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentImportSection(imports) if depth == 0 => {
+                for import in imports {
+                    let name = import?.name;
+                    let suffix = name.version_suffix.unwrap_or_default();
+                    names.push(format!("{}{suffix}", name.name));
+                }
+            }
+            _ => {}
         }
     }
     Ok(names)
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8]> {
-        let (taken, rest) = self
-            .0
-            .split_at_checked(length)
-            .context("the component ends too early")?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn byte(&mut self) -> Result<u8> {
-        Ok(self.take(1)?[0])
-    }
-
-    /// An unsigned LEB128.
-    fn number(&mut self) -> Result<u32> {
-        let mut number = 0_u32;
-        for shift in (0..35).step_by(7) {
-            let byte = self.byte()?;
-            number |= u32::from(byte & 0x7f)
-                .checked_shl(shift)
-                .unwrap_or_default();
-            if byte & 0x80 == 0 {
-                return Ok(number);
-            }
-        }
-        bail!("the component has a number of over 32 bits")
-    }
-
-    fn name(&mut self) -> Result<String> {
-        let length = self.number()? as usize;
-        let bytes = self.take(length)?;
-        Ok(String::from_utf8_lossy(bytes).into_owned())
-    }
-
-    /// `import ::= importname externdesc`: the name is kept.
-    fn import(&mut self) -> Result<String> {
-        let form = self.byte()?;
-        let mut name = self.name()?;
-        match form {
-            0 | 1 => {}
-            // With options, of which the version suffix belongs to the name.
-            2 => {
-                for _ in 0..self.number()? {
-                    let option = self.byte()?;
-                    let value = self.name()?;
-                    if option == 1 {
-                        name.push_str(&value);
-                    }
-                }
-            }
-            form => bail!("the component has an import of the unknown form {form}"),
-        }
-        match self.byte()? {
-            // A core module: a second byte for the kind, then the type.
-            0 => {
-                self.byte()?;
-                self.number()?;
-            }
-            // A function, component or instance: its type.
-            1 | 4 | 5 => {
-                self.number()?;
-            }
-            // A value or a type: equal to one by number, or a resource or a value type.
-            2 | 3 => {
-                if self.byte()? == 0 {
-                    self.number()?;
-                }
-            }
-            kind => bail!("the component imports something of the unknown kind {kind}"),
-        }
-        Ok(name)
-    }
 }
 
 #[cfg(test)]
@@ -163,9 +91,11 @@ mod tests {
     }
 
     #[test]
-    fn imports_are_read_from_all_import_sections() {
+    fn imports_are_read_from_all_import_sections_of_the_component_alone() {
+        let inner = component(&[(10, b"\x01\x00\x03x:y\x05\x00")]);
         let wasm = component(&[
             (0, b"\x04nameskipped"),
+            (4, &inner),
             (10, b"\x02\x00\x03a:b\x05\x00\x00\x01f\x01\x07"),
             (7, b"\x00"),
             (10, b"\x01\x00\x03c:d\x03\x01"),

