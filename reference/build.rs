@@ -85,10 +85,7 @@ fn add_compressed(table: &mut String, out: &Path, path: &str, kind: &str, gzip: 
     let name = format!("{}.gz", path.trim_start_matches('/').replace('/', "_"));
     write(&out.join(&name), gzip);
     let digest = Sha256::digest(&content);
-    let tag: String = digest[..16]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let tag = base16ct::lower::encode_string(&digest[..16]);
     let _ = writeln!(
         table,
         "File {{ path: {path:?}, kind: Kind::{kind}, tag: {tag:?}, length: {}, gzip: \

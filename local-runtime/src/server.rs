@@ -196,10 +196,7 @@ fn compiled(engine: &Engine, source: &Path) -> anyhow::Result<wasmtime::componen
     let mut settings = std::hash::DefaultHasher::new();
     std::hash::Hash::hash(&engine.precompile_compatibility_hash(), &mut settings);
     hash.update(std::hash::Hasher::finish(&settings).to_le_bytes());
-    let name: String = hash.finalize()[..12]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let name = base16ct::lower::encode_string(&hash.finalize()[..12]);
     let kept = source.with_file_name(format!("{name}.cwasm"));
     if kept.exists() {
         // SAFETY: the file is one that `precompile_component` wrote in our own build folder; who

@@ -22,10 +22,7 @@ impl EntityTag {
     /// [`Error::Internal`] when the state cannot be written as JSON.
     pub fn of(state: &impl Serialize) -> Result<Self, Error> {
         let hash = Sha256::digest(json::write(state)?);
-        let digits: String = hash[..16]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let digits = base16ct::lower::encode_string(&hash[..16]);
         Ok(Self(format!("\"{digits}\"")))
     }
 

@@ -83,9 +83,5 @@ fn digest(parts: &[&str]) -> String {
     for part in parts {
         hash.update(part.as_bytes());
     }
-    let hash = hash.finalize();
-    hash[..16]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    base16ct::lower::encode_string(&hash.finalize()[..16])
 }

@@ -394,8 +394,5 @@ async fn a_key_is_free_again_after_24_hours_and_makes_another_secret() {
 
 fn sha256_of(text: &str) -> String {
     use sha2::{Digest, Sha256};
-    Sha256::digest(text)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    base16ct::lower::encode_string(&Sha256::digest(text))
 }

@@ -26,7 +26,7 @@ async fn the_store_on_disk_does_not_have_the_secret_in_any_form() {
     let disk = api.store().bytes();
     let encoded = webhook.signing_secret.trim_start_matches("whsec_");
     let bytes = Base64::decode_vec(encoded).expect("base64");
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = base16ct::lower::encode_string(&bytes);
     for form in [
         webhook.signing_secret.as_bytes(),
         encoded.as_bytes(),
