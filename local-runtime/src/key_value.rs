@@ -121,12 +121,13 @@ impl OpenStore {
         &self,
         op: &'static str,
         key: &str,
+        size: impl FnOnce(&R) -> Option<usize> + Send,
         work: impl FnOnce(&Connection, &str) -> rusqlite::Result<R> + Send + 'static,
     ) -> wasmtime::Result<Result<R, Error>> {
         let label = self.label.clone();
         let database = self.database.clone();
         self.context
-            .with_faults(op, key, Caller(self.caller.as_deref()), async move {
+            .with_faults(op, key, Caller(self.caller.as_deref()), size, async move {
                 database
                     .run(move |connection| work(connection, &label))
                     .await
@@ -136,15 +137,33 @@ impl OpenStore {
 }
 
 impl KeyValue {
-    /// Runs an operation, or what a fault makes of it.
+    /// Runs an operation, or what a fault makes of it, and notes when, and of what `size` the value
+    /// is.
     async fn with_faults<R: Send + 'static>(
+        &self,
+        op: &'static str,
+        key: &str,
+        caller: Caller<'_>,
+        size: impl FnOnce(&R) -> Option<usize> + Send,
+        operation: impl Future<Output = Result<R, Error>> + Send + 'static,
+    ) -> wasmtime::Result<Result<R, Error>> {
+        let ongoing = self.stats.operation(op, key, caller);
+        let result = self.run_or_strike(op, key, caller, operation).await;
+        let bytes = match &result {
+            Ok(Ok(value)) => size(value),
+            _ => None,
+        };
+        self.stats.ended(ongoing, bytes);
+        result
+    }
+
+    async fn run_or_strike<R: Send + 'static>(
         &self,
         op: &'static str,
         key: &str,
         caller: Caller<'_>,
         operation: impl Future<Output = Result<R, Error>> + Send + 'static,
     ) -> wasmtime::Result<Result<R, Error>> {
-        self.stats.operation(op, key, caller);
         let Some(fault) = self.faults.strike(op, key, caller) else {
             return Ok(operation.await);
         };
@@ -224,7 +243,7 @@ impl<T: Send> HostStoreWithStore<T> for HasKeyValue {
         let allowed = context.allowed.contains(&label);
         let result = context
             // The instance's, not the request's that happens to need it first.
-            .with_faults("open", &label, Caller(None), async move {
+            .with_faults("open", &label, Caller(None), |_| None, async move {
                 if !allowed {
                     return Err(Error::AccessDenied);
                 }
@@ -259,8 +278,9 @@ impl<T: Send> HostStoreWithStore<T> for HasKeyValue {
     ) -> wasmtime::Result<Result<Option<Vec<u8>>, Error>> {
         let store = opened(accessor, &store)?;
         let wanted = key.clone();
+        let length = |value: &Option<Vec<u8>>| value.as_ref().map(Vec::len);
         let got = store
-            .call("get", &key, move |connection, label| {
+            .call("get", &key, length, move |connection, label| {
                 connection
                     .prepare_cached("SELECT value FROM spin_key_value WHERE store=?1 AND key=?2")?
                     .query_row([label, &wanted], |row| row.get::<_, Vec<u8>>(0))
@@ -287,11 +307,14 @@ impl<T: Send> HostStoreWithStore<T> for HasKeyValue {
         value: Vec<u8>,
     ) -> wasmtime::Result<Result<(), Error>> {
         let store = opened(accessor, &store)?;
-        let wanted = key.clone();
+        let (wanted, bytes) = (key.clone(), value.len());
         store
-            .call("set", &key, move |connection, label| {
-                set(connection, label, &wanted, &value)
-            })
+            .call(
+                "set",
+                &key,
+                move |()| Some(bytes),
+                move |connection, label| set(connection, label, &wanted, &value),
+            )
             .await
     }
 
@@ -303,12 +326,17 @@ impl<T: Send> HostStoreWithStore<T> for HasKeyValue {
         let store = opened(accessor, &store)?;
         let wanted = key.clone();
         store
-            .call("delete", &key, move |connection, label| {
-                connection
-                    .prepare_cached("DELETE FROM spin_key_value WHERE store=?1 AND key=?2")?
-                    .execute([label, &wanted])
-                    .map(drop)
-            })
+            .call(
+                "delete",
+                &key,
+                |()| None,
+                move |connection, label| {
+                    connection
+                        .prepare_cached("DELETE FROM spin_key_value WHERE store=?1 AND key=?2")?
+                        .execute([label, &wanted])
+                        .map(drop)
+                },
+            )
             .await
     }
 
@@ -320,11 +348,16 @@ impl<T: Send> HostStoreWithStore<T> for HasKeyValue {
         let store = opened(accessor, &store)?;
         let wanted = key.clone();
         store
-            .call("exists", &key, move |connection, label| {
-                connection
-                    .prepare_cached("SELECT 1 FROM spin_key_value WHERE store=?1 AND key=?2")?
-                    .exists([label, &wanted])
-            })
+            .call(
+                "exists",
+                &key,
+                |_| None,
+                move |connection, label| {
+                    connection
+                        .prepare_cached("SELECT 1 FROM spin_key_value WHERE store=?1 AND key=?2")?
+                        .exists([label, &wanted])
+                },
+            )
             .await
     }
 
@@ -334,12 +367,17 @@ impl<T: Send> HostStoreWithStore<T> for HasKeyValue {
     ) -> wasmtime::Result<(StreamReader<String>, FutureReader<Result<(), Error>>)> {
         let store = opened(accessor, &store)?;
         let keys = store
-            .call("get-keys", "", |connection, label| {
-                connection
-                    .prepare_cached("SELECT key FROM spin_key_value WHERE store=?1")?
-                    .query_map([label], |row| row.get::<_, String>(0))?
-                    .collect::<rusqlite::Result<Vec<String>>>()
-            })
+            .call(
+                "get-keys",
+                "",
+                |_| None,
+                |connection, label| {
+                    connection
+                        .prepare_cached("SELECT key FROM spin_key_value WHERE store=?1")?
+                        .query_map([label], |row| row.get::<_, String>(0))?
+                        .collect::<rusqlite::Result<Vec<String>>>()
+                },
+            )
             .await?;
         let (keys, result) = match keys {
             Ok(keys) => (keys, Ok(())),

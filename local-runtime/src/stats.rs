@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -17,10 +18,16 @@ pub struct Stats {
 }
 
 /// What one request did.
-#[derive(Default)]
 struct Trace {
+    since: Instant,
     operations: Vec<Operation>,
     responded: bool,
+}
+
+impl Trace {
+    fn now(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
 }
 
 #[derive(Serialize)]
@@ -29,6 +36,17 @@ struct Operation {
     op: &'static str,
     key: String,
     after_response: bool,
+    /// When it began and ended, in microseconds since the request came.
+    began_us: u64,
+    ended_us: Option<u64>,
+    /// The size of the value that it read or wrote.
+    bytes: Option<usize>,
+}
+
+/// An operation of a request that is followed, while it runs.
+pub struct Ongoing {
+    name: String,
+    number: usize,
 }
 
 /// A request whose operations are told apart from all others': its header [`Self::HEADER`] names it.
@@ -68,7 +86,12 @@ impl Stats {
     /// Begins to follow a request.
     pub fn follow(&self, name: &str) {
         let mut traces = self.traces.lock().unwrap_or_else(|e| e.into_inner());
-        traces.insert(name.to_owned(), Trace::default());
+        let trace = Trace {
+            since: Instant::now(),
+            operations: Vec::new(),
+            responded: false,
+        };
+        traces.insert(name.to_owned(), trace);
     }
 
     /// Notes that a request that is followed was answered.
@@ -79,26 +102,42 @@ impl Stats {
         }
     }
 
-    /// Notes one call of a host operation.
-    pub fn operation(&self, op: &'static str, key: &str, caller: Caller<'_>) {
+    /// Notes one call of a host operation. What a request that is followed did has an end too.
+    pub fn operation(&self, op: &'static str, key: &str, caller: Caller<'_>) -> Option<Ongoing> {
         let mut operations = self.operations.lock().unwrap_or_else(|e| e.into_inner());
         *operations.entry(op).or_default() += 1;
         drop(operations);
         let mut traces = self.traces.lock().unwrap_or_else(|e| e.into_inner());
-        let trace = match caller.0 {
-            Some(name) => traces.get_mut(name),
-            None if op == "http" => {
-                let mut traces = traces.iter_mut();
-                traces.find_map(|(name, trace)| caller.is(name, key).then_some(trace))
-            }
-            None => None,
+        let name = match caller.0 {
+            Some(name) => name.to_owned(),
+            None if op == "http" => traces.keys().find(|name| caller.is(name, key))?.clone(),
+            None => return None,
         };
-        if let Some(trace) = trace {
-            trace.operations.push(Operation {
-                op,
-                key: key.to_owned(),
-                after_response: trace.responded,
-            });
+        let trace = traces.get_mut(&name)?;
+        let number = trace.operations.len();
+        trace.operations.push(Operation {
+            op,
+            key: key.to_owned(),
+            after_response: trace.responded,
+            began_us: trace.now(),
+            ended_us: None,
+            bytes: None,
+        });
+        Some(Ongoing { name, number })
+    }
+
+    /// Notes that an operation ended, and the size of the value that it read or wrote.
+    pub fn ended(&self, ongoing: Option<Ongoing>, bytes: Option<usize>) {
+        let Some(Ongoing { name, number }) = ongoing else {
+            return;
+        };
+        let mut traces = self.traces.lock().unwrap_or_else(|e| e.into_inner());
+        let Some(trace) = traces.get_mut(&name) else {
+            return;
+        };
+        let now = trace.now();
+        if let Some(operation) = trace.operations.get_mut(number) {
+            (operation.ended_us, operation.bytes) = (Some(now), bytes);
         }
     }
 
@@ -133,15 +172,23 @@ mod tests {
         stats.operation("get", "3", Caller(None));
         stats.operation("http", "https://example.com/a", Caller(None));
         stats.responded("a");
-        stats.operation("set", "4", Caller(Some("a")));
+        let write = stats.operation("set", "4", Caller(Some("a")));
+        stats.ended(write, Some(7));
+        let trace = stats.trace("a").unwrap();
+        let seen: Vec<_> = trace.as_array().unwrap().iter().collect();
+        let told = |number: usize| {
+            let it = seen[number];
+            json!([it["op"], it["key"], it["afterResponse"], it["bytes"]])
+        };
+        assert_eq!(seen.len(), 3);
+        assert_eq!(told(0), json!(["get", "1", false, null]));
         assert_eq!(
-            stats.trace("a"),
-            Some(json!([
-                {"op": "get", "key": "1", "afterResponse": false},
-                {"op": "http", "key": "https://example.com/a", "afterResponse": false},
-                {"op": "set", "key": "4", "afterResponse": true},
-            ]))
+            told(1),
+            json!(["http", "https://example.com/a", false, null])
         );
+        assert_eq!(told(2), json!(["set", "4", true, 7]));
+        assert!(seen[0]["endedUs"].is_null(), "it goes on: {}", seen[0]);
+        assert!(seen[2]["endedUs"].as_u64() >= seen[2]["beganUs"].as_u64());
         assert_eq!(stats.trace("b"), None);
         assert_eq!(
             stats.to_json()["operations"],

@@ -1,5 +1,8 @@
 //! `cargo xtask bench`: the service beside a component that does nothing but the same store
 //! operations, on one runtime in one run, under one load.
+//!
+//! Which operations those are is recorded at the start: the local runtime tells what the service
+//! does for each kind of request, and the other component replays it (`recording.rs`, `bench/`).
 
 use std::fmt::Write as _;
 use std::fs;
@@ -8,10 +11,12 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use base64ct::{Base64, Base64UrlUnpadded, Encoding};
+use do_nothing::recording::Recording;
 use jwt_compact::alg::{Ed25519, Es256, Hs256, Hs256Key, Rsa};
 use jwt_compact::jwk::JsonWebKey;
 use jwt_compact::{Algorithm, AlgorithmSignature};
@@ -20,6 +25,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 
 use crate::profile::{self, Samples};
+use crate::recording::{self, Exchange, Request};
 use crate::runtime::{self, Choice, Runtime};
 use crate::{build, project, store};
 
@@ -35,6 +41,12 @@ pub struct Args {
     #[arg(long)]
     write: bool,
 }
+
+/// The component that replays what was recorded.
+const DO_NOTHING: build::Component = build::Component {
+    package: "do-nothing",
+    max_bytes: u64::MAX,
+};
 
 /// How many applications without webhooks a store has, for creates and reads to be spread over.
 const SMALL: usize = 1000;
@@ -65,26 +77,19 @@ pub fn run(args: &Args) -> Result<()> {
     build::components()?;
     let bytes = build::check(&build::API)?;
     project::run(
-        project::cargo().args([
-            "build",
-            "--release",
-            "--target",
-            project::WASM_TARGET,
-            "--package",
-            "do-nothing",
-        ]),
+        project::cargo().args(DO_NOTHING.cargo_args()),
         "building the do-nothing component",
     )?;
-    if let Runtime::Local(_) = runtime {
-        project::build_local_runtime_for_measurements()?;
-    }
+    project::build_local_runtime_for_measurements()?;
 
-    let bench = Bench {
+    let mut bench = Bench {
         runs: if args.quick { 3 } else { 5 },
         seconds: if args.quick { 1 } else { 2 },
         tokens: Tokens::sign()?,
         runtime,
+        recordings: Vec::new(),
     };
+    bench.record()?;
     let mut report = bench.introduction(bytes);
     let few = Pair::start(&bench, "few", SMALL)?;
     let (table, missed) = bench.main_table(&few)?;
@@ -115,15 +120,8 @@ struct Bench {
     runs: usize,
     seconds: u64,
     tokens: Tokens,
-}
-
-/// Which component answers.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Baseline {
-    /// After the same store operations.
-    SameOperations,
-    /// Without any.
-    AtOnce,
+    /// By [`Case::kind`].
+    recordings: Vec<(String, Recording)>,
 }
 
 /// One kind of request.
@@ -137,7 +135,6 @@ struct Case {
     token: String,
     body: Option<&'static str>,
     status: u16,
-    baseline: Baseline,
     /// The throughput to reach, as a part of the baseline's.
     target: Option<f64>,
     /// Whether each request has another signature in its token, which cannot have been seen before.
@@ -146,7 +143,89 @@ struct Case {
 
 const BODY: &str = r#"{"url":"https://merchant.example.com/hooks/kadosei"}"#;
 
+impl Case {
+    /// What the service does for it does not depend on more than this.
+    fn kind(&self) -> String {
+        format!("{} {} {}", self.method, self.path, self.status)
+    }
+
+    /// The first of its applications, as its path names it, and the second.
+    fn applications(&self) -> [String; 2] {
+        let name = self.path.split('/').next().unwrap_or_default();
+        ["0", "1"].map(|number| name.replace("%d", number))
+    }
+}
+
 impl Bench {
+    /// Records each kind of request of the benchmark, and checks that the replay is the same.
+    fn record(&mut self) -> Result<()> {
+        let local = Runtime::find(Choice::Local)?;
+        let state = fresh_store("recorded", SMALL)?;
+        let manifest = project::root().join("spin.toml");
+        let service = Server::start(self, &local, &manifest, &state, &[])?;
+        let mut cases = self.cases();
+        cases.extend(self.cases_by_webhooks().into_iter().flatten());
+        cases.extend(self.cases_by_applications(SMALL));
+        for case in &cases {
+            if self.recorded(case).is_ok() {
+                continue;
+            }
+            let [application, _] = case.applications();
+            // What an instance does once is over then.
+            self.exchange(case, &service, &application, "")?;
+            let recorded = self.exchange(case, &service, &application, "")?;
+            let recording = recorded.recording(&application)?;
+            if recording.status != case.status {
+                bail!("{} is answered {recording:?}", case.name);
+            }
+            self.recordings.push((case.kind(), recording));
+        }
+        drop(service);
+
+        let state = fresh_store("replayed", SMALL)?;
+        let nothing = Server::start(self, &local, &replaying(), &state, &[])?;
+        for case in &cases {
+            let (number, recording) = self.recorded(case)?;
+            let [_, application] = case.applications();
+            let prefix = format!("/replay/{number}");
+            let replayed = self.exchange(case, &nothing, &application, &prefix)?;
+            recording::check(recording, &replayed, &application)
+                .with_context(|| format!("the replay of `{}`", case.name))?;
+        }
+        Ok(())
+    }
+
+    /// The recording of a case's kind, and its number.
+    fn recorded(&self, case: &Case) -> Result<(usize, &Recording)> {
+        let kind = case.kind();
+        let mut known = self.recordings.iter().enumerate();
+        let found = known.find_map(|(number, (known, recording))| {
+            (*known == kind).then_some((number, recording))
+        });
+        found.with_context(|| format!("`{}` was not recorded", case.name))
+    }
+
+    fn exchange(
+        &self,
+        case: &Case,
+        server: &Server,
+        application: &str,
+        prefix: &str,
+    ) -> Result<Exchange> {
+        static SENT: AtomicUsize = AtomicUsize::new(0);
+
+        let (_, below) = case.path.split_once('/').unwrap_or_default();
+        let request = Request {
+            method: case.method,
+            path: &format!("{prefix}/api/v1/applications/{application}/{below}"),
+            token: &case.token,
+            body: case.body,
+        };
+        let control = server.control.context("only the local runtime records")?;
+        let name = format!("recording-{}", SENT.fetch_add(1, Ordering::Relaxed));
+        recording::exchange(server.address, control, &name, &request)
+    }
+
     fn create(&self, algorithm: &str, path: &str, among: usize, target: Option<f64>) -> Case {
         Case {
             name: format!("create, {algorithm}"),
@@ -156,7 +235,6 @@ impl Bench {
             token: self.tokens.of(algorithm).to_owned(),
             body: Some(BODY),
             status: 201,
-            baseline: Baseline::SameOperations,
             target,
             forged_anew: false,
         }
@@ -171,7 +249,6 @@ impl Bench {
             token: self.tokens.of("HS256").to_owned(),
             body: None,
             status: 200,
-            baseline: Baseline::SameOperations,
             target: None,
             forged_anew: false,
         }
@@ -194,14 +271,12 @@ impl Bench {
                 status: 400,
                 body: Some(r#"{"url":"http://10.0.0.1/","subscribedEvents":[]}"#),
                 name: "invalid body".to_owned(),
-                baseline: Baseline::AtOnce,
                 ..self.create("HS256", small, SMALL, None)
             },
             Case {
                 status: 401,
                 token: "not.a.token".to_owned(),
                 name: "refused: no JWT".to_owned(),
-                baseline: Baseline::AtOnce,
                 target: Some(0.8),
                 ..self.create("HS256", small, SMALL, None)
             },
@@ -218,7 +293,6 @@ impl Bench {
                     status: 401,
                     token,
                     name: format!("refused, {algorithm}: {how}"),
-                    baseline: Baseline::AtOnce,
                     target: Some(0.8),
                     forged_anew,
                     ..self.create(algorithm, small, SMALL, None)
@@ -234,8 +308,9 @@ impl Bench {
              Made by `cargo xtask bench{}`. Both components are built as they are released and \
              served side by side by {}; `wrk` sends each the same requests over {CONNECTIONS} \
              connections, in turns, {} runs of {} s each. The do-nothing component (`bench/`) \
-             makes the same store operations of the same sizes, checks nothing and answers as \
-             many bytes; where it says *at once*, it answers without the store. What stands here \
+             replays the store operations that the local runtime recorded of the service at the \
+             start, as many side by side and of the same sizes, checks nothing and answers the \
+             same bytes; where it says *at once*, there were none. What stands here \
              are medians; a ratio is the median of the ratios of runs that followed each other. \
              Absolute numbers are of a machine with {} cores that the load generator shares, and \
              of a store on SQLite: only ratios carry over.\n\n\
@@ -267,9 +342,9 @@ impl Bench {
                 text,
                 "| {}{} | {:.0} | **{:.2}** | {} | {} | {} | {} | {} |",
                 case.name,
-                match case.baseline {
-                    Baseline::SameOperations => "",
-                    Baseline::AtOnce => " (*at once*)",
+                match self.recorded(&case)?.1.steps.is_empty() {
+                    false => "",
+                    true => " (*at once*)",
                 },
                 compared.service.per_second,
                 compared.ratio,
@@ -308,9 +383,9 @@ impl Bench {
 
     /// Runs the load generator once.
     fn load(&self, case: &Case, address: SocketAddr, service: bool) -> Result<Load> {
-        let prefix = match case.baseline {
-            Baseline::AtOnce if !service => "/at-once",
-            _ => "",
+        let prefix = match service {
+            true => String::new(),
+            false => format!("/replay/{}", self.recorded(case)?.0),
         };
         let body = case
             .body
@@ -361,11 +436,7 @@ impl Bench {
         let [requests, duration_us, median_us, p99_us, refused, broken] = numbers[..] else {
             bail!("wrk told {output}");
         };
-        let expected = if service && case.status >= 400 {
-            requests
-        } else {
-            0.0
-        };
+        let expected = if case.status >= 400 { requests } else { 0.0 };
         if broken > 0.0 || requests < 1.0 || refused != expected {
             bail!(
                 "{}: of {requests} requests {refused} were refused, and {expected} should have \
@@ -382,25 +453,29 @@ impl Bench {
 
     fn first_responses(&self, pair: &Pair) -> Result<String> {
         let case = self.get("read", &format!("large-%d/webhooks/{}", id(0)), LARGE);
-        let request = format!(
-            "GET /api/v1/applications/large-0/webhooks/{} HTTP/1.1\r\nHost: bench\r\n\
-             Authorization: Bearer {}\r\nConnection: close\r\n\r\n",
-            id(0),
-            case.token
-        );
+        let request = |prefix: &str| {
+            format!(
+                "GET {prefix}/api/v1/applications/large-0/webhooks/{} HTTP/1.1\r\nHost: bench\r\n\
+                 Authorization: Bearer {}\r\nConnection: close\r\n\r\n",
+                id(0),
+                case.token
+            )
+        };
+        let replay = request(&format!("/replay/{}", self.recorded(&case)?.0));
+        let request = request("");
         let mut service = Vec::new();
         let mut nothing = Vec::new();
         let count = if self.runs < 5 { 11 } else { FIRST_RESPONSES };
         for number in 0..count {
             let mut turns = [
-                (pair.service.address, &mut service),
-                (pair.nothing.address, &mut nothing),
+                (pair.service.address, &request, &mut service),
+                (pair.nothing.address, &replay, &mut nothing),
             ];
             // The first of the two finds a machine that has slept.
             turns.rotate_left(number % 2);
             std::thread::sleep(IDLE);
-            for (address, times) in turns {
-                times.push(time(address, &request)?);
+            for (address, request, times) in turns {
+                times.push(time(address, request)?);
             }
         }
         let (service, nothing) = (median(service), median(nothing));
@@ -449,20 +524,43 @@ impl Bench {
         ))
     }
 
+    /// A read and a list, each of an application with one webhook and of one with [`FULL`].
+    fn cases_by_webhooks(&self) -> [[Case; 2]; 2] {
+        [
+            ("read", format!("webhooks/{}", id(0))),
+            ("list", "webhooks?limit=50".to_owned()),
+        ]
+        .map(|(name, path)| {
+            ["one", "listed"].map(|kind| {
+                let path = format!("{kind}-%d/{path}");
+                self.get(&format!("{name}, {kind}"), &path, LARGE)
+            })
+        })
+    }
+
+    /// A create and a read in one of `among` applications.
+    fn cases_by_applications(&self, among: usize) -> [Case; 2] {
+        [
+            Case {
+                name: format!("create, {among} applications"),
+                ..self.create("HS256", "small-%d/webhooks", among, None)
+            },
+            self.get(
+                &format!("read, {among} applications"),
+                &format!("small-%d/webhooks/{}", id(0)),
+                among,
+            ),
+        ]
+    }
+
     fn webhooks(&self, pair: &Pair) -> Result<String> {
         let mut text = format!(
             "## From 1 to {FULL} webhooks in an application\n\n| request | with 1 | with {FULL} | \
              of the do-nothing one's, with 1 | with {FULL} |\n|---|---|---|---|---|\n"
         );
-        for (name, path) in [
-            ("read", format!("webhooks/{}", id(0))),
-            ("list", "webhooks?limit=50".to_owned()),
-        ] {
-            let with = |kind: &str| {
-                let path = format!("{kind}-%d/{path}");
-                self.compare(&self.get(&format!("{name}, {kind}"), &path, LARGE), pair)
-            };
-            let (one, full) = (with("one")?, with("listed")?);
+        for [one, full] in self.cases_by_webhooks() {
+            let name = one.name.split(',').next().unwrap_or_default().to_owned();
+            let (one, full) = (self.compare(&one, pair)?, self.compare(&full, pair)?);
             let _ = writeln!(
                 text,
                 "| {name} | {:.0}/s | {:.0}/s | {:.2} | {:.2} |",
@@ -486,7 +584,8 @@ impl Bench {
         }
         for case in missed {
             let state = fresh_store("profile", SMALL)?;
-            let server = Server::start(self, &named_manifest(), &state, &["--perf-map"])?;
+            let manifest = named_manifest();
+            let server = Server::start(self, &self.runtime, &manifest, &state, &["--perf-map"])?;
             self.load(case, server.address, true)?;
             let file = directory().join("perf.data");
             let samples = Samples::begin(server.child.id(), &file)?;
@@ -505,20 +604,11 @@ impl Bench {
             "## From 10 to {many} applications\n\n| request | requests/s with 10 | with {many} | \
              ratio | the do-nothing one's ratio |\n|---|---|---|---|---|\n"
         );
-        let cases = |among: usize| {
-            [
-                Case {
-                    name: format!("create, {among} applications"),
-                    ..self.create("HS256", "small-%d/webhooks", among, None)
-                },
-                self.get(
-                    &format!("read, {among} applications"),
-                    &format!("small-%d/webhooks/{}", id(0)),
-                    among,
-                ),
-            ]
-        };
-        for (a, b) in cases(10).into_iter().zip(cases(many)) {
+        let (of_few, of_many) = (
+            self.cases_by_applications(10),
+            self.cases_by_applications(many),
+        );
+        for (a, b) in of_few.into_iter().zip(of_many) {
             let (mut service, mut nothing) = (Vec::new(), Vec::new());
             let (mut loads_few, mut loads_many) = (Vec::new(), Vec::new());
             for _ in 0..self.runs {
@@ -652,6 +742,17 @@ fn live_instances(control: SocketAddr) -> Result<u64> {
         .context("no count of instances")
 }
 
+/// The manifest of the component that replays.
+fn replaying() -> PathBuf {
+    project::root().join("bench/spin.toml")
+}
+
+/// The recordings as that component reads them.
+fn lines(recordings: &[(String, Recording)]) -> Result<String> {
+    let lines = recordings.iter().map(|(_, it)| serde_json::to_string(it));
+    Ok(lines.collect::<Result<Vec<_>, _>>()?.join("\n"))
+}
+
 /// Both components, each with a store of its own with the same content.
 struct Pair {
     service: Server,
@@ -662,11 +763,11 @@ impl Pair {
     fn start(bench: &Bench, name: &str, applications: usize) -> Result<Self> {
         let start = |component: &str, manifest: PathBuf| {
             let state = fresh_store(&format!("{name}-{component}"), applications)?;
-            Server::start(bench, &manifest, &state, &[])
+            Server::start(bench, &bench.runtime, &manifest, &state, &[])
         };
         Ok(Self {
             service: start("service", project::root().join("spin.toml"))?,
-            nothing: start("nothing", project::root().join("bench/spin.toml"))?,
+            nothing: start("nothing", replaying())?,
         })
     }
 }
@@ -742,14 +843,18 @@ struct Server {
 }
 
 impl Server {
-    fn start(bench: &Bench, manifest: &Path, state: &Path, options: &[&str]) -> Result<Self> {
+    fn start(
+        bench: &Bench,
+        runtime: &Runtime,
+        manifest: &Path,
+        state: &Path,
+        options: &[&str],
+    ) -> Result<Self> {
         let address = free_address()?;
         let mut command =
-            bench
-                .runtime
-                .serve(manifest, address, state, &runtime::shipped_config(), &[]);
+            runtime.serve(manifest, address, state, &runtime::shipped_config(), &[]);
         command.args(options);
-        let control = match bench.runtime {
+        let control = match runtime {
             Runtime::Local(_) => Some(free_address()?),
             Runtime::Spin(_) => None,
         };
@@ -765,6 +870,7 @@ impl Server {
             .env("SPIN_VARIABLE_MAX_WEBHOOKS_PER_APPLICATION", "10000")
             .env("SPIN_VARIABLE_MAX_CHANGES_PER_MINUTE", "0")
             .env("SPIN_VARIABLE_STORE_TIMEOUT_MS", "20000")
+            .env("SPIN_VARIABLE_RECORDINGS", lines(&bench.recordings)?)
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(fs::File::create(&output)?)

@@ -13,6 +13,7 @@ mod imports;
 mod keys;
 mod profile;
 mod project;
+mod recording;
 mod reencrypt;
 mod runtime;
 mod soak;

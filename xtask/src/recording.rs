@@ -1,0 +1,316 @@
+//! What the benchmark's stand-in replays: the store operations that the local runtime saw the
+//! service make for a request, and the service's response.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use do_nothing::recording::{APPLICATION, NEW_ID, Operation, Recording, Step};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// How long nothing more happens when a request is over: longer than the service ever pauses
+/// between what it does after a response.
+const OVER: Duration = Duration::from_secs(3);
+
+/// How long a request may take with all that follows it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An operation as the local runtime tells it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Seen {
+    /// `get`, `set`, …
+    pub op: String,
+    /// To which key.
+    pub key: String,
+    /// The size of the value that was read or written.
+    bytes: Option<usize>,
+    after_response: bool,
+    /// When it began and ended, in microseconds since the request came.
+    began_us: u64,
+    ended_us: Option<u64>,
+}
+
+/// A request, without its connection's headers.
+pub struct Request<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// Path and query.
+    pub path: &'a str,
+    /// The bearer token.
+    pub token: &'a str,
+    /// A JSON body.
+    pub body: Option<&'a str>,
+}
+
+/// A response, and what the runtime saw the component do for it.
+pub struct Exchange {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: String,
+    /// The operations, in the order in which they began.
+    pub seen: Vec<Seen>,
+}
+
+/// Sends a request under a name of its own, and waits until all that it causes is over.
+///
+/// # Errors
+///
+/// When there is no answer, or no end.
+pub fn exchange(
+    server: SocketAddr,
+    control: SocketAddr,
+    name: &str,
+    request: &Request<'_>,
+) -> Result<Exchange> {
+    let body = request.body.unwrap_or_default();
+    let answer = ask(
+        server,
+        &format!(
+            "{} {} HTTP/1.1\r\nHost: bench\r\nx-local-runtime-request: {name}\r\nAuthorization: \
+             Bearer {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: \
+             close\r\n\r\n{body}",
+            request.method,
+            request.path,
+            request.token,
+            body.len(),
+        ),
+    )?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no response")?;
+    let mut lines = head.lines();
+    let status = lines.next().and_then(|line| line.split(' ').nth(1));
+    let status = status.and_then(|status| status.parse().ok());
+    let of_the_connection = |name: &str| ["connection", "date"].contains(&name);
+    let headers = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+        .filter(|(name, _)| !of_the_connection(name))
+        .collect();
+    Ok(Exchange {
+        status: status.with_context(|| format!("no status: {head}"))?,
+        headers,
+        body: body.to_owned(),
+        seen: all_seen(control, name)?,
+    })
+}
+
+fn all_seen(control: SocketAddr, name: &str) -> Result<Vec<Seen>> {
+    let started = Instant::now();
+    let (mut last, mut since) = (String::new(), started);
+    while started.elapsed() < PATIENCE {
+        let answer = ask(
+            control,
+            &format!("GET /requests/{name} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"),
+        )?;
+        let (_, now) = answer.split_once("\r\n\r\n").context("no operations")?;
+        if now != last {
+            (last, since) = (now.to_owned(), Instant::now());
+        }
+        let seen: Vec<Seen> = serde_json::from_str(&last)
+            .with_context(|| format!("the local runtime told of no operations: {answer}"))?;
+        let ended = seen.iter().all(|operation| operation.ended_us.is_some());
+        if ended && since.elapsed() > OVER {
+            return Ok(seen);
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    bail!("a request does not come to an end: {last}")
+}
+
+fn ask(address: SocketAddr, request: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+impl Exchange {
+    /// The recording, of a request about this application.
+    ///
+    /// # Errors
+    ///
+    /// When an operation cannot be replayed.
+    pub fn recording(self, application: &str) -> Result<Recording> {
+        let created = serde_json::from_str::<Value>(&self.body)
+            .ok()
+            .filter(|_| self.status == 201)
+            .and_then(|body| body["id"].as_str().map(str::to_owned));
+        let spelled = |key: &str| {
+            let key = key.replace(application, APPLICATION);
+            match &created {
+                Some(id) => key.replace(id, NEW_ID),
+                None => key,
+            }
+        };
+        let (afterwards, until): (Vec<_>, Vec<_>) =
+            self.seen.into_iter().partition(|seen| seen.after_response);
+        let responded = until.iter().filter_map(|seen| seen.ended_us).max();
+        let mut read = BTreeMap::new();
+        let mut steps = |seen: &[Seen], since: Option<u64>| {
+            seen.iter()
+                .enumerate()
+                .map(|(number, it)| {
+                    let ended = seen[..number].iter().filter_map(|it| it.ended_us);
+                    let ended: Vec<u64> = ended.filter(|at| *at <= it.began_us).collect();
+                    let waited_for = ended.iter().copied().max().max(since);
+                    let pause_us = it.began_us.saturating_sub(waited_for.unwrap_or_default());
+                    let operation = match it.op.as_str() {
+                        "get" => Operation::Get,
+                        "set" => {
+                            let bytes = it.bytes.context("a value of unknown size")?;
+                            let before: Option<usize> = read.get(&it.key).copied();
+                            let growth = before.map(|before| bytes as i64 - before as i64);
+                            Operation::Set { bytes, growth }
+                        }
+                        "delete" => Operation::Delete,
+                        "exists" => Operation::Exists,
+                        other => bail!("`{other}` cannot be replayed: extend bench/"),
+                    };
+                    if let Some(bytes) = it.bytes {
+                        read.insert(it.key.clone(), bytes);
+                    }
+                    Ok(Step {
+                        operation,
+                        key: spelled(&it.key),
+                        after: ended.len(),
+                        pause_ms: since.map_or(0, |_| pause_us / 1000),
+                    })
+                })
+                .collect::<Result<Vec<_>>>()
+        };
+        Ok(Recording {
+            status: self.status,
+            headers: self.headers,
+            body: self.body,
+            steps: steps(&until, None)?,
+            afterwards: steps(&afterwards, Some(responded.unwrap_or_default()))?,
+        })
+    }
+}
+
+/// Says what the stand-in did otherwise than the recording has it.
+///
+/// # Errors
+///
+/// When it is anything.
+pub fn check(recording: &Recording, replayed: &Exchange, application: &str) -> Result<()> {
+    let mut left: Vec<&Seen> = replayed.seen.iter().collect();
+    for step in recording.steps.iter().chain(&recording.afterwards) {
+        let key = step.key.replace(APPLICATION, application);
+        // The id is another one each time.
+        let (before, after) = key.split_once(NEW_ID).unwrap_or((&key, ""));
+        let (op, bytes) = match step.operation {
+            Operation::Get => ("get", None),
+            // What grows depends on what is there.
+            Operation::Set { bytes, growth } => ("set", growth.is_none().then_some(bytes)),
+            Operation::Delete => ("delete", None),
+            Operation::Exists => ("exists", None),
+        };
+        let same = left.iter().position(|seen| {
+            seen.op == op
+                && seen.key.starts_with(before)
+                && seen.key.ends_with(after)
+                && bytes.is_none_or(|bytes| seen.bytes == Some(bytes))
+        });
+        match same {
+            Some(position) => drop(left.remove(position)),
+            None => bail!("the stand-in lacks {step:?}: {:?}", replayed.seen),
+        }
+    }
+    if let Some(more) = left.first() {
+        bail!("the stand-in does {more:?}, which the service does not");
+    }
+    if (recording.status, recording.body.len()) != (replayed.status, replayed.body.len()) {
+        bail!("the stand-in answers {} {}", replayed.status, replayed.body);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn seen(op: &str, key: &str, bytes: Option<usize>, times: (u64, u64), after: bool) -> Value {
+        json!({"op": op, "key": key, "bytes": bytes, "afterResponse": after,
+            "beganUs": times.0, "endedUs": times.1})
+    }
+
+    fn exchange_of(seen: Vec<Value>) -> Exchange {
+        Exchange {
+            status: 201,
+            headers: Vec::new(),
+            body: r#"{"id":"made"}"#.to_owned(),
+            seen: serde_json::from_value(Value::Array(seen)).expect("operations"),
+        }
+    }
+
+    fn create() -> Exchange {
+        exchange_of(vec![
+            seen("get", "application/a-0", Some(20), (10, 90), false),
+            seen("get", "webhooks/a-0", Some(41), (11, 80), false),
+            seen("set", "webhook/a-0/made", Some(400), (100, 900), false),
+            seen("set", "webhooks/a-0", Some(80), (950, 1500), false),
+            seen("get", "webhooks/a-0", Some(80), (76_600, 76_700), true),
+            seen("get", "webhooks/a-0", Some(80), (226_700, 226_800), true),
+        ])
+    }
+
+    #[test]
+    fn a_recording_has_the_order_the_sizes_and_the_pauses_and_names_no_application_and_no_id() {
+        let step = |operation, key: &str, after, pause_ms| Step {
+            operation,
+            key: key.to_owned(),
+            after,
+            pause_ms,
+        };
+        let written = |bytes, growth| Operation::Set { bytes, growth };
+        let recording = create().recording("a-0").expect("a recording");
+        assert_eq!(
+            recording.steps,
+            [
+                step(Operation::Get, "application/{application}", 0, 0),
+                step(Operation::Get, "webhooks/{application}", 0, 0),
+                step(written(400, None), "webhook/{application}/{new}", 2, 0),
+                step(written(80, Some(39)), "webhooks/{application}", 3, 0),
+            ]
+        );
+        assert_eq!(
+            recording.afterwards,
+            [
+                step(Operation::Get, "webhooks/{application}", 0, 75),
+                step(Operation::Get, "webhooks/{application}", 1, 150),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_stand_in_that_does_anything_else_is_found_out() {
+        let recording = create().recording("a-0").expect("a recording");
+        let replayed = |change: &dyn Fn(&mut Vec<Value>)| {
+            let mut operations = vec![
+                // Side by side, these two may change places; another application, another id.
+                seen("get", "webhooks/a-1", Some(41), (1, 2), false),
+                seen("get", "application/a-1", Some(20), (1, 2), false),
+                seen("set", "webhook/a-1/other", Some(400), (3, 4), false),
+                seen("set", "webhooks/a-1", Some(119), (5, 6), false),
+                seen("get", "webhooks/a-1", Some(119), (7, 8), true),
+                seen("get", "webhooks/a-1", Some(119), (9, 10), true),
+            ];
+            change(&mut operations);
+            check(&recording, &exchange_of(operations), "a-1")
+        };
+        replayed(&|_| {}).expect("the same");
+        replayed(&|it| drop(it.remove(3))).expect_err("one is missing");
+        replayed(&|it| it.push(it[0].clone())).expect_err("one too many");
+        replayed(&|it| it[2]["bytes"] = json!(399)).expect_err("a smaller value");
+        replayed(&|it| it[1]["key"] = json!("application/a-2")).expect_err("another key");
+    }
+}
