@@ -85,8 +85,7 @@ async function looks(name, viewport, colorScheme) {
 async function createsAWebhook() {
   const { context, page, wrong } = await open("/docs", { viewport: SIZES.desktop });
 
-  const operation = page.getByRole("link", { name: "Create application webhook" });
-  await operation.or(page.getByRole("button", { name: "Create application webhook" })).first().click();
+  await goTo(page, "Create application webhook");
 
   // The languages, with the keyboard alone.
   const tabs = page.getByRole("tab");
@@ -113,8 +112,16 @@ async function createsAWebhook() {
   await context.close();
 }
 
+// By the list of operations.
+async function goTo(page, name) {
+  const operation = page.getByRole("link", { name });
+  await operation.or(page.getByRole("button", { name })).first().click();
+}
+
 async function createsAWebhookOnAPhone() {
   const { context, page, wrong } = await open("/docs", { viewport: SIZES.phone, hasTouch: true });
+  await page.getByRole("button", { name: "Open Menu" }).click();
+  await goTo(page, "Create application webhook");
   await send(page, "created-phone-light.png");
   assert.deepEqual(wrong, []);
   await context.close();
