@@ -807,19 +807,24 @@ fn seed(state: &Path, applications: usize) -> Result<()> {
             let owner = json!({"merchantId": MERCHANT}).to_string();
             insert.execute((format!("application/{name}"), owner.as_bytes()))?;
             let ids: Vec<String> = (0..webhooks).map(id).collect();
+            let created_at = |number: usize| format!("2026-01-15T08:00:{:02}.000Z", number % 60);
             for (number, id) in ids.iter().enumerate() {
                 let document = json!({
                     "v": 1, "id": id, "applicationId": name,
                     "url": "https://merchant.example.com/hooks/kadosei", "isActive": true,
                     "subscribedEvents": ["session.completed", "session.expired"],
                     "secret": {"fingerprint": "whsec_****a3f2", "sealed": "0".repeat(128)},
-                    "createdAt": format!("2026-01-15T08:00:{:02}.000Z", number % 60),
+                    "createdAt": created_at(number),
                 });
                 let document = document.to_string();
                 insert.execute((format!("webhook/{name}/{id}"), document.as_bytes()))?;
             }
-            let ids = json!(ids).to_string();
-            insert.execute((format!("webhooks/{name}"), ids.as_bytes()))?;
+            let entries = ids.iter().enumerate();
+            let entries: Vec<Value> = entries
+                .map(|(number, id)| json!({"id": id, "createdAt": created_at(number)}))
+                .collect();
+            let entries = json!(entries).to_string();
+            insert.execute((format!("webhooks/{name}"), entries.as_bytes()))?;
             Ok(())
         };
         for number in 0..applications {

@@ -371,7 +371,7 @@ fn findings(documents: &Documents) -> Result<Vec<Finding>> {
 }
 
 /// The id of an index's entry: the entry itself, as earlier releases wrote it, or its member.
-fn entry_id(entry: &Value) -> Option<&str> {
+pub fn entry_id(entry: &Value) -> Option<&str> {
     entry.as_str().or_else(|| entry["id"].as_str())
 }
 

@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 use crate::keys::{FILE as KEYS_FILE, Keys};
 use crate::runtime::{self, Choice, Runtime};
 use crate::token::Issuer;
-use crate::{build, project, store};
+use crate::{build, doctor, project, store};
 
 const DEMO_APPLICATION: &str = "demo";
 const DEMO_NAME: &str = "Demo";
@@ -189,8 +189,13 @@ fn demo(state_dir: &Path, pairs: &mut Vec<String>) -> Result<String> {
         Some(document) => serde_json::from_slice::<Vec<Value>>(&document).ok(),
         None => Some(Vec::new()),
     };
+    let is_listed = |entries: &[Value]| {
+        let mut ids = entries.iter().filter_map(doctor::entry_id);
+        ids.any(|listed| listed == DEMO_APPLICATION)
+    };
     // One that cannot be read is for the doctor.
-    if let Some(mut listed) = listed.filter(|ids| !ids.contains(&json!(id))) {
+    if let Some(mut listed) = listed.filter(|entries| !is_listed(entries)) {
+        // Without the time of creation: the first list adds it.
         listed.push(json!(id));
         pairs.push(pair_of(&index, &listed)?);
     }
@@ -508,7 +513,7 @@ mod tests {
         assert_eq!(application["name"], "Demo");
         assert!(application["createdAt"].is_string(), "{application}");
         assert_eq!(
-            crate::doctor::examine(&state, false, |_| true).expect("the store is read"),
+            doctor::examine(&state, false, |_| true).expect("the store is read"),
             ExitCode::SUCCESS
         );
 
