@@ -115,21 +115,23 @@ async fn two_hundred_creates_over_both_processes_are_all_kept_and_indexed() {
         return;
     };
     for tries in 1.. {
-        let took = two_hundred_creates_are_kept(processes).await;
-        if took < INDEXED {
+        let (creates, index) = two_hundred_creates_are_kept(processes).await;
+        // On a machine that has others to do, within as long as the creates took.
+        if index < INDEXED.max(creates) {
             break;
         }
-        // A machine may be busy with something else for a while.
         assert!(
             tries < 5,
-            "all are in the index, but only after {took:?}, {tries} times in a row"
+            "all are in the index, but only {index:?} after {creates:?} of creates, {tries} times \
+             in a row"
         );
     }
 }
 
-/// How long it took until all were in the index.
-async fn two_hundred_creates_are_kept(processes: &'static [Server; 2]) -> Duration {
+/// How long the creates took, and then the index until it had all of them.
+async fn two_hundred_creates_are_kept(processes: &'static [Server; 2]) -> (Duration, Duration) {
     let application = processes[0].application();
+    let began = Instant::now();
     // Between processes a SQLite file's lock is not fair: who waits five seconds in vain is
     // refused. Production has a store without such a lock.
     let at_once = if on_spin() { 200 } else { 8 };
@@ -142,6 +144,7 @@ async fn two_hundred_creates_are_kept(processes: &'static [Server; 2]) -> Durati
     assert_eq!(created.len(), 200, "an id twice");
     let created = Vec::from_iter(created);
 
+    let creates = began.elapsed();
     let since = Instant::now();
     let mut took = Duration::ZERO;
     for api in processes {
@@ -166,7 +169,7 @@ async fn two_hundred_creates_are_kept(processes: &'static [Server; 2]) -> Durati
             assert_eq!(listed(api, &application).await, created);
         }
     }
-    took
+    (creates, took)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
