@@ -856,8 +856,7 @@ impl Server {
         options: &[&str],
     ) -> Result<Self> {
         let address = free_address()?;
-        let mut command =
-            runtime.serve(manifest, address, state, &runtime::shipped_config(), &[]);
+        let mut command = runtime.serve(manifest, address, state, &runtime::shipped_config(), &[]);
         command.args(options);
         let control = match runtime {
             Runtime::Local(_) => Some(free_address()?),
