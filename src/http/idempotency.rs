@@ -248,7 +248,7 @@ fn decide(
 
 fn digest(bytes: &[u8]) -> String {
     let digest = Sha256::digest(bytes);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    base16ct::lower::encode_string(&digest)
 }
 
 /// How a request that makes something may be sent again.
