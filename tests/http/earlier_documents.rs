@@ -4,7 +4,7 @@ use application_webhooks::model::time::Timestamp;
 use serde_json::{Value, json};
 
 use crate::support::contract::{KEY_REUSED, MADE_IS_OVERTAKEN};
-use crate::support::{Application, PATIENCE, Receiver, Setup, local_runtime_only, poll};
+use crate::support::{Application, PATIENCE, Receiver, Server, Setup, local_runtime_only, poll};
 
 const ID: &str = "43498a08-32fb-4f6d-903b-b32972ab7581";
 const SECRET: &str = "whsec_WzxuQev/pJJvV0YNQdzkixG+KUaJ2AzD1H35qzI0oXOnsj88";
@@ -121,9 +121,11 @@ async fn indexes_names_and_counts_of_the_first_release_are_read_and_indexes_get_
         .start();
     let applications = "/api/v1/applications";
     // This release writes them, to find out the keys.
-    let create = api.by(&merchant, "POST", applications);
-    let created = create.clone().json(&json!({"name": "first"}));
-    let first = created.expect(201).await.json();
+    let create = |api: &Server, name| {
+        let request = api.by(&merchant, "POST", applications);
+        request.json(&json!({ "name": name }))
+    };
+    let first = create(&api, "first").expect(201).await.json();
     let first = own(first["id"].as_str().expect("an id"));
     let key = |prefix: &str| {
         let keys = api.store().keys(prefix);
@@ -176,9 +178,8 @@ async fn indexes_names_and_counts_of_the_first_release_are_read_and_indexes_get_
     .await;
     assert_eq!(listed().await.iter().collect::<Vec<_>>(), newest_first);
     // The name is taken, and of ten changes nine were made.
-    let taken = create.clone().json(&json!({"name": "first"}));
-    taken.expect(409).await;
-    create.json(&json!({"name": "second"})).expect(429).await;
+    create(&api, "first").expect(409).await;
+    create(&api, "second").expect(429).await;
 }
 
 /// Earlier releases accepted names with white space at the ends and with invisible characters.

@@ -87,6 +87,10 @@ impl Endpoint {
                     || ["applications", "application-name"].contains(&kind)
             }
             ChangeApplication => operation.op == "delete" || kind == "application-name",
+            // There is no webhook yet that could have changed.
+            Create { with_key: true } => {
+                ["webhook-settings", "webhook-secrets", "webhook-test"].contains(&kind)
+            }
             Test => ["set", "exists"].contains(&operation.op.as_str()),
             _ => false,
         };

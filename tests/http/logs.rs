@@ -228,7 +228,6 @@ async fn tokens_secrets_bodies_and_urls_are_never_logged() {
         signature,
         secret,
         &token,
-        &application.id,
         &application.merchant,
     ] {
         assert!(!output.contains(hidden), "the log tells {hidden}");
