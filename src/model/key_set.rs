@@ -480,7 +480,7 @@ mod tests {
             let token = token_of_another_implementation(alg);
             let verified = |jwk: Value| {
                 assert_eq!(
-                    verify(&[jwk.clone()], &token),
+                    verify(std::slice::from_ref(&jwk), &token),
                     Verification::Verified,
                     "{jwk}"
                 );

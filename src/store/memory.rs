@@ -121,9 +121,12 @@ impl Memory {
     }
 }
 
+/// What is asked about each operation: its name, its key.
+type Decide = Box<dyn FnMut(&str, &str) -> Fate>;
+
 struct Process {
     documents: Rc<RefCell<Documents>>,
-    decide: RefCell<Box<dyn FnMut(&str, &str) -> Fate>>,
+    decide: RefCell<Decide>,
     crashed: Rc<Cell<bool>>,
 }
 
