@@ -14,9 +14,10 @@ use crate::log;
 use crate::model::encryption::SecretsKey;
 use crate::model::event::EventType;
 use crate::model::key_set::KeySet;
+use crate::model::operator_token::OperatorToken;
 
 /// The names of all variables, as in `spin.toml`.
-pub const VARIABLES: [&str; 18] = [
+pub const VARIABLES: [&str; 19] = [
     "jwks",
     "jwks_url",
     "jwks_cache_seconds",
@@ -35,6 +36,7 @@ pub const VARIABLES: [&str; 18] = [
     "cors_allowed_origins",
     "delivery_scheme",
     "private_networks",
+    "operator_token",
 ];
 
 /// What the operator is told where private networks are not blocked.
@@ -82,6 +84,8 @@ pub struct Config {
     /// `private_networks` is `blocked`. Nothing here can test it: for each connection that Spin
     /// refuses, it writes an error into its own log.
     pub private_networks_blocked: bool,
+    /// What the operator's requests carry: variable `operator_token`; `None`: there are none.
+    pub operator_token: Option<OperatorToken>,
 }
 
 /// A variable is missing or malformed. Names it, and never holds its value.
@@ -229,9 +233,10 @@ impl Config {
             audience,
             merchant_claim: optional("jwt_merchant_claim").unwrap_or_else(|| "sub".to_owned()),
             secrets_key: secrets_key("secrets_key", &required("secrets_key")?)?.with_previous(
-                optional("secrets_key_previous")
-                    .map(|text| secrets_key("secrets_key_previous", &text))
-                    .transpose()?,
+                match optional("secrets_key_previous") {
+                    Some(list) => previous_secrets_keys(&list)?,
+                    None => Vec::new(),
+                },
             ),
             event_types: match optional("event_types") {
                 Some(list) => event_types(&list)?,
@@ -267,6 +272,10 @@ impl Config {
                     return Err(problem("private_networks", "must be `blocked` or `open`"));
                 }
             },
+            operator_token: optional("operator_token")
+                .map(|text| OperatorToken::parse(&text))
+                .transpose()
+                .map_err(|error| problem("operator_token", error))?,
         })
     }
 }
@@ -292,6 +301,19 @@ fn problem(variable: &'static str, problem: impl ToString) -> ConfigError {
 
 fn secrets_key(variable: &'static str, text: &str) -> Result<SecretsKey, ConfigError> {
     SecretsKey::parse(text).map_err(|error| problem(variable, error))
+}
+
+fn previous_secrets_keys(list: &str) -> Result<Vec<SecretsKey>, ConfigError> {
+    let keys = list.split(',').map(|text| {
+        let key = SecretsKey::parse(text.trim());
+        key.map_err(|_| {
+            problem(
+                "secrets_key_previous",
+                "must be base64 of 32 bytes, or several such separated by commas",
+            )
+        })
+    });
+    keys.collect()
 }
 
 /// Origins as browsers send them (RFC 6454 §6.2): a scheme, a host in lower case, and a port where
@@ -335,6 +357,8 @@ fn event_types(list: &str) -> Result<Vec<EventType>, ConfigError> {
 
 #[cfg(test)]
 mod tests {
+    use base64ct::Encoding;
+
     use super::*;
 
     const JWKS: &str =
@@ -377,6 +401,7 @@ mod tests {
         assert!(config.cors_allowed_origins.is_empty());
         assert!(!config.plain_http);
         assert!(!config.private_networks_blocked);
+        assert!(config.operator_token.is_none());
     }
 
     fn parse(variables: &[(&str, &str)]) -> Config {
@@ -457,6 +482,28 @@ mod tests {
     }
 
     #[test]
+    fn several_previous_keys_are_separated_by_commas() {
+        let key = |byte: u8| base64ct::Base64::encode_string(&[byte; 32]);
+        for (list, count) in [
+            (key(1), 1),
+            (format!("{}, {}", key(1), key(2)), 2),
+            (format!("{},{},{SECRETS_KEY}", key(1), key(2)), 3),
+        ] {
+            assert_eq!(
+                previous_secrets_keys(&list).map(|keys| keys.len()),
+                Ok(count)
+            );
+        }
+        for list in [
+            format!("{},", key(1)),
+            format!(",{}", key(1)),
+            key(1) + &key(2),
+        ] {
+            assert!(previous_secrets_keys(&list).is_err(), "{list}");
+        }
+    }
+
+    #[test]
     fn a_wrong_variable_is_named_and_its_value_is_not_shown() {
         for (variable, value) in [
             ("jwks", None),
@@ -472,6 +519,7 @@ mod tests {
             ("secrets_key", Some("sesame")),
             ("secrets_key", Some("c2VzYW1l")),
             ("secrets_key_previous", Some("sesame")),
+            ("secrets_key_previous", Some("c2VzYW1l")),
             ("event_types", Some("a,,b")),
             ("event_types", Some("a,a")),
             ("event_types", Some("sesame!")),
@@ -490,6 +538,8 @@ mod tests {
             ("delivery_scheme", Some("http")),
             ("private_networks", Some("sesame")),
             ("jwks_url", Some("https://[2606:4700:4700::5e5a]/sesame")),
+            ("operator_token", Some("sesame")),
+            ("operator_token", Some("a sesame that is no bearer token")),
             ("cors_allowed_origins", Some("sesame")),
             ("cors_allowed_origins", Some("*")),
             ("cors_allowed_origins", Some("https://sesame.example.com/")),

@@ -15,6 +15,7 @@ pub mod log;
 pub mod model;
 #[cfg(feature = "openapi")]
 pub mod openapi;
+pub mod operator;
 pub mod runtime;
 pub mod store;
 

@@ -101,7 +101,7 @@ async fn send(store: &Store, method: &str, path: &str, body: Value, key: Option<
     let response = response.unwrap_or_else(Error::into_response);
     Answer {
         status: response.status().as_u16(),
-        body: serde_json::from_str(response.body()).unwrap_or_default(),
+        body: serde_json::from_str(response.body().text().expect("a text")).unwrap_or_default(),
     }
 }
 

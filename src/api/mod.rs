@@ -30,14 +30,14 @@ use tower_service::Service;
 use uuid::Uuid;
 
 use self::routes::{Handler, Route};
-use crate::auth::authenticate;
+use crate::auth::{authenticate, authenticate_operator};
 use crate::config::Config;
 use crate::http::body::{Body, BodyError};
 use crate::http::details::Details;
 use crate::http::error::{Error, LogDetail};
 use crate::http::idempotency::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED};
 use crate::http::query::Query;
-use crate::http::request::{Path, Request};
+use crate::http::request::{OperatorRequest, Path, Request};
 use crate::http::response::{self, Response};
 use crate::http::traceparent;
 use crate::log;
@@ -76,17 +76,25 @@ where
         }
     };
 
-    let length = response.body().len();
-    if method == Method::HEAD {
-        response.body_mut().clear();
-    }
+    let length = match response.body_mut() {
+        response::Body::Text(text) => {
+            let length = text.len();
+            if method == Method::HEAD {
+                text.clear();
+            }
+            Some(length)
+        }
+        response::Body::Lines(_) => None,
+    };
     let detail = response.extensions_mut().remove::<LogDetail>();
     let merchant = response.extensions_mut().remove::<LogMerchant>();
     let status = response.status();
     let headers = response.headers_mut();
     // A response without a length goes out chunked, which costs Spin a third of its throughput.
     // RFC 9110 §8.6: 204 has none, and that of 304 would be the length of what is not sent.
-    if ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status) {
+    if let Some(length) = length
+        && ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status)
+    {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     if let Ok(id) = HeaderValue::from_str(&request_id) {
@@ -172,6 +180,10 @@ impl App<'_> {
             let (status, target) = target.ok_or(Error::NotFound)?;
             return response::redirect(status, &target).ok_or(Error::NotFound);
         };
+        // Where nobody can be the operator there is nothing to find, by no method.
+        if route.is_operators() && Config::load().await?.operator_token.is_none() {
+            return Err(Error::NotFound);
+        }
         let operation = route.operation(request.method())?;
         let mut details = Details::default();
         let query = Query::parse(request.uri().query(), operation.query, &mut details);
@@ -181,6 +193,18 @@ impl App<'_> {
                 return handler().await;
             }
             Handler::Merchant(handler) => handler,
+            Handler::Operator(handler) => {
+                let config = Config::load().await?;
+                authenticate_operator(request.headers(), config)?;
+                let request = OperatorRequest {
+                    config,
+                    store: spin::store(),
+                    request_id: self.request_id.to_owned(),
+                    query,
+                    details,
+                };
+                return handler(request).await;
+            }
         };
         let config = Config::load().await?;
         let merchant = authenticate(request.headers(), config, self.request_id).await?;

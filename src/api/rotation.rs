@@ -2,9 +2,8 @@
 
 use crate::store::compensation;
 use crate::store::webhooks;
-use std::time::Duration;
 
-use futures::future::{join, try_join};
+use futures::future::join;
 use http::StatusCode;
 #[cfg(feature = "openapi")]
 use serde::Serialize;
@@ -14,7 +13,6 @@ use crate::http::body::Object;
 use crate::http::error::Error;
 use crate::http::idempotency::{self, IdempotencyKey, Lookup, StoredResponse};
 use crate::http::request::Request;
-use crate::log;
 use crate::model::time::Timestamp;
 #[cfg(feature = "openapi")]
 use crate::openapi::{
@@ -23,16 +21,13 @@ use crate::openapi::{
 use crate::store::rate_limit::counted_unless;
 
 use crate::http::response::Response;
-use crate::model::ids::{ApplicationId, WebhookId};
+use crate::model::ids::WebhookId;
 use crate::model::rotation::Rotation;
-use crate::model::rotation::Rotations;
 use crate::model::rotation::StoredSecret;
 use crate::model::webhook::Webhook;
-use crate::runtime::{sleep, spawn};
 use crate::store::applications::owned_application_and;
 use crate::store::deadline::Deadline;
-use crate::store::key_value::Store;
-use crate::store::keys;
+use crate::store::rotations::{RotationsDocument, confirm_later};
 
 /// How long the old secret stays valid when the merchant does not say, in seconds: a day.
 const DEFAULT_GRACE_SECS: u32 = 86_400;
@@ -155,7 +150,7 @@ pub async fn rotate(request: Request) -> Result<Response, Error> {
     let tag = body.tag()?;
     let body = body.with_secret(&secret);
     let kept = StoredResponse::new(StatusCode::OK, None, &tag, &body, Some(&secret))?;
-    let place = Place::of(&store, &application, id);
+    let place = RotationsDocument::of(&store, &application, id);
     let rotated = deadline
         .run("rotating a secret", async {
             place.keep(&mut webhook.rotations, rotation_id).await?;
@@ -174,7 +169,13 @@ pub async fn rotate(request: Request) -> Result<Response, Error> {
         });
         return Err(error);
     }
-    confirm_rotation(place, webhook.rotations, rotation_id, &deadline, request_id);
+    confirm_later(
+        place,
+        webhook.rotations,
+        rotation_id,
+        &deadline,
+        &request_id,
+    );
     kept.response(Some(&secret))
 }
 
@@ -185,113 +186,4 @@ fn newest(webhook: &Webhook, id: WebhookId) -> Result<&Rotation, Error> {
     newest
         .filter(|rotation| rotation.id == id)
         .ok_or(idempotency::OVERTAKEN)
-}
-
-/// Where a webhook's rotations are, and what says that there is the webhook.
-struct Place {
-    store: Store,
-    rotations: String,
-    webhook: String,
-}
-
-impl Place {
-    fn of(store: &Store, application: &ApplicationId, id: WebhookId) -> Self {
-        Self {
-            store: store.clone(),
-            rotations: keys::webhook_secrets(application, id),
-            webhook: keys::webhook(application, id),
-        }
-    }
-
-    async fn read(&self) -> Result<Option<Rotations>, Error> {
-        self.store.get_document(&self.rotations).await
-    }
-
-    /// Writes the rotations and reads them back. Where the webhook was deleted meanwhile, nothing is
-    /// left that opens to a secret of it: 404.
-    async fn write(&self, rotations: &Rotations) -> Result<Rotations, Error> {
-        self.store.set_document(&self.rotations, rotations).await?;
-        let exists = self.store.exists(&self.webhook);
-        let (stored, exists) = try_join(self.read(), exists).await?;
-        if !exists {
-            self.store.delete(&self.rotations).await?;
-            return Err(Error::NotFound);
-        }
-        Ok(stored.unwrap_or_default())
-    }
-
-    /// Writes the rotations until the new one is among those that are read back: a client that gets
-    /// a secret must be able to rely on it, also when another rotation is written at the same moment.
-    async fn keep(&self, rotations: &mut Rotations, id: WebhookId) -> Result<(), Error> {
-        loop {
-            let stored = self.write(rotations).await?;
-            let kept = stored.contains(id);
-            rotations.merge(&stored);
-            if kept {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Removes a rotation whose secret nobody got, and writes back what it dropped of `before`.
-    async fn remove(&self, id: WebhookId, before: &Rotations) -> Result<(), Error> {
-        match self.read().await? {
-            Some(mut rotations) if rotations.contains(id) => {
-                rotations.remove_uncommitted(id, before);
-                match self.write(&rotations).await {
-                    Err(Error::NotFound) => Ok(()),
-                    written => written.map(drop),
-                }
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Removes what is there of a webhook that is deleted.
-    async fn clear(&self) -> Result<(), Error> {
-        match self.store.exists(&self.webhook).await? {
-            true => Ok(()),
-            false => self.store.delete(&self.rotations).await,
-        }
-    }
-}
-
-/// Goes on, after the response, to check that the rotation stays.
-fn confirm_rotation(
-    place: Place,
-    mut rotations: Rotations,
-    id: WebhookId,
-    deadline: &Deadline,
-    request_id: String,
-) {
-    let deadline = deadline.clone();
-    spawn(async move {
-        for pause in [40, 80, 160, 320, 640] {
-            sleep(Duration::from_millis(pause)).await;
-            let checked = deadline
-                .renew()
-                .run("confirming a rotation", async {
-                    match place.read().await? {
-                        // Deleted with its webhook, or still there.
-                        None => Ok(()),
-                        Some(stored) if stored.contains(id) => Ok(()),
-                        Some(stored) => {
-                            rotations.merge(&stored);
-                            rotations.prune(Timestamp::now());
-                            match rotations.contains(id) {
-                                true => place.keep(&mut rotations, id).await,
-                                // A later rotation without grace ended its secret.
-                                false => Ok(()),
-                            }
-                        }
-                    }
-                })
-                .await;
-            match checked {
-                Ok(()) => {}
-                Err(Error::NotFound) => return,
-                Err(error) => log::background(&request_id, "rotation not confirmed", &error),
-            }
-        }
-    });
 }

@@ -7,8 +7,9 @@ use http::{Method, StatusCode, Uri};
 
 use super::{applications, event_types, health, rotation, test_delivery, webhooks};
 use crate::http::error::Error;
-use crate::http::request::Request;
+use crate::http::request::{OperatorRequest, Request};
 use crate::http::response::Response;
+use crate::operator;
 
 /// A path, and what answers its methods.
 pub struct Route {
@@ -33,6 +34,8 @@ pub enum Handler {
     Anyone(fn() -> Answer),
     /// It answers the merchant whose token came with the request.
     Merchant(fn(Request) -> Answer),
+    /// It answers the operator, whose token came with the request.
+    Operator(fn(OperatorRequest) -> Answer),
 }
 
 /// What a handler comes to.
@@ -100,10 +103,54 @@ routes! {
     }
 }
 
+/// The operator's routes. They stand apart because the OpenAPI document is for merchants:
+/// docs/operations.md describes these.
+static OPERATORS_ROUTES: &[Route] = &[
+    Route {
+        template: "/metrics",
+        operations: &[Operation {
+            method: "GET",
+            handler: Handler::Operator(|request| Box::pin(operator::metrics(request))),
+            query: &["documents"],
+        }],
+    },
+    Route {
+        template: "/operator/v1/doctor",
+        operations: &[Operation {
+            method: "POST",
+            handler: Handler::Operator(|request| Box::pin(operator::doctor(request))),
+            query: &["fix"],
+        }],
+    },
+    Route {
+        template: "/operator/v1/reencrypt",
+        operations: &[Operation {
+            method: "POST",
+            handler: Handler::Operator(|request| Box::pin(operator::reencrypt(request))),
+            query: &[],
+        }],
+    },
+    Route {
+        template: "/operator/v1/reindex",
+        operations: &[Operation {
+            method: "POST",
+            handler: Handler::Operator(|request| Box::pin(operator::reindex(request))),
+            query: &[],
+        }],
+    },
+];
+
 impl Route {
     /// The route of a path.
     pub fn of(path: &str) -> Option<&'static Self> {
-        ROUTES.iter().find(|route| matches(path, route.template))
+        let mut routes = ROUTES.iter().chain(OPERATORS_ROUTES);
+        routes.find(|route| matches(path, route.template))
+    }
+
+    /// Whether only the operator is answered here.
+    pub fn is_operators(&self) -> bool {
+        let mut operations = self.operations.iter();
+        operations.any(|operation| matches!(operation.handler, Handler::Operator(_)))
     }
 
     /// The operation of `method`.
@@ -133,7 +180,7 @@ impl Route {
         names.collect::<Vec<_>>().join(",")
     }
 
-    /// Method and path of every route.
+    /// Method and path of every route but the operator's.
     #[cfg(feature = "openapi")]
     pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
         ROUTES.iter().flat_map(|route| {
@@ -154,7 +201,7 @@ pub fn redirect(method: &Method, uri: &Uri) -> Option<(StatusCode, String)> {
     }
     let path = path.strip_suffix('/')?;
     // A path of ours: what others write must not lead to another host, as `//example.com/` would.
-    Route::of(path)?;
+    Route::of(path).filter(|route| !route.is_operators())?;
     let query = uri.query().map(|query| format!("?{query}"));
     let target = format!("{path}{}", query.unwrap_or_default());
     Some((StatusCode::PERMANENT_REDIRECT, target))
@@ -180,7 +227,7 @@ mod tests {
     #[test]
     fn a_path_has_the_route_whose_template_it_fits() {
         let template = |path: &str| Route::of(path).map(|route| route.template);
-        for route in ROUTES {
+        for route in ROUTES.iter().chain(OPERATORS_ROUTES) {
             let filled = route
                 .template
                 .replace("{applicationId}", "shop")

@@ -668,7 +668,7 @@ fn first_secret(
     config: &Config,
     now: Timestamp,
 ) -> Result<SigningSecret, Error> {
-    let first = &webhook.created.secret;
+    let first = webhook.first_secret();
     if !webhook.live_secrets(now).contains(&first) {
         return Err(idempotency::OVERTAKEN);
     }

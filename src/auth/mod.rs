@@ -57,6 +57,22 @@ pub async fn authenticate(
     merchant
 }
 
+/// Lets the operator through, whose token is in the request's headers.
+///
+/// # Errors
+///
+/// [`Error::NoToken`] and [`Error::InvalidToken`]; [`Error::NotFound`] where `operator_token` is not
+/// set.
+pub fn authenticate_operator(headers: &HeaderMap, config: &Config) -> Result<(), Error> {
+    let expected = config.operator_token.as_ref().ok_or(Error::NotFound)?;
+    match expected.is(bearer_token(headers)?) {
+        true => Ok(()),
+        false => Err(Error::InvalidToken(TokenProblem::Refused(
+            "not the operator's",
+        ))),
+    }
+}
+
 /// The token of the request's one `Authorization: Bearer` header (RFC 6750 §2.1).
 fn bearer_token(headers: &HeaderMap) -> Result<&str, Error> {
     let mut values = headers.get_all(AUTHORIZATION).iter();

@@ -25,6 +25,7 @@ use crate::model::random;
 use crate::model::time::Timestamp;
 use crate::runtime::{sleep, spawn};
 use crate::store::deadline::Deadline;
+use crate::store::key_value::Store;
 use crate::store::keys;
 use crate::store::spin;
 
@@ -421,6 +422,25 @@ impl RemoteJwks {
         });
         self.share_later(sealed, attempt, deadline, request_id);
         failure
+    }
+
+    /// When the keys that the store caches were fetched; `None`: it caches none that can be read.
+    ///
+    /// # Errors
+    ///
+    /// The store's failure.
+    pub async fn cached_at(
+        &self,
+        store: &Store,
+        config: &Config,
+    ) -> Result<Option<Timestamp>, Error> {
+        let key = keys::jwks(&self.url);
+        let sealed: Option<Sealed> = match store.get_document(&key).await {
+            Err(Error::Unreadable(_)) => None,
+            read => read?,
+        };
+        let document = sealed.and_then(|sealed| Document::open(&sealed, &key, &config.secrets_key));
+        Ok(document.map(|document| document.fetched_at))
     }
 
     /// Takes over what is newer in the store than in the instance. What cannot be read there is

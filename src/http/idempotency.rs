@@ -122,12 +122,12 @@ struct Record {
 const VERSION: u8 = 2;
 
 /// The document without the response that holds a secret, where that is older than 24 hours;
-/// `None` when it is not, or there is none. For `cargo xtask doctor`.
-pub fn without_old_secret(document: &[u8], now: Timestamp) -> Option<Vec<u8>> {
+/// `None` when it is not, or there is none. For the doctor.
+pub fn without_old_secret(document: &[u8], now: Timestamp) -> Option<impl Serialize + use<>> {
     let mut record: Record = serde_json::from_slice(document).ok()?;
     let is_old = record.v < VERSION && record.at.plus_secs(KEPT_SECS) <= now;
     record.response.take().filter(|_| is_old)?;
-    json::write(&record).ok().map(String::into_bytes)
+    Some(record)
 }
 
 /// What is kept of a response.
@@ -249,6 +249,30 @@ fn decide(
 fn digest(bytes: &[u8]) -> String {
     let digest = Sha256::digest(bytes);
     base16ct::lower::encode_string(&digest)
+}
+
+/// Until when a previous key of `secrets_key` is needed to repeat the request whose record is under
+/// this key; `None`: it is not. For `reencrypt`.
+///
+/// # Errors
+///
+/// The store's failure.
+pub async fn previous_key_needed_until(
+    store: &Store,
+    key: &str,
+    secrets_key: &SecretsKey,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, Error> {
+    let record: Option<Record> = match store.get_document(key).await {
+        Err(Error::Unreadable(_)) => None,
+        read => read?,
+    };
+    let needing = record.filter(|record| {
+        let response = record.response.as_ref();
+        response.is_some_and(|response| !secrets_key.sealed(response))
+    });
+    let until = needing.map(|record| record.at.plus_secs(KEPT_SECS));
+    Ok(until.filter(|until| *until > now))
 }
 
 /// How a request that makes something may be sent again.
@@ -449,7 +473,8 @@ mod tests {
         assert!(!text.contains(&secret.reveal()), "{text}");
         let read: StoredResponse = serde_json::from_str(&text).unwrap();
         let response = read.response(Some(&secret)).unwrap();
-        assert_eq!(response.body(), &body(&secret).to_string());
+        let expected = body(&secret).to_string();
+        assert_eq!(response.body().text(), Some(expected.as_str()));
         assert!(matches!(read.response(None), Err(Error::Internal(_))));
     }
 
@@ -523,13 +548,14 @@ mod tests {
         let at = Timestamp::from_millis(0);
         let later = at.plus_secs(KEPT_SECS);
         let written = |v| serde_json::to_vec(&record(v, "a", at, None)).unwrap();
-        assert_eq!(without_old_secret(&written(1), at), None);
-        assert_eq!(without_old_secret(&written(VERSION), later), None);
+        assert!(without_old_secret(&written(1), at).is_none());
+        assert!(without_old_secret(&written(VERSION), later).is_none());
         let cleared = without_old_secret(&written(1), later).expect("a document");
+        let cleared = serde_json::to_vec(&cleared).unwrap();
         let read: Record = serde_json::from_slice(&cleared).unwrap();
         assert!(read.response.is_none());
         assert_eq!((read.generation, read.at), (3, at));
-        assert_eq!(without_old_secret(&cleared, later), None);
-        assert_eq!(without_old_secret(b"not JSON", later), None);
+        assert!(without_old_secret(&cleared, later).is_none());
+        assert!(without_old_secret(b"not JSON", later).is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! A merchant's request, as handlers get it.
+//! A request as handlers get it: a merchant's, or the operator's.
 
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
@@ -32,6 +32,21 @@ pub struct Request {
     pub headers: HeaderMap,
     /// Its body, unread.
     pub body: Body,
+}
+
+/// The operator's request.
+pub struct OperatorRequest {
+    /// This instance's configuration.
+    pub config: &'static Config,
+    /// Where everything is kept.
+    pub store: Store,
+    /// The id of the request: in its log line, in `x-request-id`, and in the log lines of what goes
+    /// on after the response has begun.
+    pub request_id: String,
+    /// Its query string.
+    pub query: Query,
+    /// What was wrong with the query string.
+    pub details: Details,
 }
 
 /// A request's path, and what its parameters are called.

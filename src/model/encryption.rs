@@ -13,8 +13,8 @@ use super::signing_secret::SigningSecret;
 /// A secret as the store keeps it: base64 of a version byte (1), the first 4 bytes of the key's
 /// SHA-256, a nonce of 24 bytes, and the XChaCha20-Poly1305 ciphertext with its tag.
 ///
-/// The key's 4 bytes tell which key to decrypt with once there are two.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The key's 4 bytes tell which key to decrypt with once there are several.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Sealed(String);
 
@@ -28,7 +28,7 @@ pub struct SecretsKey {
     id: [u8; KEY_ID_BYTES],
     cipher: XChaCha20Poly1305,
     derivation: Hkdf<Sha256>,
-    previous: Option<Box<SecretsKey>>,
+    previous: Vec<SecretsKey>,
 }
 
 /// A sealed secret could not be opened: it was made with another key or for another
@@ -54,14 +54,14 @@ impl SecretsKey {
             id,
             cipher: XChaCha20Poly1305::new(&key.into()),
             derivation: Hkdf::new(Some(b"application-webhooks idempotency v1"), &key),
-            previous: None,
+            previous: Vec::new(),
         })
     }
 
-    /// This key, and one that decrypts what was encrypted before the key was changed: variable
+    /// This key, and those that decrypt what was encrypted before the key was changed: variable
     /// `secrets_key_previous`. Everything is encrypted with this one.
-    pub fn with_previous(mut self, previous: Option<Self>) -> Self {
-        self.previous = previous.map(Box::new);
+    pub fn with_previous(mut self, previous: impl IntoIterator<Item = Self>) -> Self {
+        self.previous = previous.into_iter().collect();
         self
     }
 
@@ -93,16 +93,20 @@ impl SecretsKey {
         Sealed(Base64::encode_string(&sealed))
     }
 
-    /// Encrypts anew what was encrypted with the previous key; `None` for what is under this one.
+    /// Encrypts anew what was encrypted with a previous key; `None` for what is under this one.
     ///
     /// # Errors
     ///
     /// As [`Self::open`].
     pub fn renew(&self, context: &str, sealed: &Sealed) -> Result<Option<Sealed>, CannotOpen> {
         let plain = self.open(context, sealed)?;
-        let own = Base64::decode_vec(&sealed.0)
-            .is_ok_and(|bytes| bytes.get(1..=KEY_ID_BYTES) == Some(&self.id));
-        Ok((!own).then(|| self.seal(context, &plain)))
+        Ok((!self.sealed(sealed)).then(|| self.seal(context, &plain)))
+    }
+
+    /// Whether it was this key that encrypted it, and not a previous one.
+    pub fn sealed(&self, sealed: &Sealed) -> bool {
+        Base64::decode_vec(&sealed.0)
+            .is_ok_and(|bytes| bytes.get(1..=KEY_ID_BYTES) == Some(&self.id))
     }
 
     /// Encrypts a webhook's signing secret.
@@ -116,14 +120,12 @@ impl SecretsKey {
     ///
     /// [`CannotOpen`], which tells nothing more on purpose.
     pub fn open(&self, context: &str, sealed: &Sealed) -> Result<Vec<u8>, CannotOpen> {
-        let opened = self.open_current(context, sealed);
-        match &self.previous {
-            Some(previous) if opened.is_err() => previous.open(context, sealed),
-            _ => opened,
-        }
+        let mut keys = std::iter::once(self).chain(&self.previous);
+        let opened = keys.find_map(|key| key.open_current(context, sealed).ok());
+        opened.ok_or(CannotOpen)
     }
 
-    /// As [`Self::open`], but never with the previous key.
+    /// As [`Self::open`], but never with a previous key.
     ///
     /// # Errors
     ///
@@ -209,7 +211,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_under_the_previous_key_is_renewed_and_nothing_else() {
+    fn the_key_can_be_changed_again_before_everything_is_under_the_new_one() {
+        let secret = SigningSecret::generate();
+        let changed_twice = key(3).with_previous([key(2), key(1)]);
+        for byte in 1..=3 {
+            let sealed = key(byte).seal_secret("w", &secret);
+            assert_eq!(changed_twice.open_secret("w", &sealed), Ok(secret.clone()));
+            let renewed = changed_twice.renew("w", &sealed).unwrap();
+            assert_eq!(renewed.is_some(), byte != 3);
+            let renewed = renewed.unwrap_or(sealed);
+            assert_eq!(key(3).open_secret("w", &renewed), Ok(secret.clone()));
+        }
+    }
+
+    #[test]
+    fn what_is_under_a_previous_key_is_renewed_and_nothing_else() {
         let secret = SigningSecret::generate();
         let old = key(1).seal_secret("w", &secret);
         let rotated = key(2).with_previous(Some(key(1)));

@@ -8,6 +8,7 @@ pub mod event;
 pub mod ids;
 pub mod jws;
 pub mod key_set;
+pub mod operator_token;
 pub mod random;
 pub mod rotation;
 pub mod signing_secret;

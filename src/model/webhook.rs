@@ -126,10 +126,16 @@ impl Webhook {
         })
     }
 
+    /// The secret that it was created with, as it is encrypted now.
+    pub fn first_secret(&self) -> &StoredSecret {
+        let resealed = self.rotations.first.as_ref();
+        resealed.unwrap_or(&self.created.secret)
+    }
+
     /// The newest secret: the one that is shown by its fingerprint.
     pub fn newest_secret(&self) -> &StoredSecret {
         let newest = self.rotations.rotations.last();
-        newest.map_or(&self.created.secret, |rotation| &rotation.secret)
+        newest.map_or(self.first_secret(), |rotation| &rotation.secret)
     }
 
     /// The secrets that deliveries are signed with at `now`, the newest first.
@@ -151,7 +157,7 @@ impl Webhook {
             let replaced = match index.checked_sub(1) {
                 Some(before) => &rotations[before].secret,
                 None if self.rotations.pruned => break,
-                None => &self.created.secret,
+                None => self.first_secret(),
             };
             let until = lives_until(rotation);
             if until > now {

@@ -19,7 +19,7 @@ pub(super) const LONGEST_PAUSE_WHILE_FAILING: Duration = Duration::from_secs(4);
 ///
 /// A write that was cut off can take effect after the first `compensate_once`, and nobody knows when. So
 /// after a timeout `compensate_once` is repeated for about a minute; after an error, for a second. What the
-/// store refuses is tried again for a minute, at pauses of 0.25 s to 4 s. `cargo xtask doctor`
+/// store refuses is tried again for a minute, at pauses of 0.25 s to 4 s. The doctor
 /// finds what a longer fault leaves.
 pub fn compensate(
     cause: &Error,

@@ -1,6 +1,8 @@
 //! The index: which webhooks an application has, which applications a merchant. A set that is
 //! eventually consistent and only helps to find documents; it is reconciled after each write.
 
+mod repair;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
@@ -18,6 +20,8 @@ use crate::log;
 use crate::model::ids::{ApplicationId, MerchantId, WebhookId};
 use crate::model::time::Timestamp;
 use crate::runtime::{Instant, sleep, spawn, with_jitter};
+
+pub use self::repair::Damage;
 
 /// What an index has of one document: its id, and when it was created, by which lists are sorted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -145,9 +149,14 @@ pub async fn applications_of(
 
 /// The index of a merchant's applications before it is read: as if it were empty.
 pub fn unloaded_applications(store: &Store, merchant: &MerchantId) -> Index<ApplicationId> {
+    unloaded_applications_under(store, keys::applications(merchant))
+}
+
+/// As [`unloaded_applications`], where only the index's key is known.
+pub fn unloaded_applications_under(store: &Store, key: String) -> Index<ApplicationId> {
     Index {
         store: store.clone(),
-        key: keys::applications(merchant),
+        key,
         member: |_, id| keys::application(id),
         scope: String::new(),
         entries: Vec::new(),
@@ -416,7 +425,7 @@ impl<Id: Member> Index<Id> {
             match deadline.renew().run("checking an index", check).await {
                 Ok(Check::Kept) => good += 1,
                 Ok(Check::MemberGone) => return Ok(()),
-                // Lost for so long, something else is wrong: `cargo xtask doctor` repairs it.
+                // Lost for so long, something else is wrong: the doctor repairs it.
                 Ok(Check::WrittenBack) if started.elapsed() > COMPENSATION_TIME => return Ok(()),
                 Ok(Check::WrittenBack) => {
                     good = 0;

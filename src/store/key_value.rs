@@ -28,6 +28,9 @@ pub trait KeyValue {
 
     /// Whether `key` is there.
     fn exists<'a>(&'a self, key: &'a str) -> Operation<'a, bool>;
+
+    /// Every key, sorted. Keys that come or go meanwhile may be among them or not.
+    fn keys(&self) -> Operation<'_, Vec<String>>;
 }
 
 /// A store, as the rest of the service sees it: JSON documents under keys.
@@ -56,6 +59,11 @@ impl Store {
         }
     }
 
+    /// What is under `key`, whatever it is.
+    pub async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
+        self.0.get(key).await
+    }
+
     /// Writes a document under `key`.
     pub async fn set_document(&self, key: &str, document: &impl Serialize) -> Result<(), Error> {
         self.0.set(key, json::write(document)?.as_bytes()).await
@@ -69,5 +77,11 @@ impl Store {
     /// Whether `key` is there.
     pub async fn exists(&self, key: &str) -> Result<bool, Error> {
         self.0.exists(key).await
+    }
+
+    /// Every key, sorted, also those of others who share the store. It takes as long as the store
+    /// needs to list them, and some 100 bytes of memory for each.
+    pub async fn keys(&self) -> Result<Vec<String>, Error> {
+        self.0.keys().await
     }
 }

@@ -77,6 +77,99 @@ pub fn jwks_attempt(url: &str) -> String {
     format!("jwks-attempt/{}", digest(&[url]))
 }
 
+/// A key of ours, and what it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// [`application`]
+    Application(ApplicationId),
+    /// [`application_settings`]
+    ApplicationSettings(ApplicationId),
+    /// [`application_name`]
+    ApplicationName,
+    /// [`applications`]
+    Applications,
+    /// [`webhook`]
+    Webhook(ApplicationId, WebhookId),
+    /// [`webhook_settings`]
+    WebhookSettings(ApplicationId, WebhookId),
+    /// [`webhook_secrets`]
+    WebhookSecrets(ApplicationId, WebhookId),
+    /// [`webhook_test`]
+    WebhookTest(ApplicationId, WebhookId),
+    /// [`webhooks`]
+    Webhooks(ApplicationId),
+    /// [`changes`]
+    Changes,
+    /// [`idempotency`]
+    Idempotency,
+    /// [`jwks`]
+    Jwks,
+    /// [`jwks_attempt`]
+    JwksAttempt,
+    /// It begins as ours do, and none of the above would be spelled so.
+    Misspelled,
+}
+
+impl Named {
+    /// Reads a key as the functions above spell it; `None`: it is of others who share the store.
+    pub fn parse(key: &str) -> Option<Self> {
+        let mut parts = key.split('/');
+        let (kind, rest) = (parts.next()?, parts.collect::<Vec<_>>());
+        let hex =
+            |text: &str| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let application = |make: fn(ApplicationId) -> Self| match rest[..] {
+            [id] => ApplicationId::parse(id).map(make),
+            _ => None,
+        };
+        let of_webhook = |make: fn(ApplicationId, WebhookId) -> Self| match rest[..] {
+            [application, id] => ApplicationId::parse(application)
+                .zip(WebhookId::parse(id).filter(|parsed| parsed.to_string() == id))
+                .map(|(application, id)| make(application, id)),
+            _ => None,
+        };
+        let digests = |count: usize, named: Self| {
+            (rest.len() == count && rest.iter().all(|part| hex(part))).then_some(named)
+        };
+        let named = match kind {
+            "application" => application(Self::Application),
+            "application-settings" => application(Self::ApplicationSettings),
+            "application-name" => digests(2, Self::ApplicationName),
+            "applications" => digests(1, Self::Applications),
+            "webhook" => of_webhook(Self::Webhook),
+            "webhook-settings" => of_webhook(Self::WebhookSettings),
+            "webhook-secrets" => of_webhook(Self::WebhookSecrets),
+            "webhook-test" => of_webhook(Self::WebhookTest),
+            "webhooks" => application(Self::Webhooks),
+            "changes" => digests(1, Self::Changes),
+            "idempotency" => digests(1, Self::Idempotency),
+            "jwks" => digests(1, Self::Jwks),
+            "jwks-attempt" => digests(1, Self::JwksAttempt),
+            _ => return None,
+        };
+        Some(named.unwrap_or(Self::Misspelled))
+    }
+
+    /// The first part of the key; of a misspelled one, `misspelled`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Application(_) => "application",
+            Self::ApplicationSettings(_) => "application-settings",
+            Self::ApplicationName => "application-name",
+            Self::Applications => "applications",
+            Self::Webhook(..) => "webhook",
+            Self::WebhookSettings(..) => "webhook-settings",
+            Self::WebhookSecrets(..) => "webhook-secrets",
+            Self::WebhookTest(..) => "webhook-test",
+            Self::Webhooks(_) => "webhooks",
+            Self::Changes => "changes",
+            Self::Idempotency => "idempotency",
+            Self::Jwks => "jwks",
+            Self::JwksAttempt => "jwks-attempt",
+            Self::Misspelled => "misspelled",
+        }
+    }
+}
+
 /// Text of others as part of a key: 32 hexadecimal digits of its SHA-256.
 fn digest(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
@@ -84,4 +177,63 @@ fn digest(parts: &[&str]) -> String {
         hash.update(part.as_bytes());
     }
     base16ct::lower::encode_string(&hash.finalize()[..16])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_read_as_it_is_spelled() {
+        let application_id = ApplicationId::parse("a.b~1").unwrap();
+        let id = WebhookId::from_random_bytes([0xab; 16]);
+        let merchant = MerchantId::parse("m").unwrap();
+        let name = ApplicationName::parse("n").unwrap();
+        let (a, w) = (application_id.clone(), id);
+        for (key, named) in [
+            (application(&a), Named::Application(a.clone())),
+            (
+                application_settings(&a),
+                Named::ApplicationSettings(a.clone()),
+            ),
+            (application_name(&merchant, &name), Named::ApplicationName),
+            (applications(&merchant), Named::Applications),
+            (webhook(&a, w), Named::Webhook(a.clone(), w)),
+            (
+                webhook_settings(&a, w),
+                Named::WebhookSettings(a.clone(), w),
+            ),
+            (webhook_secrets(&a, w), Named::WebhookSecrets(a.clone(), w)),
+            (webhook_test(&a, w), Named::WebhookTest(a.clone(), w)),
+            (webhooks(&a), Named::Webhooks(a.clone())),
+            (changes(&merchant), Named::Changes),
+            (idempotency("scope"), Named::Idempotency),
+            (jwks("url"), Named::Jwks),
+            (jwks_attempt("url"), Named::JwksAttempt),
+        ] {
+            assert!(key.starts_with(&format!("{}/", named.kind())), "{key}");
+            assert_eq!(Named::parse(&key), Some(named), "{key}");
+        }
+        let upper = webhook(&a, w)
+            .to_uppercase()
+            .replace("WEBHOOK/A.B~1", "webhook/a");
+        for misspelled in [
+            "application",
+            "application/..",
+            "application/a/b",
+            "webhook/a/1",
+            "webhooks/",
+            "changes/x",
+            &upper,
+        ] {
+            assert_eq!(
+                Named::parse(misspelled),
+                Some(Named::Misspelled),
+                "{misspelled}"
+            );
+        }
+        for foreign in ["", "/", "others/x", "Application/a", "readyz"] {
+            assert_eq!(Named::parse(foreign), None, "{foreign}");
+        }
+    }
 }

@@ -113,6 +113,16 @@ impl Memory {
         self.0.borrow_mut().insert(key.to_owned(), value.into());
     }
 
+    /// Every key with what is under it.
+    pub fn all(&self) -> Vec<(String, String)> {
+        let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+        let documents = self.0.borrow();
+        let all = documents
+            .iter()
+            .map(|(key, value)| (key.clone(), text(value)));
+        all.collect()
+    }
+
     /// The keys that begin with `prefix`.
     pub fn keys(&self, prefix: &str) -> Vec<String> {
         let documents = self.0.borrow();
@@ -195,5 +205,11 @@ impl KeyValue for Process {
 
     fn exists<'a>(&'a self, key: &'a str) -> Operation<'a, bool> {
         self.operate("exists", key, |documents, key| documents.contains_key(&key))
+    }
+
+    fn keys(&self) -> Operation<'_, Vec<String>> {
+        self.operate("get-keys", "", |documents, _| {
+            documents.keys().cloned().collect()
+        })
     }
 }

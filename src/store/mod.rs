@@ -11,5 +11,6 @@ pub mod keys;
 #[cfg(test)]
 pub mod memory;
 pub mod rate_limit;
+pub mod rotations;
 pub mod spin;
 pub mod webhooks;

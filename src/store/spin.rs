@@ -32,6 +32,15 @@ impl Opened {
             separator => Cow::Owned(key.replace('/', separator.encode_utf8(&mut [0; 4]))),
         }
     }
+
+    /// A key as we spell it. No part of our keys can hold the separator, so this is what
+    /// [`Self::spell`] was given; of others' keys nothing is known but that they are none of ours.
+    fn read(&self, spelled: String) -> String {
+        match self.separator {
+            '/' => spelled,
+            separator => spelled.replace(separator, "/"),
+        }
+    }
 }
 
 async fn open() -> Result<Arc<Opened>, Error> {
@@ -84,6 +93,19 @@ impl KeyValue for Spin {
             let opened = open().await?;
             let found = opened.store.exists(opened.spell(key)).await;
             found.map_err(|error| failed("exists", &error))
+        })
+    }
+
+    fn keys(&self) -> Operation<'_, Vec<String>> {
+        Box::pin(async move {
+            let opened = open().await?;
+            let listed = opened.store.get_keys().await.collect().await;
+            let listed = listed.map_err(|error| failed("get-keys", &error))?;
+            let mut keys: Vec<_> = listed.into_iter().map(|key| opened.read(key)).collect();
+            // Redis may list a key twice (SCAN).
+            keys.sort_unstable();
+            keys.dedup();
+            Ok(keys)
         })
     }
 }

@@ -69,6 +69,14 @@ fn malformed() -> Vec<(&'static str, String)> {
         text("store_timeout_ms", "99999999999999999999999"),
         text("store_key_separator", "sesame"),
         text("store_key_separator", "//"),
+        text("secrets_key_previous", "sesame"),
+        // A good one, and one of 31 bytes.
+        text(
+            "secrets_key_previous",
+            "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=,c2VzYW1lc2VzYW1lc2VzYW1lc2VzYW1lc2VzYW0=",
+        ),
+        text("operator_token", "sesame"),
+        text("operator_token", "sesame sesame sesame sesame sesame"),
         text("allow_insecure_urls", "sesame"),
         text("allow_insecure_urls", "1"),
         text("allow_insecure_urls", "yes"),

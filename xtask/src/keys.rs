@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use application_webhooks::model::encryption::SecretsKey;
 use base64ct::{Base64, Base64UrlUnpadded, Encoding};
 use jwt_compact::Algorithm;
 use jwt_compact::alg::{Ed25519, SigningKey};
@@ -117,6 +118,19 @@ impl Keys {
     pub fn private_key(&self) -> Option<PrivateKey> {
         let d = Base64UrlUnpadded::decode_vec(&self.signing_key.d).ok()?;
         PrivateKey::from_slice(&d).ok()
+    }
+
+    /// The operator's token: variable `operator_token`. It follows from the other keys, so that a
+    /// file that was made before there was such a token has it too.
+    ///
+    /// # Errors
+    ///
+    /// When the file's `secrets_key` is none.
+    pub fn operator_token(&self) -> Result<String> {
+        let key = SecretsKey::parse(&self.secrets_key)
+            .map_err(|problem| anyhow::anyhow!("secretsKey in {FILE} {problem}"))?;
+        let token: [u8; 32] = key.derive(b"development operator token");
+        Ok(Base64UrlUnpadded::encode_string(&token))
     }
 
     /// The id that tokens name their key by.
@@ -235,6 +249,18 @@ pub mod tests {
             Base64::decode_vec(&keys.secrets_key).expect("base64").len(),
             32
         );
+    }
+
+    #[test]
+    fn the_operators_token_is_one_and_the_same_each_time() {
+        use application_webhooks::model::operator_token::OperatorToken;
+
+        let keys = Keys::generate().expect("generate");
+        let token = keys.operator_token().expect("a token");
+        assert!(OperatorToken::parse(&token).is_ok_and(|parsed| parsed.is(&token)));
+        assert_eq!(keys.operator_token().expect("a token"), token);
+        let others = Keys::generate().expect("generate").operator_token();
+        assert_ne!(others.expect("a token"), token);
     }
 
     #[test]

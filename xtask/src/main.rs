@@ -1,5 +1,5 @@
 //! The project's commands: `cargo xtask up`, `build`, `token`, `test`, and
-//! `doctor`, `reindex`, `reencrypt` for a store, `soak`.
+//! `doctor`, `reindex`, `reencrypt` for a service's store, `soak`.
 //!
 //! Each command has its own file; `project`, `keys` and the others beside them
 //! are what several commands share.
@@ -7,14 +7,13 @@
 mod bench;
 mod build;
 mod deny;
-mod doctor;
 mod fuzz;
 mod imports;
 mod keys;
+mod operator;
 mod profile;
 mod project;
 mod recording;
-mod reencrypt;
 mod runtime;
 mod soak;
 mod spin;
@@ -48,12 +47,12 @@ enum Command {
     Test(test::Args),
     /// Check the dependencies' licences, versions, sources and security advisories
     Deny(deny::Args),
-    /// Read the whole store, report what is wrong with it, and on --fix put it right
-    Doctor(doctor::Args),
-    /// Rebuild the indexes from the documents
-    Reindex(doctor::ReindexArgs),
-    /// Write under secrets_key what is still encrypted with secrets_key_previous
-    Reencrypt(reencrypt::Args),
+    /// Have a service read its whole store and report what is wrong, and on --fix put it right
+    Doctor(operator::DoctorArgs),
+    /// Have a service rebuild its indexes from the documents
+    Reindex(operator::Service),
+    /// Have a service encrypt with secrets_key what is still under secrets_key_previous
+    Reencrypt(operator::Service),
     /// Compare the service's speed with that of a component that only makes its store operations
     Bench(bench::Args),
     /// Feed the token parser, the body parser and the URL rules with what nobody thought of
@@ -82,9 +81,9 @@ fn main() -> ExitCode {
         Command::Build(args) => build::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Test(args) => test::run(&args),
         Command::Deny(args) => deny::run(&args).map(|()| ExitCode::SUCCESS),
-        Command::Doctor(args) => doctor::run(&args),
-        Command::Reindex(args) => doctor::reindex(&args),
-        Command::Reencrypt(args) => reencrypt::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Doctor(args) => operator::doctor(&args),
+        Command::Reindex(service) => operator::reindex(&service),
+        Command::Reencrypt(service) => operator::reencrypt(&service),
         Command::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Fuzz(args) => fuzz::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Soak(args) => soak::run(&args),

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use http_body_util::{BodyExt, Full};
+use hyper::Uri;
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
@@ -29,7 +30,7 @@ use tokio::time::{sleep, timeout};
 use crate::keys::Keys;
 use crate::runtime::{self, Runtime};
 use crate::token::Issuer;
-use crate::{build, doctor, project};
+use crate::{build, operator, project};
 
 /// Requests at the same time; four workers share an application.
 const WORKERS: usize = 16;
@@ -270,17 +271,23 @@ async fn soak(state_dir: &Path, duration: Duration) -> Result<bool> {
     }
 
     let told = |what: &str| eprintln!("{:>5} s: {what}", begin.elapsed().as_secs());
-    let repair = || tokio::task::block_in_place(|| doctor::examine(state_dir, true, |_| true));
+    let token = keys.operator_token()?;
+    let doctor = format!("http://{}/operator/v1/doctor?fix=true", server.address);
+    let doctor: Uri = doctor.parse()?;
+    let repair = async || {
+        let last = operator::stream(&doctor, &token, &mut std::io::stdout()).await?;
+        anyhow::Ok(operator::is_sound(&last))
+    };
     told("doctor --fix under load");
     // What the load changes all the time may not come to rest under it; nothing may be lost.
-    repair()?;
+    repair().await?;
     soak.stop.store(true, Ordering::Relaxed);
     let mut kept = Vec::new();
     for worker in workers {
         kept.push(worker.await?);
     }
     told("doctor --fix at rest");
-    let sound = repair()? == ExitCode::SUCCESS;
+    let sound = repair().await?;
     told("reading back");
     for worker in &mut kept {
         worker.read_back().await;
@@ -329,6 +336,7 @@ impl Server {
             .env("SPIN_VARIABLE_JWKS", keys.jwks())
             .env("SPIN_VARIABLE_JWKS_URL", "")
             .env("SPIN_VARIABLE_SECRETS_KEY", &keys.secrets_key)
+            .env(operator::TOKEN_VARIABLE, keys.operator_token()?)
             .env("SPIN_VARIABLE_MAX_CHANGES_PER_MINUTE", "0")
             .env("SPIN_VARIABLE_MAX_WEBHOOKS_PER_APPLICATION", "10000")
             .env(

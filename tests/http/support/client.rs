@@ -1,6 +1,7 @@
 //! Requests that state the status they expect and hand back the parsed body.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
@@ -144,9 +145,14 @@ impl Request {
 
     /// Sends it. The answer may not even be ours, or there may be none.
     pub async fn send_unchecked(self) -> Result<Response, String> {
-        tokio::time::timeout(PATIENCE, self.exchange())
+        self.send_within(PATIENCE).await
+    }
+
+    /// As [`Self::send_unchecked`], for an answer that takes its time.
+    pub async fn send_within(self, limit: Duration) -> Result<Response, String> {
+        tokio::time::timeout(limit, self.exchange())
             .await
-            .map_err(|_| format!("nothing within {PATIENCE:?}"))?
+            .map_err(|_| format!("nothing within {limit:?}"))?
             .map_err(|error| format!("{error:?}"))
     }
 

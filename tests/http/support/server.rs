@@ -21,6 +21,9 @@ const START: Duration = Duration::from_secs(180);
 /// The key that encrypts secrets in the tests.
 pub const SECRETS_KEY: [u8; 32] = *b"a key for these tests only: 32 b";
 
+/// What the operator's requests carry, where a test has an operator.
+pub const OPERATOR_TOKEN: &str = "an-operators-token-for-these-tests";
+
 /// Whether the suite runs against Spin: there the store cannot be made to fail or be looked into.
 pub fn on_spin() -> bool {
     match std::env::var("WEBHOOKS_RUNTIME").as_deref() {
@@ -423,14 +426,18 @@ impl Server {
         output.text().lines().map(str::to_owned).collect()
     }
 
-    /// Runs `cargo xtask` on its state, with its variables.
+    /// Runs a command of `cargo xtask` for its operator, with its variables.
     pub async fn xtask(&self, arguments: &[&str]) -> Ended {
         let program = built("WEBHOOKS_XTASK", "xtask");
         let mut command = tokio::process::Command::new(program);
-        command.args(arguments).arg("--state-dir");
+        command
+            .args(arguments)
+            .args(["--url", &self.base()])
+            .arg("--state-dir");
         command.arg(&self.setup.state_dir);
         command.kill_on_drop(true).stderr(Stdio::inherit());
         self.setup.variables_of(command.as_std_mut());
+        command.env("SPIN_VARIABLE_OPERATOR_TOKEN", OPERATOR_TOKEN);
         let output = command.output().await.expect("run xtask");
         Ended {
             ok: output.status.success(),
@@ -443,6 +450,11 @@ impl Server {
         let mut process = self.process.lock().unwrap_or_else(|e| e.into_inner());
         process.child.kill().expect("kill");
         process.child.wait().expect("wait");
+        self.setup.clone()
+    }
+
+    /// Ends it, and hands back what it was started with: the same store.
+    pub fn stop(self) -> Setup {
         self.setup.clone()
     }
 

@@ -1,0 +1,63 @@
+//! The store as the operator's work uses it: for an hour, so that a failure of a moment does not
+//! end it.
+
+use std::time::Duration;
+
+use crate::http::error::Error;
+use crate::runtime::sleep;
+use crate::store::deadline::Deadline;
+use crate::store::key_value::Store;
+
+/// How many documents are read between two words on how far the work is.
+pub const CHUNK: usize = 256;
+
+/// How long a store may take to list its keys. Redis hands them out ten at a time.
+const LISTING_TIME: Duration = Duration::from_secs(600);
+
+/// How often calls are made that fail.
+const MAX_TRIES: u32 = 3;
+
+/// The store, and how long it may take.
+#[derive(Clone)]
+pub struct Access {
+    /// The store.
+    pub store: Store,
+    /// `store_timeout_ms` from now, wherever it is renewed.
+    pub deadline: Deadline,
+    /// The id of the request.
+    pub request_id: String,
+}
+
+impl Access {
+    /// Makes store calls that can be repeated, up to three times, each with a deadline of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of the last time.
+    pub async fn run<T>(
+        &self,
+        what: &str,
+        calls: impl AsyncFn() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut pause = Duration::from_millis(250);
+        for _ in 1..MAX_TRIES {
+            match self.deadline.renew().run(what, calls()).await {
+                Err(Error::Dependency(_) | Error::DependencyTimeout(_)) => sleep(pause).await,
+                made => return made,
+            }
+            pause *= 4;
+        }
+        self.deadline.renew().run(what, calls()).await
+    }
+
+    /// Every key of the store, sorted.
+    ///
+    /// # Errors
+    ///
+    /// The store's failure.
+    pub async fn keys(&self) -> Result<Vec<String>, Error> {
+        Deadline::with_timeout(LISTING_TIME)
+            .run("listing keys", self.store.keys())
+            .await
+    }
+}

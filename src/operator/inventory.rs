@@ -1,0 +1,174 @@
+//! What the doctor sees on its way through a store.
+
+use std::collections::BTreeMap;
+
+use serde::de::{DeserializeOwned, IgnoredAny};
+
+use super::finding::Finding;
+use crate::http::error::Error;
+use crate::http::idempotency;
+use crate::model::application::{ApplicationRecord, ApplicationSettings};
+use crate::model::ids::{ApplicationId, MerchantId, WebhookId};
+use crate::model::rotation::Rotations;
+use crate::model::time::Timestamp;
+use crate::model::webhook::{LastTest, WebhookRecord, WebhookSettings};
+use crate::store::applications::Claim;
+use crate::store::key_value::Store;
+use crate::store::keys::{self, Named};
+
+/// What a document turned out to be.
+pub enum Seen {
+    /// It is not there any more.
+    Gone,
+    /// It is not what its key says that it is.
+    Unreadable,
+    /// It is, and no more is to be known.
+    Good,
+    /// A record of an `Idempotency-Key` with a secret that no repeat gets any more.
+    OldSecret,
+    /// An application of that merchant, and when it was created.
+    Application(MerchantId, Option<Timestamp>),
+    /// A webhook, and when it was created.
+    Webhook(Timestamp),
+}
+
+/// Documents by their ids, with when they were created.
+type Dated<Id> = BTreeMap<Id, Option<Timestamp>>;
+
+/// What a pass has seen.
+pub struct Inventory<'a> {
+    /// All keys, sorted.
+    pub keys: &'a [String],
+    /// What belongs in each list of applications, by the list's key.
+    pub applications: BTreeMap<String, Dated<ApplicationId>>,
+    /// What belongs in each application's list.
+    pub webhooks: BTreeMap<ApplicationId, Dated<WebhookId>>,
+    /// What is wrong but for the lists.
+    pub found: Vec<Finding>,
+}
+
+impl<'a> Inventory<'a> {
+    /// Nothing yet, of a store with these keys.
+    pub fn new(keys: &'a [String]) -> Self {
+        Self {
+            keys,
+            applications: BTreeMap::new(),
+            webhooks: BTreeMap::new(),
+            found: Vec::new(),
+        }
+    }
+
+    fn has(&self, key: &String) -> bool {
+        self.keys.binary_search(key).is_ok()
+    }
+
+    /// Takes in what a document turned out to be.
+    pub fn note(&mut self, key: &str, named: &Named, seen: Seen) {
+        if let Seen::Unreadable = seen {
+            self.found.push(Finding::Unreadable(key.to_owned()));
+        }
+        match (named, seen) {
+            (_, Seen::Gone) => {}
+            (_, Seen::OldSecret) => self.found.push(Finding::OldSecret(key.to_owned())),
+            (Named::Misspelled, _) => self.found.push(Finding::Misspelled(key.to_owned())),
+            (Named::Applications, _) => {
+                self.applications.entry(key.to_owned()).or_default();
+            }
+            (Named::Webhooks(application), _) => {
+                self.webhooks.entry(application.clone()).or_default();
+            }
+            (Named::Application(id), Seen::Application(merchant, created_at)) => {
+                let list = self.applications.entry(keys::applications(&merchant));
+                list.or_default().insert(id.clone(), created_at);
+            }
+            (Named::Webhook(application, id), seen) => {
+                if let Seen::Webhook(created_at) = seen {
+                    let list = self.webhooks.entry(application.clone()).or_default();
+                    list.insert(*id, Some(created_at));
+                }
+                if !self.has(&keys::application(application)) {
+                    let orphan = Finding::WithoutApplication(application.clone(), *id);
+                    self.found.push(orphan);
+                }
+            }
+            (
+                Named::WebhookSettings(application, id)
+                | Named::WebhookSecrets(application, id)
+                | Named::WebhookTest(application, id),
+                _,
+            ) if !self.has(&keys::webhook(application, *id)) => {
+                let (key, application) = (key.to_owned(), application.clone());
+                self.found.push(Finding::Remains(key, application, *id));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Reads one document as what its key says that it is.
+pub async fn look(store: &Store, key: &str, named: &Named) -> Result<Seen, Error> {
+    match named {
+        Named::Application(_) => {
+            let read = read::<ApplicationRecord>(store, key).await?;
+            Ok(read.map_or_else(Into::into, |created| {
+                Seen::Application(created.merchant_id, created.created_at)
+            }))
+        }
+        Named::Webhook(application, id) => {
+            let read = read::<WebhookRecord>(store, key).await?;
+            Ok(read.map_or_else(Into::into, |created| {
+                match created.belongs_under(application, *id) {
+                    true => Seen::Webhook(created.created_at),
+                    false => Seen::Unreadable,
+                }
+            }))
+        }
+        Named::ApplicationSettings(_) => good::<ApplicationSettings>(store, key).await,
+        Named::ApplicationName => good::<Claim>(store, key).await,
+        Named::WebhookSettings(..) => good::<WebhookSettings>(store, key).await,
+        Named::WebhookSecrets(..) => good::<Rotations>(store, key).await,
+        Named::WebhookTest(..) => good::<LastTest>(store, key).await,
+        Named::Idempotency => match store.get(key).await? {
+            None => Ok(Seen::Gone),
+            Some(record) if serde_json::from_slice::<IgnoredAny>(&record).is_err() => {
+                Ok(Seen::Unreadable)
+            }
+            Some(record) => match idempotency::without_old_secret(&record, Timestamp::now()) {
+                Some(_) => Ok(Seen::OldSecret),
+                None => Ok(Seen::Good),
+            },
+        },
+        // Whether an index can be read is found out when it is compared.
+        Named::Applications | Named::Webhooks(_) | Named::Misspelled => Ok(Seen::Good),
+        Named::Changes | Named::Jwks | Named::JwksAttempt => Ok(Seen::Good),
+    }
+}
+
+/// Why there is no document to look at.
+enum Missing {
+    Gone,
+    Unreadable,
+}
+
+impl From<Missing> for Seen {
+    fn from(missing: Missing) -> Self {
+        match missing {
+            Missing::Gone => Self::Gone,
+            Missing::Unreadable => Self::Unreadable,
+        }
+    }
+}
+
+async fn read<T: DeserializeOwned>(store: &Store, key: &str) -> Result<Result<T, Missing>, Error> {
+    match store.get_document(key).await {
+        Ok(Some(document)) => Ok(Ok(document)),
+        Ok(None) => Ok(Err(Missing::Gone)),
+        Err(Error::Unreadable(_)) => Ok(Err(Missing::Unreadable)),
+        Err(error) => Err(error),
+    }
+}
+
+async fn good<T: DeserializeOwned>(store: &Store, key: &str) -> Result<Seen, Error> {
+    let read = read::<T>(store, key).await?;
+    Ok(read.map_or_else(Into::into, |_| Seen::Good))
+}

@@ -1,0 +1,121 @@
+//! What the operator asks of the service, on every store: what is wrong in it and its repair, the
+//! indexes, secrets under a new key, and figures.
+//!
+//! All of it works beside requests, and without compare-and-swap: that blocks the instance, and on
+//! Redis it always fails. So each step that writes says why it can meet a request, be cut off and be
+//! repeated; what cannot is only reported. A finding counts when it is still there two seconds
+//! later, since a request may be half-way.
+
+mod access;
+mod doctor;
+mod finding;
+mod inventory;
+mod metrics;
+mod reencrypt;
+mod report;
+#[cfg(test)]
+mod tests;
+
+use http::StatusCode;
+
+use self::access::Access;
+use self::doctor::{Doctor, Scope};
+use self::reencrypt::Reencryption;
+use self::report::{Done, Report};
+use crate::http::error::Error;
+use crate::http::request::OperatorRequest;
+use crate::http::response::{self, Response};
+use crate::log;
+use crate::store::deadline::Deadline;
+
+/// `POST /operator/v1/doctor`: reads the whole store and reports what is wrong; with `?fix=true`
+/// repairs what needs no person.
+///
+/// # Errors
+///
+/// [`Error::Invalid`].
+pub async fn doctor(mut request: OperatorRequest) -> Result<Response, Error> {
+    let fix = flag(&mut request, "fix")?;
+    Ok(stream(&request, "doctor", async move |access, report| {
+        let doctor = Doctor::new(access, report, Scope::Everything);
+        doctor.examine(fix).await
+    }))
+}
+
+/// `POST /operator/v1/reindex`: the part of [`doctor`] with `?fix=true` that is about indexes.
+///
+/// # Errors
+///
+/// [`Error::Invalid`].
+pub async fn reindex(mut request: OperatorRequest) -> Result<Response, Error> {
+    std::mem::take(&mut request.details).finish()?;
+    Ok(stream(&request, "reindex", async move |access, report| {
+        let doctor = Doctor::new(access, report, Scope::Indexes);
+        doctor.examine(true).await
+    }))
+}
+
+/// `POST /operator/v1/reencrypt`: encrypts under `secrets_key` what is under `secrets_key_previous`.
+///
+/// # Errors
+///
+/// [`Error::Invalid`].
+pub async fn reencrypt(mut request: OperatorRequest) -> Result<Response, Error> {
+    std::mem::take(&mut request.details).finish()?;
+    let key = &request.config.secrets_key;
+    Ok(stream(
+        &request,
+        "reencrypt",
+        async move |access, report| Reencryption::new(access, report, key).run().await,
+    ))
+}
+
+/// `GET /metrics`: figures, in Prometheus' text format; with `?documents=true` also how many
+/// documents there are, for which every key is listed.
+///
+/// # Errors
+///
+/// [`Error::Invalid`], and the store's failure to list its keys.
+pub async fn metrics(mut request: OperatorRequest) -> Result<Response, Error> {
+    let documents = flag(&mut request, "documents")?;
+    let text = metrics::text(&access(&request), request.config, documents).await?;
+    Ok(response::text(StatusCode::OK, metrics::MEDIA_TYPE, text))
+}
+
+fn access(request: &OperatorRequest) -> Access {
+    Access {
+        store: request.store.clone(),
+        deadline: Deadline::with_timeout(request.config.store_timeout),
+        request_id: request.request_id.clone(),
+    }
+}
+
+/// A response whose lines are what `work` reports, and at the end its counts.
+fn stream(
+    request: &OperatorRequest,
+    what: &'static str,
+    work: impl AsyncFnOnce(Access, Report) -> Result<Done, Error> + 'static,
+) -> Response {
+    let (access, request_id) = (access(request), request.request_id.clone());
+    response::lines(async move |writer| {
+        let report = Report::new(writer);
+        match work(access, report.clone()).await {
+            Ok(done) => report.done(&done),
+            Err(error) => {
+                log::background(&request_id, &format!("{what} stopped"), &error);
+                report.stopped(&error);
+            }
+        }
+    })
+}
+
+/// A parameter of the query string that is `true` or `false`; without it, `false`.
+fn flag(request: &mut OperatorRequest, name: &str) -> Result<bool, Error> {
+    let flag = match request.query.get(name) {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err("Must be true or false"),
+    };
+    let flag = request.details.check(name, flag);
+    std::mem::take(&mut request.details).all(flag)
+}
