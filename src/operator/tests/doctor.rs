@@ -295,14 +295,14 @@ fn a_failure_of_a_moment_does_not_end_the_work_and_a_longer_one_says_so() {
 #[derive(Clone, Copy, Debug)]
 enum Change {
     Create,
-    Change,
+    Update,
     Delete,
 }
 
 fn any_changes() -> impl Strategy<Value = Vec<(Change, u8, u64)>> {
     let change = prop_oneof![
         Just(Change::Create),
-        Just(Change::Change),
+        Just(Change::Update),
         Just(Change::Delete)
     ];
     prop::collection::vec((change, 0..6_u8, 0..7000_u64), 0..12)
@@ -348,7 +348,7 @@ proptest! {
                                 Err(error) => assert!(matches!(error, Error::Unreadable(_))),
                             }
                         }
-                        Change::Change => requests.change(old).await.unwrap(),
+                        Change::Update => requests.change(old).await.unwrap(),
                         Change::Delete => {
                             requests.delete(old).await.unwrap();
                             expected.borrow_mut().remove(&old);
