@@ -47,7 +47,7 @@ async fn replay(number: usize, application: &str) -> Result<http::Response<Strin
     if !recording.afterwards.is_empty() {
         let recording = recording.clone();
         spawn(async move {
-            // As with the service, nobody is there to be told.
+            // As with the service, there is no client any more to answer.
             let _ = replay.run(&recording.afterwards).await;
         });
     }

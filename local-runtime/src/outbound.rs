@@ -310,7 +310,7 @@ impl std::fmt::Display for ConnectError {
 
 impl std::error::Error for ConnectError {}
 
-/// What a component is told when its request fails before there is a response.
+/// The error that a component gets when its request fails before there is a response.
 fn failure(error: &legacy::Error) -> Error {
     let cause = std::error::Error::source(error);
     match cause.and_then(|cause| cause.downcast_ref::<ConnectError>()) {

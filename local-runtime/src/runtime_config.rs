@@ -395,8 +395,8 @@ mod tests {
     #[test]
     fn the_shipped_configs_tell_the_service_that_they_block_private_networks() {
         for (name, config) in shipped() {
-            let told = config.variable("private_networks");
-            assert_eq!(told.as_deref(), Some("blocked"), "{name}");
+            let networks = config.variable("private_networks");
+            assert_eq!(networks.as_deref(), Some("blocked"), "{name}");
             assert_eq!(config.variable("jwks"), None, "{name}");
         }
     }

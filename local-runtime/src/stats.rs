@@ -176,17 +176,17 @@ mod tests {
         stats.ended(write, Some(7));
         let trace = stats.trace("a").unwrap();
         let seen: Vec<_> = trace.as_array().unwrap().iter().collect();
-        let told = |number: usize| {
+        let operation = |number: usize| {
             let it = seen[number];
             json!([it["op"], it["key"], it["afterResponse"], it["bytes"]])
         };
         assert_eq!(seen.len(), 3);
-        assert_eq!(told(0), json!(["get", "1", false, null]));
+        assert_eq!(operation(0), json!(["get", "1", false, null]));
         assert_eq!(
-            told(1),
+            operation(1),
             json!(["http", "https://example.com/a", false, null])
         );
-        assert_eq!(told(2), json!(["set", "4", true, 7]));
+        assert_eq!(operation(2), json!(["set", "4", true, 7]));
         assert!(seen[0]["endedUs"].is_null(), "it goes on: {}", seen[0]);
         assert!(seen[2]["endedUs"].as_u64() >= seen[2]["beganUs"].as_u64());
         assert_eq!(stats.trace("b"), None);
