@@ -11,13 +11,14 @@ use crate::auth::remote_jwks::RemoteJwks;
 use crate::concurrency::try_join_bounded;
 use crate::http::error::Error;
 use crate::log;
+use crate::model::caller::is_scope;
 use crate::model::encryption::SecretsKey;
 use crate::model::event::EventType;
 use crate::model::key_set::KeySet;
 use crate::model::operator_token::OperatorToken;
 
 /// The names of all variables, as in `spin.toml`.
-pub const VARIABLES: [&str; 19] = [
+pub const VARIABLES: [&str; 21] = [
     "jwks",
     "jwks_url",
     "jwks_cache_seconds",
@@ -37,6 +38,8 @@ pub const VARIABLES: [&str; 19] = [
     "delivery_scheme",
     "private_networks",
     "operator_token",
+    "publisher_scope",
+    "support_scope",
 ];
 
 /// What the operator is told where private networks are not blocked.
@@ -86,6 +89,11 @@ pub struct Config {
     pub private_networks_blocked: bool,
     /// What the operator's requests carry: variable `operator_token`; `None`: there are none.
     pub operator_token: Option<OperatorToken>,
+    /// The scope of tokens that may publish events: variable `publisher_scope`.
+    pub publisher_scope: String,
+    /// The scope of tokens that may read any application's events: variable `support_scope`,
+    /// another one.
+    pub support_scope: String,
 }
 
 /// A variable is missing or malformed. Names it, and never holds its value.
@@ -199,6 +207,19 @@ impl Config {
                 return Err(problem("allow_insecure_urls", "must be `true` or `false`"));
             }
         };
+        let scope = |variable, default: &str| {
+            let name = optional(variable).unwrap_or_else(|| default.to_owned());
+            match is_scope(&name) {
+                true => Ok(name),
+                false => Err(problem(variable, "must be the name of one scope")),
+            }
+        };
+        let publisher_scope = scope("publisher_scope", "events:publish")?;
+        let support_scope = scope("support_scope", "events:read")?;
+        if support_scope == publisher_scope {
+            let same = "must be another scope than `publisher_scope`";
+            return Err(problem("support_scope", same));
+        }
         let keys = optional("jwks")
             .map(|set| KeySet::parse(&set).map_err(|error| problem("jwks", error)))
             .transpose()?;
@@ -276,6 +297,8 @@ impl Config {
                 .map(|text| OperatorToken::parse(&text))
                 .transpose()
                 .map_err(|error| problem("operator_token", error))?,
+            publisher_scope,
+            support_scope,
         })
     }
 }
@@ -538,6 +561,9 @@ mod tests {
             ("delivery_scheme", Some("http")),
             ("private_networks", Some("sesame")),
             ("jwks_url", Some("https://[2606:4700:4700::5e5a]/sesame")),
+            ("publisher_scope", Some("open sesame")),
+            ("support_scope", Some("\"sesame\"")),
+            ("support_scope", Some("events:publish")),
             ("operator_token", Some("sesame")),
             ("operator_token", Some("a sesame that is no bearer token")),
             ("cors_allowed_origins", Some("sesame")),

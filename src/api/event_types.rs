@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde::Serialize;
 
 use crate::http::error::Error;
-use crate::http::request::Request;
+use crate::http::request::CallerRequest;
 use crate::http::response::{self, Response};
 use crate::model::event::EventType;
 
@@ -33,7 +33,7 @@ pub struct EventTypeEntry {
     get, path = "/api/v1/event-types", operation_id = "listEventTypes", tag = "Webhooks",
     responses((status = 200, description = "The event types.", body = EventTypes)),
 ))]
-pub async fn list(request: Request) -> Result<Response, Error> {
+pub async fn list(request: CallerRequest) -> Result<Response, Error> {
     request.details.finish()?;
     let types = request.config.event_types.iter();
     let items = types.map(|name| EventTypeEntry { name: name.clone() });

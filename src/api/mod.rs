@@ -37,7 +37,7 @@ use crate::http::details::Details;
 use crate::http::error::{Error, LogDetail};
 use crate::http::idempotency::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED};
 use crate::http::query::Query;
-use crate::http::request::{OperatorRequest, Path, Request};
+use crate::http::request::{CallerRequest, OperatorRequest, Path};
 use crate::http::response::{self, Response};
 use crate::http::traceparent;
 use crate::log;
@@ -187,12 +187,19 @@ impl App<'_> {
         let operation = route.operation(request.method())?;
         let mut details = Details::default();
         let query = Query::parse(request.uri().query(), operation.query, &mut details);
-        let handler = match operation.handler {
+        match operation.handler {
             Handler::Anyone(handler) => {
                 details.finish()?;
-                return handler().await;
+                handler().await
             }
-            Handler::Merchant(handler) => handler,
+            Handler::Caller(handler) => {
+                let request = self.authenticated(request, route, query, details, who);
+                handler(request.await?).await
+            }
+            Handler::Merchant(handler) => {
+                let request = self.authenticated(request, route, query, details, who);
+                handler(request.await?.of_merchant()?).await
+            }
             Handler::Operator(handler) => {
                 let config = Config::load().await?;
                 authenticate_operator(request.headers(), config)?;
@@ -203,15 +210,27 @@ impl App<'_> {
                     query,
                     details,
                 };
-                return handler(request).await;
+                handler(request).await
             }
-        };
+        }
+    }
+
+    /// The request with whom its token names.
+    async fn authenticated(
+        self,
+        request: http::Request<Body>,
+        route: &'static Route,
+        query: Query,
+        details: Details,
+        who: &mut Option<LogMerchant>,
+    ) -> Result<CallerRequest, Error> {
         let config = Config::load().await?;
-        let merchant = authenticate(request.headers(), config, self.request_id).await?;
-        *who = Some(LogMerchant(keys::merchant(&merchant)));
+        let caller = authenticate(request.headers(), config, self.request_id).await?;
+        let merchant = caller.merchant();
+        *who = merchant.map(|merchant| LogMerchant(keys::merchant(merchant)));
         let (head, body) = request.into_parts();
-        let request = Request {
-            merchant,
+        Ok(CallerRequest {
+            caller,
             config,
             store: spin::store(),
             request_id: self.request_id.to_owned(),
@@ -223,8 +242,7 @@ impl App<'_> {
             details,
             headers: head.headers,
             body,
-        };
-        handler(request).await
+        })
     }
 }
 

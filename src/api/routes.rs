@@ -7,7 +7,7 @@ use http::{Method, StatusCode, Uri};
 
 use super::{applications, event_types, health, rotation, test_delivery, webhooks};
 use crate::http::error::Error;
-use crate::http::request::{OperatorRequest, Request};
+use crate::http::request::{CallerRequest, OperatorRequest, Request};
 use crate::http::response::Response;
 use crate::operator;
 
@@ -32,6 +32,8 @@ pub struct Operation {
 pub enum Handler {
     /// It answers anyone.
     Anyone(fn() -> Answer),
+    /// It answers whoever has a valid token: a merchant, or a system of the platform.
+    Caller(fn(CallerRequest) -> Answer),
     /// It answers the merchant whose token came with the request.
     Merchant(fn(Request) -> Answer),
     /// It answers the operator, whose token came with the request.
@@ -62,6 +64,9 @@ macro_rules! routes {
         pub(crate) struct Annotations;
     };
     (anyone $($handler:ident)::+) => { Handler::Anyone(|| Box::pin($($handler)::+())) };
+    (caller $($handler:ident)::+) => {
+        Handler::Caller(|request| Box::pin($($handler)::+(request)))
+    };
     (merchant $($handler:ident)::+) => {
         Handler::Merchant(|request| Box::pin($($handler)::+(request)))
     };
@@ -93,7 +98,7 @@ routes! {
         POST merchant test_delivery::send;
     }
     "/api/v1/event-types" {
-        GET merchant event_types::list;
+        GET caller event_types::list;
     }
     "/healthz" {
         GET anyone health::live;

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::config::Config;
 use crate::http::error::TokenProblem;
+use crate::model::caller::{Caller, Scopes};
 use crate::model::ids::MerchantId;
 use crate::model::time::Timestamp;
 
@@ -17,7 +18,7 @@ pub const LEEWAY_SECS: i64 = 60;
 /// its signature is verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
-    merchant: MerchantId,
+    caller: Caller,
     not_before: i64,
     expires: i64,
     /// `iat`, where it is one: nothing but a hint at how old the token's key is.
@@ -44,30 +45,36 @@ impl Claims {
         {
             return Err(TokenProblem::Refused("wrong aud"));
         }
-        let merchant = text(&config.merchant_claim)
-            .and_then(MerchantId::parse)
-            .ok_or(TokenProblem::Refused("names no merchant"))?;
+        let scope = claims.get("scope");
+        let scopes = Scopes::of(scope, &config.publisher_scope, &config.support_scope);
+        let caller = match scopes.any() {
+            true => Caller::Platform(scopes),
+            false => text(&config.merchant_claim)
+                .and_then(MerchantId::parse)
+                .map(Caller::Merchant)
+                .ok_or(TokenProblem::Refused("names no merchant"))?,
+        };
         Ok(Self {
-            merchant,
+            caller,
             not_before,
             expires,
             issued_at: numeric_date(claims, "iat").ok().flatten(),
         })
     }
 
-    /// The merchant, if the token is valid at `now` (RFC 7519 §4.1.4 and §4.1.5).
+    /// Whom the token names, if it is valid at `now` (RFC 7519 §4.1.4 and §4.1.5).
     ///
     /// # Errors
     ///
     /// [`TokenProblem::Expired`] and [`TokenProblem::NotYetValid`].
-    pub fn merchant(&self, now: Timestamp) -> Result<&MerchantId, TokenProblem> {
+    pub fn caller(&self, now: Timestamp) -> Result<&Caller, TokenProblem> {
         if now.as_secs() >= self.expires.saturating_add(LEEWAY_SECS) {
             return Err(TokenProblem::Expired);
         }
         if now.as_secs() < self.not_before.saturating_sub(LEEWAY_SECS) {
             return Err(TokenProblem::NotYetValid);
         }
-        Ok(&self.merchant)
+        Ok(&self.caller)
     }
 }
 
@@ -121,7 +128,10 @@ mod tests {
     #[test]
     fn a_token_is_valid_from_nbf_to_exp_with_60_seconds_of_leeway() {
         let claims = read("iat", json!(null)).unwrap();
-        let at = |secs: i64| claims.merchant(Timestamp::from_millis(secs * 1000));
+        let at = |secs: i64| {
+            let caller = claims.caller(Timestamp::from_millis(secs * 1000));
+            caller.map(|caller| caller.merchant().expect("a merchant"))
+        };
         assert_eq!(at(439), Err(TokenProblem::NotYetValid));
         assert_eq!(at(440).unwrap().as_str(), "m");
         assert_eq!(at(1059).unwrap().as_str(), "m");
@@ -152,12 +162,12 @@ mod tests {
         }
         let far = |claim: &str, value: f64| read(claim, json!(value)).unwrap();
         let now = Timestamp::now();
-        assert_eq!(far("exp", -1e300).merchant(now), Err(TokenProblem::Expired));
-        assert!(far("exp", 1e300).merchant(now).is_ok());
+        assert_eq!(far("exp", -1e300).caller(now), Err(TokenProblem::Expired));
+        assert!(far("exp", 1e300).caller(now).is_ok());
         assert_eq!(
             read("nbf", json!(1e300))
                 .unwrap()
-                .merchant(Timestamp::from_millis(0)),
+                .caller(Timestamp::from_millis(0)),
             Err(TokenProblem::NotYetValid)
         );
     }
@@ -178,5 +188,23 @@ mod tests {
             assert!(matches!(problem, TokenProblem::Refused(_)), "{claim}");
         }
         assert!(read("aud", json!(["other", "webhooks"])).is_ok());
+    }
+
+    #[test]
+    fn who_has_a_scope_of_the_platform_is_no_merchant() {
+        let caller = |claims: Result<Claims, TokenProblem>| {
+            let claims = claims.unwrap();
+            claims.caller(Timestamp::from_millis(600_000)).cloned()
+        };
+        let publisher = caller(read("scope", json!("events:publish"))).unwrap();
+        assert!(publisher.publishes() && !publisher.supports());
+        assert_eq!(publisher.merchant(), None);
+        let merchant = caller(read("scope", json!("openid profile"))).unwrap();
+        assert_eq!(merchant.merchant().map(MerchantId::as_str), Some("m"));
+        assert!(!merchant.publishes() && !merchant.supports());
+        // The identity provider's machine has an id in whatever claim it likes.
+        let nameless = json!({"aud": "webhooks", "exp": 1000, "scope": ["events:read"]});
+        let claims = Claims::read(nameless.as_object().unwrap(), &config());
+        assert!(caller(claims).unwrap().supports());
     }
 }

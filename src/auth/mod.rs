@@ -1,4 +1,4 @@
-//! A bearer token in, the merchant out.
+//! A bearer token in, whom it names out.
 
 mod claims;
 pub mod remote_jwks;
@@ -14,7 +14,7 @@ use crate::auth::claims::Claims;
 use crate::auth::remote_jwks::{Published, RemoteJwks};
 use crate::config::Config;
 use crate::http::error::{Error, TokenProblem};
-use crate::model::ids::MerchantId;
+use crate::model::caller::Caller;
 use crate::model::jws::Jws;
 use crate::model::key_set::Verification;
 use crate::model::time::Timestamp;
@@ -26,7 +26,7 @@ pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
 /// bytes.
 const REMEMBERED_TOKENS: usize = 1024;
 
-/// The merchant whose token is in the request's headers.
+/// Whom the token in the request's headers names.
 ///
 /// # Errors
 ///
@@ -36,7 +36,7 @@ pub async fn authenticate(
     headers: &HeaderMap,
     config: &'static Config,
     request_id: &str,
-) -> Result<MerchantId, Error> {
+) -> Result<Caller, Error> {
     let token = bearer_token(headers)?;
     let digest = Sha256::digest(token).into();
     let now = Timestamp::now();
@@ -48,13 +48,13 @@ pub async fn authenticate(
             (Some(_), None) => false,
         };
         if still {
-            return decision.merchant(now);
+            return decision.caller(now);
         }
     }
     let decision = decide(token, now, config, request_id).await?;
-    let merchant = decision.merchant(now);
-    remember(digest, decision, merchant.is_ok(), now);
-    merchant
+    let caller = decision.caller(now);
+    remember(digest, decision, caller.is_ok(), now);
+    caller
 }
 
 /// Lets the operator through, whose token is in the request's headers.
@@ -106,11 +106,11 @@ struct Decision {
 }
 
 impl Decision {
-    /// The merchant, if the token is valid at `now`.
-    fn merchant(&self, now: Timestamp) -> Result<MerchantId, Error> {
+    /// Whom the token names, if it is valid at `now`.
+    fn caller(&self, now: Timestamp) -> Result<Caller, Error> {
         let claims = self.verdict.as_ref().map_err(|why| *why);
-        let merchant = claims.and_then(|claims| claims.merchant(now));
-        merchant.cloned().map_err(Error::InvalidToken)
+        let caller = claims.and_then(|claims| claims.caller(now));
+        caller.cloned().map_err(Error::InvalidToken)
     }
 }
 
@@ -133,7 +133,7 @@ async fn decide(
         return Err(Error::InvalidToken(why));
     }
     let claims = Claims::read(&token.claims, config).map_err(Error::InvalidToken)?;
-    claims.merchant(now).map_err(Error::InvalidToken)?;
+    claims.caller(now).map_err(Error::InvalidToken)?;
     let configured = config.keys.verify(&token);
     let (verification, published) = match &config.provider {
         Some(provider) if configured != Verification::Verified => {
@@ -206,7 +206,7 @@ fn remember(digest: [u8; 32], decision: Decision, valid: bool, now: Timestamp) {
         false => &mut remembered.refused,
     };
     if tokens.len() >= REMEMBERED_TOKENS {
-        tokens.retain(|_, decision| decision.merchant(now).is_ok());
+        tokens.retain(|_, decision| decision.caller(now).is_ok());
     }
     if tokens.len() >= REMEMBERED_TOKENS {
         tokens.clear();

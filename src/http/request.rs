@@ -1,12 +1,14 @@
-//! A request as handlers get it: a merchant's, or the operator's.
+//! A request as handlers get it: a merchant's, anyone's with a valid token, or the operator's.
 
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 
 use super::body::Body;
 use super::details::Details;
+use super::error::Error;
 use super::query::Query;
 use crate::config::Config;
+use crate::model::caller::Caller;
 use crate::model::ids::{ApplicationId, MerchantId, WebhookId};
 use crate::store::key_value::Store;
 
@@ -32,6 +34,52 @@ pub struct Request {
     pub headers: HeaderMap,
     /// Its body, unread.
     pub body: Body,
+}
+
+/// The request of whoever has a valid token: a merchant's, or the platform's own.
+pub struct CallerRequest {
+    /// Whom the token names.
+    pub caller: Caller,
+    /// This instance's configuration.
+    pub config: &'static Config,
+    /// Where everything but events is kept.
+    pub store: Store,
+    /// As in [`Request`].
+    pub request_id: String,
+    /// Its path.
+    pub path: Path,
+    /// Its query string.
+    pub query: Query,
+    /// As in [`Request`].
+    pub details: Details,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, unread.
+    pub body: Body,
+}
+
+impl CallerRequest {
+    /// The merchant's request that it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forbidden`]: the platform's systems are no merchants.
+    pub fn of_merchant(self) -> Result<Request, Error> {
+        let Caller::Merchant(merchant) = self.caller else {
+            return Err(Error::Forbidden);
+        };
+        Ok(Request {
+            merchant,
+            config: self.config,
+            store: self.store,
+            request_id: self.request_id,
+            path: self.path,
+            query: self.query,
+            details: self.details,
+            headers: self.headers,
+            body: self.body,
+        })
+    }
 }
 
 /// The operator's request.

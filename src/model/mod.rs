@@ -2,6 +2,7 @@
 //! documents of the store with what they say together.
 
 pub mod application;
+pub mod caller;
 pub mod encryption;
 pub mod endpoint_url;
 pub mod event;
