@@ -31,6 +31,6 @@ mod entry {
     /// The entry point: Spin calls it for every request.
     #[http_service]
     async fn handle(request: Request) -> impl IntoResponse {
-        crate::api::handle(request).await
+        crate::api::app::serve(&crate::api::routes::ROUTES, request).await
     }
 }

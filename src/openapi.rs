@@ -3,102 +3,13 @@
 //!
 //! Compiled only with the feature `openapi`, for the build of `reference/`.
 
-use serde::Serialize;
 use serde_json::{Map, Value, json};
+use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{IntoParams, OpenApi};
 
-use crate::api::routes::{Annotations, Route};
+use crate::api::routes::Annotations;
 use crate::dispatch::delivery::Payload;
 use crate::http::error::{Detail, Error, ErrorBody};
-use crate::model::ids::ApplicationId;
-use crate::model::ids::WebhookId;
-
-/// The path's application.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Path)]
-#[expect(
-    dead_code,
-    reason = "describes what `api::route::Path::application` reads"
-)]
-pub struct ApplicationPath {
-    /// ID of the application.
-    #[param(rename = "applicationId", inline)]
-    application_id: ApplicationId,
-}
-
-/// The path's webhook.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Path)]
-#[expect(dead_code, reason = "describes what `api::route::Path::webhook` reads")]
-pub struct WebhookPath {
-    /// ID of the webhook.
-    #[param(rename = "webhookId", inline)]
-    webhook_id: WebhookId,
-}
-
-/// `Idempotency-Key`.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "describes what `api::idempotency` reads")]
-pub struct IdempotencyKeyHeader {
-    /// Makes the request safe to repeat: a repeat with a body that means the same gets, within 24
-    /// hours, the first response, secret included, with `Idempotency-Replayed: true`, and is no
-    /// change to the rate limit. With another body: 409; so too when the webhook has been deleted
-    /// since, or the secret replaced. 1 to 255 printable ASCII characters; quotation marks around
-    /// them do not count. Take a random UUID.
-    #[param(
-        rename = "Idempotency-Key",
-        required = false,
-        nullable = false,
-        min_length = 1,
-        pattern = r#"^([!#-~]([ -~]{0,253}[!-~])?|"([ !#-\[\]-~]|\\["\\]){1,255}")$"#,
-        example = "5f0c1c9e-7b1f-4d7e-9a51-2f6f0d1c8a34"
-    )]
-    idempotency_key: Option<String>,
-}
-
-/// `If-Match`.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "describes what `api::etag` reads")]
-pub struct IfMatchHeader {
-    /// The `ETag` of the resource as it was read, so that two editors do not overwrite each other:
-    /// when it has changed since, 412. A list of such tags, or `*`.
-    #[param(
-        rename = "If-Match",
-        required = false,
-        nullable = false,
-        example = r#""9b1c0a7be4d24f0f8a6f0f5c2d3e4f50""#
-    )]
-    if_match: Option<String>,
-}
-
-/// What `subscribedEvents` has.
-#[derive(Serialize, utoipa::ToSchema)]
-#[schema(
-    description = "The name of an event type, or `*`.",
-    min_length = 1,
-    max_length = 128,
-    pattern = r"^(\*|[A-Za-z0-9._-]+)$",
-    examples("session.completed", "session.expired")
-)]
-pub struct SubscribedEvent(String);
-/// `If-None-Match`.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "describes what `http::etag` reads")]
-pub struct IfNoneMatchHeader {
-    /// The `ETag` of the resource as the client has it: when it is still that, a read is answered
-    /// 304, without a body, and a change 412.
-    #[param(
-        rename = "If-None-Match",
-        required = false,
-        nullable = false,
-        example = r#""9b1c0a7be4d24f0f8a6f0f5c2d3e4f50""#
-    )]
-    if_none_match: Option<String>,
-}
 
 /// A delivery, which is a request of ours and has no handler.
 #[utoipa::path(
@@ -329,7 +240,7 @@ fn headers() -> Value {
 ///
 /// # Panics
 ///
-/// When the routes and their annotations do not agree: then the document would be wrong.
+/// When an annotation has not the form that is completed here.
 pub fn document() -> Value {
     let mut base = Base::openapi();
     base.merge(Annotations::openapi());
@@ -354,7 +265,6 @@ pub fn document() -> Value {
     base.webhooks = Some(deliveries.paths);
 
     let mut document = serde_json::to_value(base).expect("a document is JSON");
-    check_routes(&document);
     describe(&mut document);
     for item in ["Application", "Webhook"] {
         // utoipa inlines what a generic type is made of.
@@ -374,24 +284,6 @@ pub fn document() -> Value {
 }
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
-
-/// Compares the annotations' methods and paths with the router's.
-fn check_routes(document: &Value) {
-    let mut annotated: Vec<(String, &str)> = Vec::new();
-    for (path, item) in object(&document["paths"]) {
-        let methods = object(item).keys();
-        annotated.extend(methods.map(|method| (method.clone(), path.as_str())));
-    }
-    let mut routed: Vec<_> = Route::all()
-        .map(|(method, path)| (method.to_lowercase(), path))
-        .collect();
-    annotated.sort_unstable();
-    routed.sort_unstable();
-    assert_eq!(
-        annotated, routed,
-        "the annotations' routes, and the router's"
-    );
-}
 
 /// utoipa writes a field's own description beside its type's schema as `allOf` with an empty
 /// object: no string is an object. The field's description takes the place of the type's.

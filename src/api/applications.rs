@@ -13,6 +13,9 @@ use crate::http::error::{Error, Reason};
 use crate::http::etag::{self, EntityTag};
 use crate::http::idempotency::{self, IdempotencyKey, Lookup, StoredResponse};
 use crate::http::page::PageQuery;
+use crate::http::parameters::{
+    ApplicationPath, IdempotencyKeyHeader, IfMatchHeader, IfNoneMatchHeader,
+};
 use crate::http::request::Request;
 use crate::log;
 use crate::model::application::Application;
@@ -21,8 +24,6 @@ use crate::model::application::ApplicationRecord;
 use crate::model::application::ApplicationSettings;
 use crate::model::ids::ApplicationId;
 use crate::model::time::Timestamp;
-#[cfg(feature = "openapi")]
-use crate::openapi::{ApplicationPath, IdempotencyKeyHeader, IfMatchHeader, IfNoneMatchHeader};
 use crate::store::rate_limit::{counted, counted_unless};
 
 use crate::http::response::{self, Response};
@@ -52,40 +53,36 @@ pub(crate) const TOO_MANY_APPLICATIONS: Error = Error::Conflict {
 
 /// An application as responses show it. One that was written into the store by hand may lack a
 /// name and the time of its creation.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(
+#[schema(
     as = Application, description = "An application of a merchant."
-))]
+)]
 pub struct ApplicationBody {
     /// ID of the application.
-    #[cfg_attr(feature = "openapi", schema(inline))]
+    #[schema(inline)]
     id: ApplicationId,
     /// Its name. No two applications of a merchant have the same. `null` only where the platform
     /// made the application without one.
-    #[cfg_attr(feature = "openapi", schema(inline, required))]
+    #[schema(inline, required)]
     name: Option<ApplicationName>,
     /// What the merchant says of it.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(
-            required,
-            max_length = 250,
-            examples("The shop at kadosei.example.com")
-        )
+    #[schema(
+        required,
+        max_length = 250,
+        examples("The shop at kadosei.example.com")
     )]
     description: Option<String>,
     /// Whether it accepts changes and tests. A disabled application keeps its webhooks and accepts
     /// reads.
-    #[cfg_attr(feature = "openapi", schema(examples(true)))]
+    #[schema(examples(true))]
     is_enabled: bool,
     /// When it was created. `null` only where the platform made the application without it.
-    #[cfg_attr(feature = "openapi", schema(inline, required))]
+    #[schema(inline, required)]
     created_at: Option<Timestamp>,
 }
 
 /// The body of [`create`], as the document describes it.
-#[cfg(feature = "openapi")]
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(description = "A new application.")]
@@ -99,7 +96,6 @@ pub struct NewApplication {
 }
 
 /// The body of [`change`], as the document describes it.
-#[cfg(feature = "openapi")]
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(
@@ -140,13 +136,13 @@ fn respond(application: &Application) -> Result<Response, Error> {
 /// Create application
 ///
 /// Creates an application of the authenticated merchant.
-#[cfg_attr(feature = "openapi", utoipa::path(
+#[utoipa::path(
     post, path = "/api/v1/applications", operation_id = "createApplication", tag = "Applications",
     params(IdempotencyKeyHeader),
     request_body = NewApplication,
     responses((status = 201, description = "The application.", body = ApplicationBody,
         headers(("ETag"), ("Location"), ("Idempotency-Replayed")))),
-))]
+)]
 pub async fn create(request: Request) -> Result<Response, Error> {
     let Request {
         merchant,
@@ -264,11 +260,11 @@ pub async fn create(request: Request) -> Result<Response, Error> {
 /// List applications
 ///
 /// The authenticated merchant's applications, a page at a time, the newest first.
-#[cfg_attr(feature = "openapi", utoipa::path(
+#[utoipa::path(
     get, path = "/api/v1/applications", operation_id = "listApplications", tag = "Applications",
     params(PageQuery),
     responses((status = 200, description = "A page of applications.", body = crate::http::page::Page<ApplicationBody>)),
-))]
+)]
 pub async fn list(request: Request) -> Result<Response, Error> {
     let Request {
         merchant,
@@ -302,7 +298,7 @@ pub async fn list(request: Request) -> Result<Response, Error> {
 /// Get application
 ///
 /// One application. It must belong to the authenticated merchant.
-#[cfg_attr(feature = "openapi", utoipa::path(
+#[utoipa::path(
     get, path = "/api/v1/applications/{applicationId}", operation_id = "getApplication",
     tag = "Applications", params(ApplicationPath, IfMatchHeader, IfNoneMatchHeader),
     responses(
@@ -311,7 +307,7 @@ pub async fn list(request: Request) -> Result<Response, Error> {
         (status = 304, description = "The application is as `If-None-Match` has it.",
             headers(("ETag"))),
     ),
-))]
+)]
 pub async fn read(request: Request) -> Result<Response, Error> {
     let Request {
         merchant,
@@ -350,7 +346,7 @@ pub async fn read(request: Request) -> Result<Response, Error> {
 /// Changes the application's name or description, or disables or enables it. An application can be
 /// sent back as it was read: other members are accepted when they say what it says, and else they
 /// are read-only fields. The application must belong to the authenticated merchant.
-#[cfg_attr(feature = "openapi", utoipa::path(
+#[utoipa::path(
     patch, path = "/api/v1/applications/{applicationId}", operation_id = "updateApplication",
     tag = "Applications", params(ApplicationPath, IfMatchHeader, IfNoneMatchHeader),
     request_body(content(
@@ -362,7 +358,7 @@ pub async fn read(request: Request) -> Result<Response, Error> {
             headers(("ETag"))),
         (status = 409),
     ),
-))]
+)]
 pub async fn change(request: Request) -> Result<Response, Error> {
     let Request {
         merchant,
@@ -493,11 +489,11 @@ impl RequestedChange {
 ///
 /// Deletes the application and all its webhooks. The application must belong to the authenticated
 /// merchant.
-#[cfg_attr(feature = "openapi", utoipa::path(
+#[utoipa::path(
     delete, path = "/api/v1/applications/{applicationId}", operation_id = "deleteApplication",
     tag = "Applications", params(ApplicationPath, IfMatchHeader, IfNoneMatchHeader),
     responses((status = 204, description = "The application is gone, with its webhooks.")),
-))]
+)]
 pub async fn delete(request: Request) -> Result<Response, Error> {
     let Request {
         merchant,

@@ -9,19 +9,18 @@ use crate::http::response::{self, Response};
 use crate::model::event::EventType;
 
 /// The catalogue of event types.
-#[derive(Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Serialize, utoipa::ToSchema)]
 pub struct EventTypes {
     /// The event types, in the platform's order.
     items: Vec<EventTypeEntry>,
 }
 
 /// An event type.
-#[derive(Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = EventType))]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = EventType)]
 pub struct EventTypeEntry {
     /// Its name, for `subscribedEvents`.
-    #[cfg_attr(feature = "openapi", schema(inline))]
+    #[schema(inline)]
     name: EventType,
 }
 
@@ -29,10 +28,10 @@ pub struct EventTypeEntry {
 ///
 /// The event types that a webhook can subscribe to now, for whoever has a valid token. They are
 /// the platform's decision, and there can be more tomorrow.
-#[cfg_attr(feature = "openapi", utoipa::path(
+#[utoipa::path(
     get, path = "/api/v1/event-types", operation_id = "listEventTypes", tag = "Webhooks",
     responses((status = 200, description = "The event types.", body = EventTypes)),
-))]
+)]
 pub async fn list(request: CallerRequest) -> Result<Response, Error> {
     request.details.finish()?;
     let types = request.config.event_types.iter();

@@ -10,21 +10,20 @@ use crate::store::deadline::Deadline;
 use crate::store::spin;
 
 /// What a probe is told.
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Health {
     /// In one word.
-    #[cfg_attr(feature = "openapi", schema(examples("ok", "ready")))]
+    #[schema(examples("ok", "ready"))]
     status: &'static str,
 }
 
 /// Liveness probe
 ///
 /// The component answers.
-#[cfg_attr(feature = "openapi", utoipa::path(
+#[utoipa::path(
     get, path = "/healthz", operation_id = "getLiveness", tag = "Probes", security(()),
     responses((status = 200, description = "The component answers.", body = Health)),
-))]
+)]
 pub async fn live() -> Result<Response, Error> {
     response::json(StatusCode::OK, &Health { status: "ok" })
 }
@@ -32,13 +31,13 @@ pub async fn live() -> Result<Response, Error> {
 /// Readiness probe
 ///
 /// The configuration is sound, private networks are blocked, and the store answers in time.
-#[cfg_attr(feature = "openapi", utoipa::path(
+#[utoipa::path(
     get, path = "/readyz", operation_id = "getReadiness", tag = "Probes", security(()),
     responses(
         (status = 200, description = "Requests can be served.", body = Health),
         (status = 503),
     ),
-))]
+)]
 pub async fn ready() -> Result<Response, Error> {
     let checked = async {
         let config = Config::load().await?;

@@ -13,7 +13,8 @@ use http_body_util::{BodyExt, Full};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::routes::{Handler, Route};
+use super::routes::ROUTES;
+use super::routing::Handler;
 use super::test_delivery;
 use crate::config::Config;
 use crate::http::body::Body;
@@ -21,7 +22,7 @@ use crate::http::details::Details;
 use crate::http::error::Error;
 use crate::http::idempotency::IDEMPOTENCY_KEY;
 use crate::http::query::Query;
-use crate::http::request::{Path, Request};
+use crate::http::request::Request;
 use crate::model::ids::{ApplicationId, MerchantId, WebhookId};
 use crate::model::time::Timestamp;
 use crate::model::webhook::{LastTest, TestStatus};
@@ -67,9 +68,9 @@ impl Answer {
 /// A request of the merchant that owns `shop`.
 async fn send(store: &Store, method: &str, path: &str, body: Value, key: Option<&str>) -> Answer {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    let route = Route::of(path).expect("a route");
+    let found = ROUTES.find(path).expect("a route");
     let method = method.parse().expect("a method");
-    let operation = route.operation(&method).expect("an operation");
+    let operation = found.route.operation(&method).expect("an operation");
     let Handler::Merchant(handler) = operation.handler else {
         panic!("no merchant's handler");
     };
@@ -88,10 +89,7 @@ async fn send(store: &Store, method: &str, path: &str, body: Value, key: Option<
         config: &CONFIG,
         store: store.clone(),
         request_id: String::new(),
-        path: Path {
-            template: route.template,
-            sent: path.to_owned(),
-        },
+        path: found.path,
         query: Query::parse(Some(query), operation.query, &mut details),
         details,
         headers,

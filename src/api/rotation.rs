@@ -5,19 +5,17 @@ use crate::store::webhooks;
 
 use futures::future::join;
 use http::StatusCode;
-#[cfg(feature = "openapi")]
 use serde::Serialize;
 
 use super::webhooks::{WebhookResponse, check_enabled, ids};
 use crate::http::body::Object;
 use crate::http::error::Error;
 use crate::http::idempotency::{self, IdempotencyKey, Lookup, StoredResponse};
-use crate::http::request::Request;
-use crate::model::time::Timestamp;
-#[cfg(feature = "openapi")]
-use crate::openapi::{
+use crate::http::parameters::{
     ApplicationPath, IdempotencyKeyHeader, IfMatchHeader, IfNoneMatchHeader, WebhookPath,
 };
+use crate::http::request::Request;
+use crate::model::time::Timestamp;
 use crate::store::rate_limit::counted_unless;
 
 use crate::http::response::Response;
@@ -36,7 +34,6 @@ const DEFAULT_GRACE_SECS: u32 = 86_400;
 const MAX_GRACE_SECS: u32 = 604_800;
 
 /// The body of [`rotate`], as the document describes it.
-#[cfg(feature = "openapi")]
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(description = "How to rotate a secret.")]
@@ -58,7 +55,7 @@ pub struct Rotating {
 /// Makes a new signing secret. Until the grace period of the old one ends, deliveries carry a
 /// signature of each; without one, no earlier secret signs any more. At most five old secrets live
 /// at a time. The application must belong to the authenticated merchant.
-#[cfg_attr(feature = "openapi", utoipa::path(
+#[utoipa::path(
     post, path = "/api/v1/applications/{applicationId}/webhooks/{webhookId}/rotate",
     operation_id = "rotateWebhookSecret", tag = "Webhooks",
     params(ApplicationPath, WebhookPath, IdempotencyKeyHeader, IfMatchHeader, IfNoneMatchHeader),
@@ -66,7 +63,7 @@ pub struct Rotating {
     responses((status = 200, description = "The webhook, with its new signing secret.",
         body = ref("#/components/schemas/RotatedWebhook"),
         headers(("ETag"), ("Idempotency-Replayed")))),
-))]
+)]
 pub async fn rotate(request: Request) -> Result<Response, Error> {
     let Request {
         merchant,

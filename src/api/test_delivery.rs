@@ -7,14 +7,13 @@ use super::webhooks::{find_for_change, ids};
 use crate::dispatch::delivery::{Attempt, Delivery, Failure};
 use crate::http::body::Object;
 use crate::http::error::Error;
+use crate::http::parameters::{ApplicationPath, WebhookPath};
 use crate::http::request::Request;
 use crate::http::response::{self, Response};
 use crate::log;
 use crate::model::ids::{ApplicationId, WebhookId};
 use crate::model::time::Timestamp;
 use crate::model::webhook::{LastTest, TestStatus};
-#[cfg(feature = "openapi")]
-use crate::openapi::{ApplicationPath, WebhookPath};
 use crate::store::deadline::Deadline;
 use crate::store::key_value::Store;
 use crate::store::{compensation, webhooks};
@@ -23,67 +22,53 @@ use crate::store::{compensation, webhooks};
 const SHOWN_CHARACTERS: usize = 1024;
 
 /// The answer to a test: what came of the delivery.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(
+#[schema(
     as = TestResult, description = "What came of a test delivery."
-))]
+)]
 pub struct TestBody {
     /// Whether the endpoint answered with a status of 200 to 299.
-    #[cfg_attr(feature = "openapi", schema(examples(true)))]
+    #[schema(examples(true))]
     success: bool,
     /// The status that it returned; `null` when it returned none.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(required, minimum = 100, maximum = 999, examples(200))
-    )]
+    #[schema(required, minimum = 100, maximum = 999, examples(200))]
     http_status_code: Option<u16>,
     /// Why the delivery failed; `null` when the endpoint took it.
-    #[cfg_attr(feature = "openapi", schema(required, inline))]
+    #[schema(required, inline)]
     error: Option<Failure>,
     /// One sentence about what failed, or about a body that is not shown; `null` when there is
     /// nothing to say.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(
-            required,
-            examples("The endpoint redirects to www.example.com, and redirects are not followed.")
-        )
+    #[schema(
+        required,
+        examples("The endpoint redirects to www.example.com, and redirects are not followed.")
     )]
     error_detail: Option<String>,
     /// The first 1,024 characters of the response's body, of what came within a second; `null` when
     /// there was no response, or its body is encoded although `Accept-Encoding` is `identity`.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(required, max_length = 1024, examples("ok"))
-    )]
+    #[schema(required, max_length = 1024, examples("ok"))]
     response_body: Option<String>,
     /// How long it took until the status came, or until it failed, in milliseconds.
-    #[cfg_attr(feature = "openapi", schema(examples(182)))]
+    #[schema(examples(182))]
     latency_ms: u64,
     /// When it was sent.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(inline, examples("2026-04-20T12:34:56.000Z"))
-    )]
+    #[schema(inline, examples("2026-04-20T12:34:56.000Z"))]
     delivered_at: Timestamp,
 }
 
 /// What an event of type `webhook.test` says.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TestData {
     /// ID of the application that owns the webhook.
-    #[cfg_attr(feature = "openapi", schema(inline))]
+    #[schema(inline)]
     application_id: ApplicationId,
     /// ID of the webhook.
-    #[cfg_attr(feature = "openapi", schema(inline))]
+    #[schema(inline)]
     webhook_id: WebhookId,
 }
 
 /// The body of [`send`], as the document describes it.
-#[cfg(feature = "openapi")]
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(description = "Nothing is asked for.", examples(json!({})))]
@@ -113,12 +98,12 @@ impl TestBody {
 /// whatever becomes of the response's body. That the endpoint is slow, gone or broken is a result:
 /// `success` is `false`, and `error` says why. The application must belong to the authenticated
 /// merchant.
-#[cfg_attr(feature = "openapi", utoipa::path(
+#[utoipa::path(
     post, path = "/api/v1/applications/{applicationId}/webhooks/{webhookId}/test",
     operation_id = "testWebhook", tag = "Webhooks", params(ApplicationPath, WebhookPath),
     request_body(content = Option<Testing>, content_type = "application/json"),
     responses((status = 200, description = "What came of the delivery.", body = TestBody)),
-))]
+)]
 pub async fn send(request: Request) -> Result<Response, Error> {
     let Request {
         merchant,

@@ -14,22 +14,20 @@ use crate::http::error::Error;
 use crate::http::etag::{self, EntityTag};
 use crate::http::idempotency::{self, IdempotencyKey, Lookup, StoredResponse};
 use crate::http::page::PageQuery;
+use crate::http::parameters::{
+    ApplicationPath, IdempotencyKeyHeader, IfMatchHeader, IfNoneMatchHeader, WebhookPath,
+};
 use crate::http::request::{Path, Request};
 use crate::log;
 use crate::model::application::Application;
 use crate::model::ids::ApplicationId;
 use crate::model::ids::MerchantId;
 use crate::model::time::Timestamp;
-#[cfg(feature = "openapi")]
-use crate::openapi::{
-    ApplicationPath, IdempotencyKeyHeader, IfMatchHeader, IfNoneMatchHeader, SubscribedEvent,
-    WebhookPath,
-};
 use crate::store::rate_limit::{counted, counted_unless};
 
 use crate::http::response::{self, Response};
 use crate::model::endpoint_url::EndpointUrl;
-use crate::model::event::SubscribedEvents;
+use crate::model::event::{SubscribedEvent, SubscribedEvents};
 use crate::model::ids::WebhookId;
 use crate::model::rotation::StoredSecret;
 use crate::model::signing_secret::SigningSecret;
@@ -45,91 +43,69 @@ use crate::store::keys;
 use crate::store::webhooks;
 
 /// A webhook as responses show it. `signingSecret` is there once: when it was made.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(
+#[schema(
     as = Webhook, description = "A webhook of an application."
-))]
+)]
 pub struct WebhookResponse {
     /// ID of the webhook.
-    #[cfg_attr(feature = "openapi", schema(inline))]
+    #[schema(inline)]
     id: WebhookId,
     /// HTTPS endpoint on the merchant server that receives webhooks, as the merchant spelled it.
-    #[cfg_attr(feature = "openapi", schema(
+    #[schema(
         format = Uri, max_length = 2048, examples("https://merchant.example.com/webhooks/kadosei")
-    ))]
+    )]
     url: String,
     /// Whether events are delivered.
-    #[cfg_attr(feature = "openapi", schema(examples(true)))]
+    #[schema(examples(true))]
     is_active: bool,
     /// `whsec_****` and the last four characters of the newest signing secret.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(pattern = r"^whsec_\*{4}[A-Za-z0-9+/]{4}$", examples("whsec_****a3f2"))
-    )]
+    #[schema(pattern = r"^whsec_\*{4}[A-Za-z0-9+/]{4}$", examples("whsec_****a3f2"))]
     key_fingerprint: String,
     /// The secret that deliveries are signed with. It is told in this response and never again.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(
-        feature = "openapi",
-        schema(
-            nullable = false,
-            pattern = "^whsec_[A-Za-z0-9+/]{48}$",
-            examples("whsec_bm90LWEtcmVhbC1zZWNyZXQtYnV0LWFuLWV4YW1wbGUta3f2")
-        )
+    #[schema(
+        nullable = false,
+        pattern = "^whsec_[A-Za-z0-9+/]{48}$",
+        examples("whsec_bm90LWEtcmVhbC1zZWNyZXQtYnV0LWFuLWV4YW1wbGUta3f2")
     )]
     signing_secret: Option<String>,
     /// The events that it is subscribed to: `["*"]` is every event, also of types that are added
     /// later.
-    #[cfg_attr(feature = "openapi", schema(
+    #[schema(
         value_type = Vec<SubscribedEvent>, min_items = 1,
         examples(json!(["session.completed", "session.expired"]))
-    ))]
+    )]
     subscribed_events: SubscribedEvents,
     /// When the last test delivery was sent; `null` before the first.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(inline, required, examples("2026-04-20T12:34:56.000Z"))
-    )]
+    #[schema(inline, required, examples("2026-04-20T12:34:56.000Z"))]
     last_test_at: Option<Timestamp>,
     /// How the last test delivery ended; `null` before the first.
-    #[cfg_attr(feature = "openapi", schema(inline, required, examples("SUCCEEDED")))]
+    #[schema(inline, required, examples("SUCCEEDED"))]
     last_test_status: Option<TestStatus>,
     /// When it was created.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(inline, examples("2026-01-15T08:00:00.000Z"))
-    )]
+    #[schema(inline, examples("2026-01-15T08:00:00.000Z"))]
     created_at: Timestamp,
     /// When something of it was changed last. A test changes nothing.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(inline, examples("2026-04-01T09:30:00.000Z"))
-    )]
+    #[schema(inline, examples("2026-04-01T09:30:00.000Z"))]
     updated_at: Timestamp,
     /// The secrets before the newest that deliveries are still signed with, the newest first. A
     /// create does not show them: there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(inline, nullable = false, max_items = 5))]
+    #[schema(inline, nullable = false, max_items = 5)]
     previous_secrets: Option<Vec<PreviousSecret>>,
 }
 
 /// A secret that signs on after a rotation.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PreviousSecret {
     /// `whsec_****` and the last four characters of the secret.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(pattern = r"^whsec_\*{4}[A-Za-z0-9+/]{4}$", examples("whsec_****a3f2"))
-    )]
+    #[schema(pattern = r"^whsec_\*{4}[A-Za-z0-9+/]{4}$", examples("whsec_****a3f2"))]
     fingerprint: String,
     /// From when on it does not sign any more.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(inline, examples("2026-04-02T09:30:00.000Z"))
-    )]
+    #[schema(inline, examples("2026-04-02T09:30:00.000Z"))]
     expires_at: Timestamp,
 }
 
@@ -146,7 +122,6 @@ struct Version<'a> {
 }
 
 /// The body of [`create`], as the document describes it.
-#[cfg(feature = "openapi")]
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(description = "A new webhook.")]
@@ -162,7 +137,6 @@ pub struct NewWebhook {
 }
 
 /// The body of [`change`], as the document describes it.
-#[cfg(feature = "openapi")]
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(
@@ -245,7 +219,7 @@ impl WebhookResponse {
 ///
 /// Creates a webhook configuration for the application. The application must belong to the
 /// authenticated merchant.
-#[cfg_attr(feature = "openapi", utoipa::path(
+#[utoipa::path(
     post, path = "/api/v1/applications/{applicationId}/webhooks", operation_id = "createWebhook",
     tag = "Webhooks",
     params(
@@ -257,7 +231,7 @@ impl WebhookResponse {
     responses((status = 201, description = "The webhook, with its signing secret.",
         body = ref("#/components/schemas/WebhookWithSecret"),
         headers(("ETag"), ("Location"), ("Idempotency-Replayed")))),
-))]
+)]
 pub async fn create(request: Request) -> Result<Response, Error> {
     let Request {
         merchant,
@@ -390,12 +364,12 @@ pub async fn create(request: Request) -> Result<Response, Error> {
 ///
 /// The application's webhooks, a page at a time, the newest first. The application must belong to
 /// the authenticated merchant.
-#[cfg_attr(feature = "openapi", utoipa::path(
+#[utoipa::path(
     get, path = "/api/v1/applications/{applicationId}/webhooks", operation_id = "listWebhooks",
     tag = "Webhooks", params(ApplicationPath, PageQuery),
     responses((status = 200, description = "A page of webhooks.",
         body = crate::http::page::Page<WebhookResponse>)),
-))]
+)]
 pub async fn list(request: Request) -> Result<Response, Error> {
     let Request {
         merchant,
@@ -435,7 +409,7 @@ pub async fn list(request: Request) -> Result<Response, Error> {
 /// Get application webhook
 ///
 /// One webhook. The application must belong to the authenticated merchant.
-#[cfg_attr(feature = "openapi", utoipa::path(
+#[utoipa::path(
     get, path = "/api/v1/applications/{applicationId}/webhooks/{webhookId}",
     operation_id = "getWebhook", tag = "Webhooks",
     params(ApplicationPath, WebhookPath, IfMatchHeader, IfNoneMatchHeader),
@@ -444,7 +418,7 @@ pub async fn list(request: Request) -> Result<Response, Error> {
         (status = 304, description = "The webhook is as `If-None-Match` has it, but for its last \
             test.", headers(("ETag"))),
     ),
-))]
+)]
 pub async fn read(request: Request) -> Result<Response, Error> {
     let Request {
         merchant,
@@ -473,7 +447,7 @@ pub async fn read(request: Request) -> Result<Response, Error> {
 /// Changes where the webhook's deliveries go, whether there are any, and of which events. A webhook
 /// can be sent back as it was read: other members are accepted when they say what it says, and else
 /// they are read-only fields. The application must belong to the authenticated merchant.
-#[cfg_attr(feature = "openapi", utoipa::path(
+#[utoipa::path(
     patch, path = "/api/v1/applications/{applicationId}/webhooks/{webhookId}",
     operation_id = "updateWebhook", tag = "Webhooks",
     params(ApplicationPath, WebhookPath, IfMatchHeader, IfNoneMatchHeader),
@@ -482,7 +456,7 @@ pub async fn read(request: Request) -> Result<Response, Error> {
     )),
     responses((status = 200, description = "The webhook as it is now.", body = WebhookResponse,
         headers(("ETag")))),
-))]
+)]
 pub async fn change(request: Request) -> Result<Response, Error> {
     let Request {
         merchant,
@@ -603,12 +577,12 @@ impl RequestedChange {
 /// Delete application webhook
 ///
 /// Deletes the webhook and its secrets. The application must belong to the authenticated merchant.
-#[cfg_attr(feature = "openapi", utoipa::path(
+#[utoipa::path(
     delete, path = "/api/v1/applications/{applicationId}/webhooks/{webhookId}",
     operation_id = "deleteWebhook", tag = "Webhooks",
     params(ApplicationPath, WebhookPath, IfMatchHeader, IfNoneMatchHeader),
     responses((status = 204, description = "The webhook is gone.")),
-))]
+)]
 pub async fn delete(request: Request) -> Result<Response, Error> {
     let Request {
         merchant,

@@ -54,16 +54,12 @@ pub struct Delivery {
 }
 
 /// The body of a delivery.
-#[derive(Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct Payload<'a, T> {
     /// What happened.
     r#type: &'a str,
     /// When it happened.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(inline, examples("2026-04-20T12:34:56.000Z"))
-    )]
+    #[schema(inline, examples("2026-04-20T12:34:56.000Z"))]
     timestamp: Timestamp,
     /// What it happened to.
     data: &'a T,
@@ -162,9 +158,8 @@ fn signature(id: &str, timestamp: i64, body: &[u8], key: &[u8]) -> String {
 }
 
 /// Why a delivery failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Failure {
     /// The host leads to a private or reserved address, where deliveries never go.
     BlockedAddress,

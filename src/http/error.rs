@@ -118,9 +118,8 @@ impl TokenProblem {
 
 /// Why a request failed, for programs: on statuses that can mean several things, or that the
 /// reference page of the first endpoint does not define. A name here never changes its meaning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Reason {
     /// 403: the application is disabled.
     ApplicationDisabled,
@@ -153,39 +152,35 @@ pub enum Reason {
 }
 
 /// One wrong field of a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Detail {
     /// The field's name: of a member of the body, of a parameter, or `body` for the whole.
-    #[cfg_attr(feature = "openapi", schema(examples("url")))]
+    #[schema(examples("url"))]
     pub field: String,
     /// What is wrong with it, in words.
-    #[cfg_attr(
-        feature = "openapi",
-        schema(examples("Must be an absolute URL that starts with https://"))
-    )]
+    #[schema(examples("Must be an absolute URL that starts with https://"))]
     pub message: String,
 }
 
 /// The body of every error response.
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Error))]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Error)]
 pub struct ErrorBody {
     /// The status in words.
     pub error: &'static str,
     /// What happened, in words.
     pub message: String,
     /// The HTTP status.
-    #[cfg_attr(feature = "openapi", schema(minimum = 400, maximum = 599))]
+    #[schema(minimum = 400, maximum = 599)]
     pub code: u16,
     /// Why, for programs: one of a fixed set of names. Not with 400, 401, 404, 405, 500, 502, 504,
     /// nor with a 403 that is about another merchant's application.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(inline, nullable = false))]
+    #[schema(inline, nullable = false)]
     pub reason: Option<Reason>,
     /// The wrong fields; only with 400.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(nullable = false, min_items = 1))]
+    #[schema(nullable = false, min_items = 1)]
     pub details: Option<Vec<Detail>>,
 }
 

@@ -6,6 +6,7 @@ pub mod error;
 pub mod etag;
 pub mod idempotency;
 pub mod page;
+pub mod parameters;
 pub mod query;
 pub mod request;
 pub mod response;

@@ -8,60 +8,53 @@ use super::details::Details;
 use super::query::Query;
 
 /// `?page=1&limit=10`: which part of a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "openapi", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct PageQuery {
     /// Which page, from 1.
-    #[cfg_attr(
-        feature = "openapi",
-        param(
-            required = false,
-            minimum = 1,
-            maximum = 1_000_000_000,
-            default = 1,
-            example = 1
-        )
+    #[param(
+        required = false,
+        minimum = 1,
+        maximum = 1_000_000_000,
+        default = 1,
+        example = 1
     )]
     page: usize,
     /// How many items a page has at most.
-    #[cfg_attr(
-        feature = "openapi",
-        param(
-            required = false,
-            minimum = 1,
-            maximum = 100,
-            default = 10,
-            example = 10
-        )
+    #[param(
+        required = false,
+        minimum = 1,
+        maximum = 100,
+        default = 10,
+        example = 10
     )]
     limit: usize,
 }
 
 /// One page of a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Page<T> {
     /// The page's items, the newest first.
-    #[cfg_attr(feature = "openapi", schema(max_items = 100))]
+    #[schema(max_items = 100)]
     items: Vec<T>,
     /// Which page this is, from 1.
-    #[cfg_attr(feature = "openapi", schema(minimum = 1, examples(1)))]
+    #[schema(minimum = 1, examples(1))]
     page: usize,
     /// How many items a page has at most.
-    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 100, examples(10)))]
+    #[schema(minimum = 1, maximum = 100, examples(10))]
     limit: usize,
     /// How many items all pages have together.
-    #[cfg_attr(feature = "openapi", schema(examples(1)))]
+    #[schema(examples(1))]
     total_items: usize,
     /// How many pages there are.
-    #[cfg_attr(feature = "openapi", schema(examples(1)))]
+    #[schema(examples(1))]
     total_pages: usize,
     /// Whether there are items before this page.
-    #[cfg_attr(feature = "openapi", schema(examples(false)))]
+    #[schema(examples(false))]
     has_previous_page: bool,
     /// Whether there are items after this page.
-    #[cfg_attr(feature = "openapi", schema(examples(false)))]
+    #[schema(examples(false))]
     has_next_page: bool,
 }
 

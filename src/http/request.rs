@@ -97,18 +97,25 @@ pub struct OperatorRequest {
     pub details: Details,
 }
 
-/// A request's path, and what its parameters are called.
-pub struct Path {
-    /// The template that the path matches.
-    pub template: &'static str,
-    /// The path as it was sent.
-    pub sent: String,
-}
+/// The parameters in a request's path.
+#[derive(Clone, Debug, Default)]
+pub struct Path(Vec<(&'static str, String)>);
 
 impl Path {
+    /// Takes the parameters as they were sent. What does not decode to UTF-8 becomes empty, and so
+    /// fails the parameter's own check.
+    pub fn new<'a>(sent: impl Iterator<Item = (&'static str, &'a str)>) -> Self {
+        let decoded = sent.map(|(name, value)| {
+            let value = percent_decode_str(value).decode_utf8();
+            let value = value.map_or_else(|_| String::new(), |value| value.into_owned());
+            (name, value)
+        });
+        Self(decoded.collect())
+    }
+
     /// The path's `applicationId`.
     pub fn application(&self, details: &mut Details) -> Option<ApplicationId> {
-        let id = ApplicationId::parse(&self.parameter("{applicationId}"));
+        let id = ApplicationId::parse(self.parameter("applicationId"));
         details.check(
             "applicationId",
             id.ok_or("Must be 1 to 128 letters, digits, `-`, `_`, `.` or `~`"),
@@ -117,17 +124,15 @@ impl Path {
 
     /// The path's `webhookId`.
     pub fn webhook(&self, details: &mut Details) -> Option<WebhookId> {
-        let id = WebhookId::parse(&self.parameter("{webhookId}"));
+        let id = WebhookId::parse(self.parameter("webhookId"));
         details.check("webhookId", id.ok_or("Must be a UUID"))
     }
 
-    /// A parameter, decoded but not yet checked. What does not decode to UTF-8 is empty, and so
-    /// fails the parameter's own check.
-    fn parameter(&self, name: &str) -> String {
-        let mut named = self.template.split('/').zip(self.sent.split('/'));
-        let (_, value) = named.find(|(known, _)| *known == name).unwrap_or_default();
-        let decoded = percent_decode_str(value).decode_utf8();
-        decoded.map_or_else(|_| String::new(), |value| value.into_owned())
+    /// A parameter; empty when the path has none of that name.
+    fn parameter(&self, name: &str) -> &str {
+        let mut named = self.0.iter();
+        let value = named.find(|(known, _)| *known == name);
+        value.map_or("", |(_, value)| value)
     }
 }
 
@@ -137,14 +142,10 @@ mod tests {
 
     #[test]
     fn parameters_are_decoded_and_what_is_no_utf8_is_empty() {
-        let path = |sent: &str| Path {
-            template: "/api/v1/applications/{applicationId}",
-            sent: sent.to_owned(),
-        };
-        let shop = path("/api/v1/applications/sh%6Fp");
-        assert_eq!(shop.parameter("{applicationId}"), "shop");
-        assert_eq!(shop.parameter("{webhookId}"), "");
-        let broken = path("/api/v1/applications/%ff");
-        assert_eq!(broken.parameter("{applicationId}"), "");
+        let path = |sent| Path::new([("applicationId", sent)].into_iter());
+        let shop = path("sh%6Fp");
+        assert_eq!(shop.parameter("applicationId"), "shop");
+        assert_eq!(shop.parameter("webhookId"), "");
+        assert_eq!(path("%ff").parameter("applicationId"), "");
     }
 }

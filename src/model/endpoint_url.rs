@@ -123,10 +123,8 @@ impl Serialize for EndpointUrl {
     }
 }
 
-#[cfg(feature = "openapi")]
 impl utoipa::ToSchema for EndpointUrl {}
 
-#[cfg(feature = "openapi")]
 impl utoipa::PartialSchema for EndpointUrl {
     fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
         use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};

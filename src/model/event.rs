@@ -3,22 +3,29 @@
 use serde::{Deserialize, Serialize};
 
 /// The name of an event: 1 to 128 letters, digits, `.`, `_` or `-`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String")]
-#[cfg_attr(
-    feature = "openapi",
-    derive(utoipa::ToSchema),
-    schema(
-        description = "The name of an event: 1 to 128 letters, digits, `.`, `_` or `-`. Which events there \
-        are is the platform's decision; unless it says otherwise, they are `session.completed` and \
-        `session.expired`.",
-        min_length = 1,
-        max_length = 128,
-        pattern = "^[A-Za-z0-9._-]+$",
-        examples("session.completed", "session.expired"),
-    )
+#[schema(
+    description = "The name of an event: 1 to 128 letters, digits, `.`, `_` or `-`. Which events there \
+    are is the platform's decision; unless it says otherwise, they are `session.completed` and \
+    `session.expired`.",
+    min_length = 1,
+    max_length = 128,
+    pattern = "^[A-Za-z0-9._-]+$",
+    examples("session.completed", "session.expired")
 )]
 pub struct EventType(String);
+
+/// What `subscribedEvents` has.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(
+    description = "The name of an event type, or `*`.",
+    min_length = 1,
+    max_length = 128,
+    pattern = r"^(\*|[A-Za-z0-9._-]+)$",
+    examples("session.completed", "session.expired")
+)]
+pub struct SubscribedEvent(String);
 
 impl TryFrom<String> for EventType {
     type Error = &'static str;

@@ -6,12 +6,24 @@ use uuid::Uuid;
 use super::random;
 
 /// A webhook's id: a UUID, version 4 for those with random ids.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
 #[serde(transparent)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(
+#[schema(
     description = "A UUID in its usual form of 36 characters.",
     value_type = String, format = Uuid, examples("8a1c2f9e-3d4b-4f5a-9b6c-7d8e9f0a1b2c"),
-))]
+)]
 pub struct WebhookId(Uuid);
 
 impl WebhookId {
@@ -42,18 +54,16 @@ impl std::fmt::Display for WebhookId {
 /// `~` (RFC 3986's unreserved characters), and not only dots.
 ///
 /// Ours are UUIDs; whoever writes `application/{id}` into the store by hand may use others.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(try_from = "String")]
-#[cfg_attr(
-    feature = "openapi",
-    derive(utoipa::ToSchema),
-    schema(
-        description = "1 to 128 letters, digits, `-`, `_`, `.` or `~`, and not only dots.",
-        min_length = 1,
-        max_length = 128,
-        pattern = "^[A-Za-z0-9._~-]*[A-Za-z0-9_~-][A-Za-z0-9._~-]*$",
-        examples("c1f4a7de-52b0-4c39-8f6e-0d9b3a5e7f21"),
-    )
+#[schema(
+    description = "1 to 128 letters, digits, `-`, `_`, `.` or `~`, and not only dots.",
+    min_length = 1,
+    max_length = 128,
+    pattern = "^[A-Za-z0-9._~-]*[A-Za-z0-9_~-][A-Za-z0-9._~-]*$",
+    examples("c1f4a7de-52b0-4c39-8f6e-0d9b3a5e7f21")
 )]
 pub struct ApplicationId(String);
 

@@ -9,12 +9,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 ///
 /// Its text, in bodies and in stored documents, is RFC 3339 with milliseconds
 /// and `Z`: `2026-01-15T08:00:00.000Z`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, utoipa::ToSchema)]
+#[schema(
     description = "A moment in UTC with milliseconds (RFC 3339).",
     value_type = String, format = DateTime, pattern = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$",
     examples("2026-01-15T08:00:00.000Z"),
-))]
+)]
 pub struct Timestamp(i64);
 
 impl Timestamp {

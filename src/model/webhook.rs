@@ -62,9 +62,8 @@ pub struct WebhookSettings {
 }
 
 /// How a test delivery ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum TestStatus {
     /// The endpoint answered with a status of 200 to 299.
     Succeeded,

@@ -1,0 +1,78 @@
+//! The parameters that several operations have, as the OpenAPI document describes them.
+
+use utoipa::IntoParams;
+
+use crate::model::ids::{ApplicationId, WebhookId};
+
+/// The path's application.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "describes what `Path::application` reads")]
+pub struct ApplicationPath {
+    /// ID of the application.
+    #[param(rename = "applicationId", inline)]
+    application_id: ApplicationId,
+}
+
+/// The path's webhook.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "describes what `Path::webhook` reads")]
+pub struct WebhookPath {
+    /// ID of the webhook.
+    #[param(rename = "webhookId", inline)]
+    webhook_id: WebhookId,
+}
+
+/// `Idempotency-Key`.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes what `http::idempotency` reads")]
+pub struct IdempotencyKeyHeader {
+    /// Makes the request safe to repeat: a repeat with a body that means the same gets, within 24
+    /// hours, the first response, secret included, with `Idempotency-Replayed: true`, and is no
+    /// change to the rate limit. With another body: 409; so too when the webhook has been deleted
+    /// since, or the secret replaced. 1 to 255 printable ASCII characters; quotation marks around
+    /// them do not count. Take a random UUID.
+    #[param(
+        rename = "Idempotency-Key",
+        required = false,
+        nullable = false,
+        min_length = 1,
+        pattern = r#"^([!#-~]([ -~]{0,253}[!-~])?|"([ !#-\[\]-~]|\\["\\]){1,255}")$"#,
+        example = "5f0c1c9e-7b1f-4d7e-9a51-2f6f0d1c8a34"
+    )]
+    idempotency_key: Option<String>,
+}
+
+/// `If-Match`.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes what `http::etag` reads")]
+pub struct IfMatchHeader {
+    /// The `ETag` of the resource as it was read, so that two editors do not overwrite each other:
+    /// when it has changed since, 412. A list of such tags, or `*`.
+    #[param(
+        rename = "If-Match",
+        required = false,
+        nullable = false,
+        example = r#""9b1c0a7be4d24f0f8a6f0f5c2d3e4f50""#
+    )]
+    if_match: Option<String>,
+}
+
+/// `If-None-Match`.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes what `http::etag` reads")]
+pub struct IfNoneMatchHeader {
+    /// The `ETag` of the resource as the client has it: when it is still that, a read is answered
+    /// 304, without a body, and a change 412.
+    #[param(
+        rename = "If-None-Match",
+        required = false,
+        nullable = false,
+        example = r#""9b1c0a7be4d24f0f8a6f0f5c2d3e4f50""#
+    )]
+    if_none_match: Option<String>,
+}
