@@ -9,6 +9,7 @@ pub mod auth;
 pub mod concurrency;
 pub mod config;
 pub mod dispatch;
+pub mod events;
 pub mod http;
 pub mod json;
 pub mod log;

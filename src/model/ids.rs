@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::random;
+use super::time::Timestamp;
 
 /// A webhook's id: a UUID, version 4 for those with random ids.
 #[derive(
@@ -112,6 +113,76 @@ impl std::fmt::Display for ApplicationId {
     }
 }
 
+/// An event's id: `evt_` and a UUID of version 7 without hyphens, 36 characters in all.
+///
+/// Ids sort by the time of their events, as text too. It is also the `webhook-id` of the event's
+/// deliveries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(
+    description = "`evt_` and a UUID of version 7 without hyphens: ids sort by time.",
+    value_type = String, min_length = 36, max_length = 36, pattern = "^evt_[0-9a-f]{32}$",
+    examples("evt_019abd5a6f407c2e8d3b9f0a1b2c3d4e"),
+))]
+pub struct EventId(Uuid);
+
+impl EventId {
+    const PREFIX: &str = "evt_";
+
+    /// A new id of an event that is made at `now`.
+    pub fn generate(now: Timestamp) -> Self {
+        Self::with_bytes(now, &random::bytes())
+    }
+
+    /// The least id of an event of that moment: ids that sort before it are of earlier events.
+    pub fn first_at(moment: Timestamp) -> Self {
+        Self::with_bytes(moment, &[0; 10])
+    }
+
+    fn with_bytes(moment: Timestamp, bytes: &[u8; 10]) -> Self {
+        // The field has 48 bits (RFC 9562 §5.7): until the year 10889.
+        let millis = moment.as_millis().clamp(0, (1 << 48) - 1).unsigned_abs();
+        Self(uuid::Builder::from_unix_timestamp_millis(millis, bytes).into_uuid())
+    }
+
+    /// The id, if `text` is one as we write it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let id = Self(Uuid::try_parse(text.strip_prefix(Self::PREFIX)?).ok()?);
+        (id.0.get_version_num() == 7 && id.to_string() == text).then_some(id)
+    }
+
+    /// The id without its prefix, as 16 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// The id that has these bytes, if they are of one.
+    pub fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
+        let id = Uuid::from_bytes(bytes);
+        (id.get_version_num() == 7).then_some(Self(id))
+    }
+}
+
+impl std::fmt::Display for EventId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", Self::PREFIX, self.0.simple())
+    }
+}
+
+impl From<EventId> for String {
+    fn from(id: EventId) -> Self {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for EventId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("not an event's id")
+    }
+}
+
 /// A merchant's id as tokens name it: a non-empty string.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
@@ -155,6 +226,35 @@ mod tests {
             &id.replace('-', ""),
         ] {
             assert!(WebhookId::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_events_id_is_a_uuid_of_version_7_that_sorts_by_time() {
+        let early = Timestamp::from_millis(1_768_464_000_000);
+        let (first, id) = (EventId::first_at(early), EventId::generate(early));
+        let later = EventId::generate(early.next());
+        assert!(first <= id && id < EventId::first_at(early.next()) && id < later);
+        assert!(id.to_string() < later.to_string());
+        let text = id.to_string();
+        assert_eq!((text.len(), &text[..4], &text[16..17]), (36, "evt_", "7"));
+        assert_eq!(EventId::parse(&text), Some(id));
+        assert_eq!(EventId::from_bytes(*id.as_bytes()), Some(id));
+        let document = serde_json::to_string(&id).unwrap();
+        assert_eq!(document, format!("\"{text}\""));
+        assert_eq!(serde_json::from_str::<EventId>(&document).unwrap(), id);
+        let other_version = format!("evt_{}", Uuid::new_v4().simple());
+        for bad in [
+            "",
+            "evt_",
+            &text[4..],
+            &text.to_uppercase(),
+            &text.replace("evt_", "msg_"),
+            &format!("{text}0"),
+            &other_version,
+            &format!("evt_{}", id.0),
+        ] {
+            assert!(EventId::parse(bad).is_none(), "{bad}");
         }
     }
 

@@ -3,6 +3,8 @@
 
 pub mod application;
 pub mod caller;
+pub mod delivery;
+pub mod delivery_state;
 pub mod encryption;
 pub mod endpoint_url;
 pub mod event;
@@ -11,6 +13,7 @@ pub mod jws;
 pub mod key_set;
 pub mod operator_token;
 pub mod random;
+pub mod retry_schedule;
 pub mod rotation;
 pub mod signing_secret;
 pub mod time;

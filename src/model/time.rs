@@ -48,6 +48,12 @@ impl Timestamp {
         Self(self.0.saturating_add(1))
     }
 
+    /// This moment, `pause` later, in whole milliseconds.
+    pub fn plus(self, pause: Duration) -> Self {
+        let millis = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(millis))
+    }
+
     /// This moment, `seconds` later.
     pub const fn plus_secs(self, seconds: u32) -> Self {
         Self(self.0.saturating_add(seconds as i64 * 1000))
