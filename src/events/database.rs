@@ -129,6 +129,9 @@ pub trait Database {
 
     /// When there is something to do next.
     fn next_due(&self) -> Operation<'_, NextDue>;
+
+    /// The webhook's failed attempts that began after `since` and after its last success.
+    fn failures(&self, webhook: WebhookId, since: Timestamp) -> Operation<'_, Failures>;
 }
 
 /// What names a delivery.
@@ -457,4 +460,17 @@ pub struct NextDue {
     pub delivery: Option<Timestamp>,
     /// When the next event's fan-out is made a second time.
     pub fan_out: Option<Timestamp>,
+}
+
+/// The failed attempts of a webhook since its last success.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Failures {
+    /// When its last attempt began that succeeded.
+    pub last_success: Option<Timestamp>,
+    /// When the first of them began; `None`: there are none.
+    pub failing_since: Option<Timestamp>,
+    /// How many there are, 1,000 at most.
+    pub attempts: u32,
+    /// Of how many events they are.
+    pub events: u32,
 }

@@ -3,6 +3,7 @@
 
 pub mod application;
 pub mod caller;
+pub mod database_address;
 pub mod delivery;
 pub mod delivery_state;
 pub mod encryption;

@@ -1,0 +1,152 @@
+//! SQLite in memory, whose statements a test schedules: when each takes effect, and whether it fails,
+//! is cut off, or is the last of its process. What runs is what runs on Spin.
+
+use std::cell::{Cell, RefCell};
+use std::future::pending;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures::channel::oneshot;
+use rusqlite::types::ValueRef;
+
+use super::connection::{Call, Connection, Connections, Driver, Failure};
+use super::sql::SqlDatabase;
+use super::statements::{Dialect, Statement};
+use super::value::Value;
+use crate::runtime::simulation::{sleep, spawn};
+use crate::store::memory::{Fate, Outcome};
+
+/// How long a statement has.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The database that several processes share.
+#[derive(Clone)]
+pub struct Memory(Rc<rusqlite::Connection>);
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self(Rc::new(
+            rusqlite::Connection::open_in_memory().expect("SQLite opens"),
+        ))
+    }
+}
+
+impl Memory {
+    /// The database as one process sees it. `decide` is asked about each statement, by its name, when
+    /// it begins; the tables are made at once.
+    pub fn process(&self, decide: impl FnMut(&str) -> Fate + 'static) -> SqlDatabase {
+        let process = Process {
+            database: self.0.clone(),
+            decide: Rc::new(RefCell::new(Box::new(decide))),
+            crashed: Rc::default(),
+        };
+        SqlDatabase::new(Connections::new(Box::new(process), TIMEOUT))
+    }
+
+    /// The database as a process sees it whose statements go as `fates` says, one after the other; the
+    /// rest are done at once.
+    pub fn scheduled(&self, fates: Vec<Fate>) -> SqlDatabase {
+        let mut fates = fates.into_iter();
+        self.process(move |_| fates.next().unwrap_or_default())
+    }
+
+    /// What a statement of the test's own returns.
+    pub fn rows(&self, sql: &str) -> Vec<Vec<Value>> {
+        run(&self.0, sql, &[]).expect(sql)
+    }
+}
+
+/// What is asked about each statement: its name.
+type Decide = Rc<RefCell<Box<dyn FnMut(&str) -> Fate>>>;
+
+#[derive(Clone)]
+struct Process {
+    database: Rc<rusqlite::Connection>,
+    decide: Decide,
+    crashed: Rc<Cell<bool>>,
+}
+
+impl Driver for Process {
+    fn dialect(&self) -> Dialect {
+        Dialect::Sqlite
+    }
+
+    fn open(&self) -> Call<'_, Rc<dyn Connection>> {
+        Box::pin(async move { Ok(Rc::new(self.clone()) as Rc<dyn Connection>) })
+    }
+}
+
+impl Connection for Process {
+    fn query<'a>(
+        &'a self,
+        statement: &'a Statement,
+        parameters: &'a [Value],
+    ) -> Call<'a, Vec<Vec<Value>>> {
+        let (sql, parameters) = (statement.sql.clone(), parameters.to_vec());
+        let name = statement.name;
+        Box::pin(async move {
+            if self.crashed.get() {
+                return pending().await;
+            }
+            if name.starts_with("schema") {
+                return run(&self.database, &sql, &parameters);
+            }
+            let Fate { delay, outcome } = (self.decide.borrow_mut())(name);
+            let (answer, answered) = oneshot::channel();
+            let (database, crashed) = (self.database.clone(), self.crashed.clone());
+            // A task of its own: a caller that gives up does not stop it.
+            spawn(async move {
+                sleep(Duration::from_millis(1 + delay)).await;
+                let failed = || Failure::Broken("injected".to_owned());
+                match outcome {
+                    Outcome::FailsBefore => return drop(answer.send(Err(failed()))),
+                    Outcome::CrashBefore => return crashed.set(true),
+                    _ => {}
+                }
+                let result = run(&database, &sql, &parameters);
+                match outcome {
+                    Outcome::CrashAfter => crashed.set(true),
+                    Outcome::FailsAfter => drop(answer.send(Err(failed()))),
+                    _ => drop(answer.send(result)),
+                }
+            });
+            match answered.await {
+                Ok(answer) if !self.crashed.get() => answer,
+                _ => pending().await,
+            }
+        })
+    }
+}
+
+/// Runs a statement as Spin does: to its end, every row taken.
+fn run(
+    database: &rusqlite::Connection,
+    sql: &str,
+    parameters: &[Value],
+) -> Result<Vec<Vec<Value>>, Failure> {
+    let refused = |error: rusqlite::Error| Failure::Refused(error.to_string());
+    let mut prepared = database.prepare_cached(sql).map_err(refused)?;
+    let count = prepared.column_count();
+    let mut rows = prepared
+        .query(rusqlite::params_from_iter(parameters.iter().map(bound)))
+        .map_err(refused)?;
+    let mut taken = Vec::new();
+    while let Some(row) = rows.next().map_err(refused)? {
+        let columns = (0..count).map(|column| match row.get_ref(column) {
+            Ok(ValueRef::Null) => Ok(Value::Null),
+            Ok(ValueRef::Integer(number)) => Ok(Value::Integer(number)),
+            Ok(ValueRef::Text(text)) => Ok(Value::Text(String::from_utf8_lossy(text).into())),
+            other => Err(Failure::Refused(format!("a column: {other:?}"))),
+        });
+        taken.push(columns.collect::<Result<_, _>>()?);
+    }
+    Ok(taken)
+}
+
+fn bound(value: &Value) -> rusqlite::types::Value {
+    match value {
+        Value::Null => rusqlite::types::Value::Null,
+        Value::Integer(number) => rusqlite::types::Value::Integer(*number),
+        Value::Text(text) => rusqlite::types::Value::Text(text.clone()),
+    }
+}

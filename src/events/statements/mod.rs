@@ -1,0 +1,177 @@
+//! Every statement that is run, by what it is for.
+//!
+//! One step is one statement. Nothing begins a transaction: a connection of Spin's pool that is given
+//! back inside one keeps it, and what its next user writes is not seen by anybody. What changes several
+//! tables does so by triggers on SQLite ([`schema`](super::schema)) and by data-modifying common table
+//! expressions on PostgreSQL.
+
+mod postgres;
+mod shared;
+mod sqlite;
+
+use std::sync::LazyLock;
+
+/// Which SQL a database understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// SQLite 3.40 and libSQL.
+    Sqlite,
+    /// PostgreSQL 14.
+    Postgres,
+}
+
+impl Dialect {
+    /// The statements for such a database.
+    pub fn statements(self) -> &'static Statements {
+        static SQLITE: LazyLock<Statements> = LazyLock::new(sqlite::statements);
+        static POSTGRES: LazyLock<Statements> = LazyLock::new(postgres::statements);
+        match self {
+            Self::Sqlite => &SQLITE,
+            Self::Postgres => &POSTGRES,
+        }
+    }
+}
+
+/// A statement with its name.
+#[derive(Debug)]
+pub struct Statement {
+    /// What logs, and the faults of the local runtime, name it by.
+    pub name: &'static str,
+    /// The SQL. It begins with the name, as a comment.
+    pub sql: String,
+}
+
+impl Statement {
+    /// The statement of that name. Spaces and line breaks in `sql` become one space.
+    pub fn new(name: &'static str, sql: &str) -> Self {
+        let words: Vec<&str> = sql.split_whitespace().collect();
+        let sql = format!("/* {name} */ {}", words.join(" "));
+        Self { name, sql }
+    }
+
+    /// As [`Self::new`], for SQL that both databases understand but for the marks of its parameters.
+    fn shared(dialect: Dialect, name: &'static str, sql: &str) -> Self {
+        match dialect {
+            Dialect::Sqlite => Self::new(name, sql),
+            Dialect::Postgres => Self::new(name, &sql.replace('?', "$")),
+        }
+    }
+}
+
+/// Declares the statements, and a list of them for tests.
+macro_rules! statements {
+    ($($(#[$doc:meta])* $name:ident,)+) => {
+        /// The statements of one dialect. The numbers in their documentation are those of the parameters.
+        #[derive(Debug)]
+        pub struct Statements {
+            $($(#[$doc])* pub $name: Statement,)+
+        }
+
+        #[cfg(test)]
+        impl Statements {
+            /// All of them.
+            pub fn all(&self) -> Vec<&Statement> {
+                vec![$(&self.$name,)+]
+            }
+        }
+    };
+}
+
+statements! {
+    /// 1 to 3 the event's id, application, type; 4 body; 5 `occurred_at`; 6 `created_at`;
+    /// 7 `deliver_before`; 8 and 9 the `Idempotency-Key` and the request's hash; 10 `size_bytes`;
+    /// 11 `sha256`; 12 when to settle; 13 deliveries as JSON. Returns whether the event is stored.
+    publish,
+    /// 1 application; 2 `Idempotency-Key`. Returns an event's id and its request's hash.
+    published_before,
+    /// 1 deliveries as JSON, each with its event. Those that are there stay as they are.
+    add_deliveries,
+    /// 1 now; 2 until when; 3 how many. Returns events to fan out a second time.
+    claim_fan_outs,
+    /// 1 ids of events as JSON.
+    settle,
+    /// 1 token; 2 the lease's end; 3 now; 4 how many; 5 how many of a webhook; 6 webhooks to leave out,
+    /// as JSON; 7 whether first attempts come first; 8 how many to choose from.
+    claim,
+    /// 1 records as JSON. Returns for each its event, its webhook and whether it was held.
+    record,
+    /// 1 claims as JSON; 2 when they are due.
+    release,
+    /// 1 claims as JSON; 2 the lease's end. Returns those that are held.
+    renew,
+    /// 1 webhook; 2 now; 3 when the oldest is due; 4 when the others are; 5 how many.
+    postpone,
+    /// 1 webhook; 2 now; 3 how many.
+    resume,
+    /// 1 webhook; 2 now; 3 reason; 4 how many.
+    suppress,
+    /// 1 event; 2 webhook; 3 token; 4 until when; 5 now.
+    begin_resend,
+    /// 1 event; 2 webhook. Returns a row if there is such a delivery.
+    exists,
+    /// 1 application; 2 event; 3 now. Returns a row if there is such an event.
+    erase,
+    /// 1 event. Waits for whoever changes its deliveries.
+    lock_deliveries,
+    /// 1 the least id to keep; 2 how many.
+    forget,
+    /// 1 application; 2 how many.
+    forget_application,
+    /// Returns when first attempts, retries and fan-outs are due.
+    next_due,
+    /// 1 application; 2 event. Returns it with its body.
+    event,
+    /// 1 event. Returns its deliveries, each with its last attempt.
+    deliveries_of_event,
+    /// 1 application; 2 and 3 between which ids; 4 type; 5 how many to look at; 6 how many.
+    events_page,
+    /// 1 application; 2 and 3 between which ids; 4 how many to pass over. Returns the id after them.
+    events_scanned,
+    /// 1 application; 2 `Idempotency-Key`; 3 and 4 between which ids; 5 type.
+    event_with_key,
+    /// 1 ids of events as JSON. Returns events, statuses and how many deliveries have them.
+    summaries,
+    /// 1 webhook; 2 and 3 between which events; 4 status; 5 type; 6 how many to look at; 7 how many.
+    deliveries_page,
+    /// As `deliveries_page`, of those that are pending.
+    pending_page,
+    /// As `deliveries_page`, of those that failed, were suppressed or expired.
+    unsuccessful_page,
+    /// 1 webhook; 2 and 3 between which events; 4 how many to pass over. Returns the event after them.
+    deliveries_scanned,
+    /// As `deliveries_scanned`, of those that are pending.
+    pending_scanned,
+    /// As `deliveries_scanned`, of those of 5, a status: failed, suppressed or expired.
+    unsuccessful_scanned,
+    /// 1 event; 2 webhook. Returns the delivery with its last attempt.
+    delivery,
+    /// 1 event; 2 webhook. Returns the delivery's attempts.
+    attempts,
+    /// 1 webhook. Returns when its last successful attempt began.
+    last_success,
+    /// 1 webhook; 2 after when; 3 how many to look at. Returns when the first of its failed attempts
+    /// began, how many there are, and of how many events.
+    failures,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_statement_begins_with_its_own_name() {
+        for dialect in [Dialect::Sqlite, Dialect::Postgres] {
+            let all = dialect.statements().all();
+            let names: BTreeSet<&str> = all.iter().map(|statement| statement.name).collect();
+            assert_eq!(names.len(), all.len());
+            for statement in all {
+                let comment = format!("/* {} */ ", statement.name);
+                assert!(statement.sql.starts_with(&comment), "{}", statement.sql);
+                let begins = statement.sql[comment.len()..].to_uppercase();
+                assert!(!begins.starts_with("BEGIN"), "{}", statement.sql);
+            }
+        }
+    }
+}

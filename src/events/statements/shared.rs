@@ -1,0 +1,253 @@
+//! Statements that both databases understand.
+
+use super::{Dialect, Statement};
+
+/// What is read of an event.
+const EVENT: &str = "e.id, e.application_id, e.type, e.occurred_at, e.created_at, \
+    e.deliver_before, e.size_bytes, e.sha256";
+
+/// What is read of an attempt.
+const ATTEMPT: &str = "a.number, a.trigger, a.started_at, a.duration_ms, a.url, \
+    a.secret_fingerprints, a.http_status, a.error, a.response_body, a.response_truncated, \
+    a.retry_after, a.next_attempt_at";
+
+/// What is read of a delivery, with its last attempt.
+fn delivery_and_last_attempt() -> String {
+    format!(
+        "d.event_id, d.webhook_id, d.type, d.status, d.reason, d.attempts, \
+         CASE WHEN d.claim IS NULL THEN d.next_at END, d.give_up_at, d.created_at, \
+         d.completed_at, {ATTEMPT}"
+    )
+}
+
+/// Where the last attempt of delivery `d` is.
+const LAST_ATTEMPT: &str = "LEFT JOIN attempts AS a ON a.event_id = d.event_id \
+    AND a.webhook_id = d.webhook_id AND a.number = (SELECT max(l.number) FROM attempts AS l \
+    WHERE l.event_id = d.event_id AND l.webhook_id = d.webhook_id)";
+
+/// Builds the statements of one dialect.
+pub struct Shared(pub Dialect);
+
+impl Shared {
+    fn statement(&self, name: &'static str, sql: &str) -> Statement {
+        Statement::shared(self.0, name, sql)
+    }
+
+    pub fn published_before(&self) -> Statement {
+        self.statement(
+            "published-before",
+            "SELECT id, request_hash FROM events
+             WHERE application_id = ?1 AND idempotency_key = ?2",
+        )
+    }
+
+    pub fn exists(&self) -> Statement {
+        self.statement(
+            "delivery-exists",
+            "SELECT 1 FROM deliveries WHERE event_id = ?1 AND webhook_id = ?2",
+        )
+    }
+
+    pub fn forget(&self) -> Statement {
+        self.statement(
+            "forget",
+            "DELETE FROM events WHERE id IN (
+               SELECT e.id FROM events AS e WHERE e.id < ?1 AND NOT EXISTS (
+                 SELECT 1 FROM deliveries AS d WHERE d.event_id = e.id AND d.next_at IS NOT NULL)
+               ORDER BY e.id LIMIT ?2)
+             RETURNING id",
+        )
+    }
+
+    pub fn forget_application(&self) -> Statement {
+        self.statement(
+            "forget-application",
+            "DELETE FROM events WHERE id IN (
+               SELECT id FROM events WHERE application_id = ?1 ORDER BY id LIMIT ?2)
+             RETURNING id",
+        )
+    }
+
+    pub fn next_due(&self) -> Statement {
+        self.statement(
+            "next-due",
+            "SELECT
+               (SELECT next_at FROM deliveries
+                WHERE retry = 0 AND next_at IS NOT NULL ORDER BY next_at LIMIT 1),
+               (SELECT next_at FROM deliveries
+                WHERE retry = 1 AND next_at IS NOT NULL ORDER BY next_at LIMIT 1),
+               (SELECT due_at FROM fan_outs ORDER BY due_at LIMIT 1)",
+        )
+    }
+
+    pub fn event(&self) -> Statement {
+        self.statement(
+            "event",
+            &format!(
+                "SELECT {EVENT}, e.body FROM events AS e
+                 WHERE e.id = ?2 AND e.application_id = ?1"
+            ),
+        )
+    }
+
+    pub fn deliveries_of_event(&self) -> Statement {
+        let delivery = delivery_and_last_attempt();
+        self.statement(
+            "deliveries-of-event",
+            &format!(
+                "SELECT {delivery} FROM deliveries AS d {LAST_ATTEMPT}
+                 WHERE d.event_id = ?1 ORDER BY d.webhook_id"
+            ),
+        )
+    }
+
+    pub fn events_page(&self) -> Statement {
+        self.statement(
+            "events-page",
+            &format!(
+                "SELECT {EVENT} FROM (
+                   SELECT id FROM (
+                     SELECT id, type FROM events
+                     WHERE application_id = ?1 AND id >= ?2 AND id < ?3 ORDER BY id DESC LIMIT ?5
+                   ) AS scanned
+                   WHERE CAST(?4 AS text) IS NULL OR type = CAST(?4 AS text)
+                   ORDER BY id DESC LIMIT ?6
+                 ) AS page
+                 JOIN events AS e ON e.id = page.id ORDER BY e.id DESC"
+            ),
+        )
+    }
+
+    pub fn events_scanned(&self) -> Statement {
+        self.statement(
+            "events-scanned",
+            "SELECT id FROM events WHERE application_id = ?1 AND id >= ?2 AND id < ?3
+             ORDER BY id DESC LIMIT 1 OFFSET ?4",
+        )
+    }
+
+    pub fn event_with_key(&self) -> Statement {
+        self.statement(
+            "event-with-key",
+            &format!(
+                "SELECT {EVENT} FROM events AS e
+                 WHERE e.application_id = ?1 AND e.idempotency_key = ?2
+                   AND e.id >= ?3 AND e.id < ?4
+                   AND (CAST(?5 AS text) IS NULL OR e.type = CAST(?5 AS text))"
+            ),
+        )
+    }
+
+    pub fn deliveries_page(&self) -> Statement {
+        self.page("deliveries-page", "webhook_id = ?1", true)
+    }
+
+    pub fn pending_page(&self) -> Statement {
+        self.page(
+            "pending-page",
+            "webhook_id = ?1 AND next_at IS NOT NULL",
+            true,
+        )
+    }
+
+    pub fn unsuccessful_page(&self) -> Statement {
+        self.page("unsuccessful-page", &unsuccessful(4), false)
+    }
+
+    /// A page of the deliveries that `which` are. `filter`: their status is still to be looked at.
+    fn page(&self, name: &'static str, which: &str, filter: bool) -> Statement {
+        let delivery = delivery_and_last_attempt();
+        let status = if filter {
+            "(CAST(?4 AS text) IS NULL OR status = CAST(?4 AS text)) AND"
+        } else {
+            ""
+        };
+        self.statement(
+            name,
+            &format!(
+                "SELECT {delivery} FROM (
+                   SELECT event_id FROM (
+                     SELECT event_id, status, type FROM deliveries
+                     WHERE {which} AND event_id >= ?2 AND event_id < ?3
+                     ORDER BY event_id DESC LIMIT ?6
+                   ) AS scanned
+                   WHERE {status} (CAST(?5 AS text) IS NULL OR type = CAST(?5 AS text))
+                   ORDER BY event_id DESC LIMIT ?7
+                 ) AS page
+                 JOIN deliveries AS d ON d.event_id = page.event_id AND d.webhook_id = ?1
+                 {LAST_ATTEMPT} ORDER BY d.event_id DESC"
+            ),
+        )
+    }
+
+    pub fn deliveries_scanned(&self) -> Statement {
+        self.scanned("deliveries-scanned", "webhook_id = ?1")
+    }
+
+    pub fn pending_scanned(&self) -> Statement {
+        let which = "webhook_id = ?1 AND next_at IS NOT NULL";
+        self.scanned("pending-scanned", which)
+    }
+
+    pub fn unsuccessful_scanned(&self) -> Statement {
+        self.scanned("unsuccessful-scanned", &unsuccessful(5))
+    }
+
+    fn scanned(&self, name: &'static str, which: &str) -> Statement {
+        self.statement(
+            name,
+            &format!(
+                "SELECT event_id FROM deliveries
+                 WHERE {which} AND event_id >= ?2 AND event_id < ?3
+                 ORDER BY event_id DESC LIMIT 1 OFFSET ?4"
+            ),
+        )
+    }
+
+    pub fn delivery(&self) -> Statement {
+        let delivery = delivery_and_last_attempt();
+        self.statement(
+            "delivery",
+            &format!(
+                "SELECT {delivery} FROM deliveries AS d {LAST_ATTEMPT}
+                 WHERE d.event_id = ?1 AND d.webhook_id = ?2"
+            ),
+        )
+    }
+
+    pub fn attempts(&self) -> Statement {
+        self.statement(
+            "attempts",
+            &format!(
+                "SELECT {ATTEMPT} FROM attempts AS a
+                 WHERE a.event_id = ?1 AND a.webhook_id = ?2 ORDER BY a.number"
+            ),
+        )
+    }
+
+    pub fn last_success(&self) -> Statement {
+        self.statement(
+            "last-success",
+            "SELECT started_at FROM attempts WHERE webhook_id = ?1 AND error IS NULL
+             ORDER BY started_at DESC LIMIT 1",
+        )
+    }
+
+    pub fn failures(&self) -> Statement {
+        self.statement(
+            "failures",
+            "SELECT min(started_at), count(*), count(DISTINCT event_id) FROM (
+               SELECT started_at, event_id FROM attempts
+               WHERE webhook_id = ?1 AND error IS NOT NULL AND started_at > ?2
+               ORDER BY started_at LIMIT ?3) AS failed",
+        )
+    }
+}
+
+/// Those of a webhook that ended without success, written as their index is, so that it is used.
+fn unsuccessful(parameter: u8) -> String {
+    format!(
+        "webhook_id = ?1 AND status = ?{parameter} \
+         AND status IN ('failed', 'suppressed', 'expired')"
+    )
+}
