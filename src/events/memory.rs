@@ -50,9 +50,13 @@ impl Memory {
         self.process(move |_| fates.next().unwrap_or_default())
     }
 
-    /// What a statement of the test's own returns.
+    /// What a statement of the test's own returns, whose parameters all have no value.
     pub fn rows(&self, sql: &str) -> Vec<Vec<Value>> {
-        run(&self.0, sql, &[]).expect(sql)
+        let parameters = match self.0.prepare(sql) {
+            Ok(prepared) => vec![Value::Null; prepared.parameter_count()],
+            Err(error) => panic!("{sql}: {error}"),
+        };
+        run(&self.0, sql, &parameters).expect(sql)
     }
 }
 

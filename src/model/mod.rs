@@ -3,6 +3,7 @@
 
 pub mod application;
 pub mod caller;
+pub mod cursor;
 pub mod database_address;
 pub mod delivery;
 pub mod delivery_state;
@@ -14,6 +15,7 @@ pub mod jws;
 pub mod key_set;
 pub mod operator_token;
 pub mod random;
+pub mod retry_after;
 pub mod retry_schedule;
 pub mod rotation;
 pub mod signing_secret;

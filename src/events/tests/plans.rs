@@ -1,0 +1,106 @@
+//! How the databases find what a statement asks for: never by looking at a whole table.
+
+use super::*;
+use crate::events::database::{DeliveriesPage, EventsPage, LogRange, MAX_SCANNED};
+use crate::events::statements::Dialect;
+use crate::events::value::Value;
+
+const TABLES: [&str; 4] = ["events", "deliveries", "attempts", "fan_outs"];
+
+#[test]
+fn sqlite_scans_no_table() {
+    let memory = Memory::default();
+    simulation::run(async {
+        let prepared = memory.scheduled(Vec::new());
+        prepared.prepare().await.expect("the tables");
+    });
+    for statement in Dialect::Sqlite.statements().all() {
+        let plan = memory.rows(&format!("EXPLAIN QUERY PLAN {}", statement.sql));
+        for row in plan {
+            let Some(Value::Text(step)) = row.last() else {
+                panic!("{row:?}");
+            };
+            let Some(scanned) = step.strip_prefix("SCAN ") else {
+                continue;
+            };
+            let name = scanned.split_whitespace().next().unwrap_or_default();
+            let is_table = TABLES.contains(&name) || ["d", "e", "a", "l"].contains(&name);
+            // The first entry of an index is all that is read of it there.
+            let is_first = statement.name == "next-due" && scanned.contains("USING COVERING INDEX");
+            assert!(!is_table || is_first, "{}: {step}", statement.name);
+        }
+    }
+}
+
+#[test]
+fn postgres_scans_no_table() {
+    let name = concat!(module_path!(), "::postgres_scans_no_table");
+    postgres::run_with(name, async |database| {
+        database.connect().prepare().await.expect("the tables");
+        for statement in Dialect::Postgres.statements().all() {
+            let plan = database.plan(&statement.sql).await;
+            for table in TABLES {
+                let scan = format!("Seq Scan on {table}");
+                assert!(!plan.contains(&scan), "{}: {plan}", statement.name);
+            }
+        }
+    });
+}
+
+/// Fills the log of the shop and of its first webhook.
+fn fill(memory: &Memory, number: u32) {
+    memory.rows(&format!(
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {number})
+         INSERT INTO events (id, application_id, type, occurred_at, created_at, size_bytes, sha256, body)
+         SELECT printf('evt_0190%08x70008000000000000000', n), 'shop', 'common', 0, 0, 2, '', '{{}}' FROM n"
+    ));
+    memory.rows(&format!(
+        "INSERT INTO deliveries (event_id, webhook_id, application_id, type, status, attempts, step,
+           retry, give_up_at, created_at)
+         SELECT id, '{}', 'shop', type, 'failed', 1, 1, 1, 0, 0 FROM events",
+        hook(1)
+    ));
+}
+
+#[test]
+fn a_filter_looks_at_so_many_entries_for_a_page_and_goes_on_there() {
+    let memory = Memory::default();
+    let database = memory.scheduled(Vec::new());
+    simulation::run(async {
+        database.prepare().await.expect("the tables");
+        fill(&memory, MAX_SCANNED + 5);
+        let range = LogRange {
+            limit: 10,
+            ..LogRange::default()
+        };
+        let mut events = EventsPage {
+            range: range.clone(),
+            event_type: Some(event_type("rare")),
+            idempotency_key: None,
+        };
+        let first = database.events(&shop(), &events).await.unwrap();
+        assert!(first.items.is_empty());
+        let oldest = first.next.expect("another page");
+        assert_eq!(
+            oldest.to_string(),
+            format!("evt_0190{:08x}70008000000000000000", 6)
+        );
+        events.range.cursor = Some(oldest);
+        let second = database.events(&shop(), &events).await.unwrap();
+        assert_eq!((second.items, second.next), (Vec::new(), None));
+
+        for status in [None, Some("succeeded"), Some("failed")] {
+            let mut deliveries = DeliveriesPage {
+                range: range.clone(),
+                status: status.and_then(crate::model::delivery::DeliveryStatus::parse),
+                event_type: Some(event_type("rare")),
+            };
+            let first = database.deliveries(hook(1), &deliveries).await.unwrap();
+            assert!(first.items.is_empty());
+            assert_eq!(first.next, Some(oldest), "{status:?}");
+            deliveries.range.cursor = first.next;
+            let second = database.deliveries(hook(1), &deliveries).await.unwrap();
+            assert_eq!((second.items, second.next), (Vec::new(), None));
+        }
+    });
+}
