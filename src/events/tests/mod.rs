@@ -1,10 +1,12 @@
 //! The operations on both databases: each test runs on SQLite in memory, and on a PostgreSQL where its
 //! server is installed.
 
-mod contract;
 mod log;
 mod plans;
 mod postgres;
+mod publishing;
+mod queue;
+mod resend;
 
 use super::claim::ClaimToken;
 use super::database::{
@@ -13,7 +15,7 @@ use super::database::{
 };
 use super::memory::Memory;
 use super::sql::SqlDatabase;
-use crate::model::delivery::{AttemptError, AttemptTrigger};
+use crate::model::delivery::{AttemptError, AttemptTrigger, DeliveryStatus};
 use crate::model::delivery_state::{Outcome, State};
 use crate::model::event::EventType;
 use crate::model::ids::{ApplicationId, EventId, WebhookId};
@@ -176,4 +178,12 @@ async fn recorded(database: &SqlDatabase, claimed: &ClaimedDelivery, outcome: Ou
 
 fn held(claimed: &[ClaimedDelivery]) -> Vec<Held> {
     claimed.iter().map(|claimed| claimed.held.clone()).collect()
+}
+
+async fn status(database: &SqlDatabase, id: EventId, number: u8) -> DeliveryStatus {
+    let delivery = database
+        .delivery(id, hook(number))
+        .await
+        .expect("it is read");
+    delivery.expect("it is there").status
 }

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -60,8 +60,8 @@ fn not_run(name: &str) {
 pub struct Server {
     port: u16,
     databases: AtomicU32,
-    /// The server's guardian reads it. When this process ends, that ends the server.
-    _alive: ChildStdin,
+    /// Reads what nobody writes. When this process ends, it reads the end, and ends the server.
+    _guardian: Child,
 }
 
 impl Server {
@@ -103,12 +103,11 @@ impl Server {
             .args(["-c", script, "sh"])
             .arg(programs.join("postgres"));
         guardian.arg(&data).arg(port.to_string()).arg(&directory);
-        let mut guardian = run(guardian.stdin(Stdio::piped()));
-        let alive = guardian.stdin.take().expect("its standard input");
+        let guardian = run(guardian.stdin(Stdio::piped()));
         Some(Self {
             port,
             databases: AtomicU32::new(0),
-            _alive: alive,
+            _guardian: guardian,
         })
     }
 

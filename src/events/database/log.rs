@@ -1,0 +1,80 @@
+//! What is read of the log.
+
+use crate::model::delivery::{Delivery, DeliveryStatus, Event};
+use crate::model::event::EventType;
+use crate::model::ids::EventId;
+use crate::model::time::Timestamp;
+
+/// An event as it is stored. Holds the publisher's data, so it has no `Debug`.
+#[derive(Clone)]
+pub struct StoredEvent {
+    /// What the log shows of it.
+    pub event: Event,
+    /// The body of its deliveries; `None`: it was erased.
+    pub body: Option<String>,
+    /// Its deliveries, by the ids of their webhooks.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// Which part of a log, the newest events first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogRange {
+    /// Events that were published at that moment or later.
+    pub after: Option<Timestamp>,
+    /// Events that were published before that moment.
+    pub before: Option<Timestamp>,
+    /// Events whose ids sort before this one: where the page before ended.
+    pub cursor: Option<EventId>,
+    /// How many a page has at most, 1 to 100.
+    pub limit: u32,
+}
+
+/// Which of an application's events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventsPage {
+    /// Which part of the log.
+    pub range: LogRange,
+    /// Events of that type only.
+    pub event_type: Option<EventType>,
+    /// The event with that `Idempotency-Key` only.
+    pub idempotency_key: Option<String>,
+}
+
+/// Which of a webhook's deliveries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeliveriesPage {
+    /// Which part of the log.
+    pub range: LogRange,
+    /// Deliveries of that status only.
+    pub status: Option<DeliveryStatus>,
+    /// Deliveries of events of that type only.
+    pub event_type: Option<EventType>,
+}
+
+/// A page of a log.
+///
+/// It can be shorter than was asked for, or empty, and yet not be the last: a filter looks at no more
+/// than [`MAX_SCANNED`] entries for a page, so that no page costs more as the log grows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed<T> {
+    /// The page's items.
+    pub items: Vec<T>,
+    /// Where the next page begins; `None`: this is the last one.
+    pub next: Option<EventId>,
+}
+
+/// How many entries of a log are looked at for one page.
+pub const MAX_SCANNED: u32 = 10_000;
+
+/// The failed attempts of a webhook since its last success.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Failures {
+    /// When its last attempt began that succeeded.
+    pub last_success: Option<Timestamp>,
+    /// When the first of them began; `None`: there are none.
+    pub failing_since: Option<Timestamp>,
+    /// How many there are, 1,000 at most.
+    pub attempts: u32,
+    /// Of how many events they are.
+    pub events: u32,
+}
