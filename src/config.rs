@@ -1,6 +1,9 @@
 //! The service's variables, read and checked once per instance.
 
+pub mod events;
+
 use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -176,29 +179,12 @@ impl Config {
     ///
     /// The first variable that is missing or malformed.
     pub fn parse(get: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let optional = |variable: &'static str| {
-            get(variable)
-                .map(|value| value.trim().to_owned())
-                .filter(|value| !value.is_empty())
-        };
+        let variables = Variables(get);
+        let optional = |variable| variables.optional(variable);
         let required = |variable| {
             optional(variable).ok_or_else(|| problem(variable, "is required and not set"))
         };
-        let number = |variable, default: u64, range: std::ops::RangeInclusive<u64>| {
-            let Some(text) = optional(variable) else {
-                return Ok(default);
-            };
-            text.parse()
-                .ok()
-                .filter(|number| range.contains(number))
-                .ok_or_else(|| {
-                    let (least, most) = range.clone().into_inner();
-                    problem(
-                        variable,
-                        format!("must be a whole number from {least} to {most}"),
-                    )
-                })
-        };
+        let number = |variable, default, range| variables.number(variable, default, range);
 
         let allow_insecure_urls = match optional("allow_insecure_urls").as_deref() {
             None | Some("false") => false,
@@ -300,6 +286,37 @@ impl Config {
             publisher_scope,
             support_scope,
         })
+    }
+}
+
+/// The variables, by name.
+struct Variables<'a>(&'a dyn Fn(&str) -> Option<String>);
+
+impl Variables<'_> {
+    /// The variable's value, if it is set and not empty.
+    fn optional(&self, variable: &'static str) -> Option<String> {
+        let value = (self.0)(variable).map(|value| value.trim().to_owned());
+        value.filter(|value| !value.is_empty())
+    }
+
+    /// The whole number that the variable is.
+    fn number(
+        &self,
+        variable: &'static str,
+        default: u64,
+        range: RangeInclusive<u64>,
+    ) -> Result<u64, ConfigError> {
+        let Some(text) = self.optional(variable) else {
+            return Ok(default);
+        };
+        let number = text.parse().ok();
+        number
+            .filter(|number| range.contains(number))
+            .ok_or_else(|| {
+                let (least, most) = range.into_inner();
+                let range = format!("must be a whole number from {least} to {most}");
+                problem(variable, range)
+            })
     }
 }
 

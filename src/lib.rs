@@ -23,7 +23,7 @@ pub mod store;
 /// How requests of ours name their sender: `User-Agent`.
 const SENDER: &str = concat!("application-webhooks/", env!("CARGO_PKG_VERSION"));
 
-#[cfg(target_family = "wasm")]
+#[cfg(all(target_family = "wasm", feature = "entry"))]
 #[allow(unsafe_code, reason = "what the macro exports to the host is")]
 mod entry {
     use spin_sdk::http::{IntoResponse, Request};

@@ -108,6 +108,16 @@ pub fn background(request_id: &str, what: &str, error: &Error) {
     }
 }
 
+/// Logs a failure of work that is no request's.
+pub fn task(what: &str, error: &Error) {
+    if let Some(cause) = cause(error) {
+        print(&Line {
+            error: Some(&format!("{what}: {cause}")),
+            ..Line::now()
+        });
+    }
+}
+
 /// Logs a document that cannot be read, where that is no reason for the request to fail.
 pub fn unreadable(error: &Error) {
     print(&Line {

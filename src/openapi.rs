@@ -7,8 +7,9 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
-use crate::api::routes::Annotations;
+use crate::api::{dispatcher_routes, routes};
 use crate::dispatch::delivery::Payload;
+use crate::http::body::MAX_BODY_BYTES;
 use crate::http::error::{Detail, Error, ErrorBody};
 
 /// A delivery, which is a request of ours and has no handler.
@@ -46,9 +47,48 @@ use crate::http::error::{Detail, Error, ErrorBody};
 #[expect(dead_code, reason = "carries the annotation")]
 fn webhook_test() {}
 
+/// As [`webhook_test`], for what the platform publishes.
+#[utoipa::path(
+    post, path = "event", operation_id = "receiveEvent", tag = "Deliveries",
+    summary = "Event",
+    description = "Sent to every webhook of the application that is subscribed to the event's type, \
+        signed as a test delivery is. A status of 200 to 299 within 15 seconds takes it; else it is \
+        repeated as `GET /api/v1/delivery-policy` says, with the same `webhook-id` and the same body. \
+        It can come twice, and in any order: who has seen its `webhook-id` returns 200 and does nothing. \
+        410, twice within a delivery and at least five minutes apart, makes the webhook inactive; on 429 \
+        and 503 `Retry-After` is followed for up to a day.",
+    security(()),
+    params(
+        ("webhook-id" = crate::model::ids::EventId, Header,
+            description = "ID of the event, the same for every attempt and every webhook."),
+        ("webhook-timestamp" = i64, Header,
+            description = "When this attempt was made, in seconds since the Unix epoch.",
+            minimum = 0, example = 1776688496),
+        ("webhook-signature" = String, Header,
+            description = "As a test delivery's.",
+            pattern = "^v1,[A-Za-z0-9+/]{43}=( v1,[A-Za-z0-9+/]{43}=)*$",
+            example = "v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4="),
+        ("webhook-attempt" = u32, Header, description = "The number of the attempt, from 1.",
+            minimum = 1, example = 1),
+        ("webhook-attempts-left" = u32, Header,
+            description = "How many attempts the schedule has after this one.",
+            minimum = 0, example = 9),
+        ("user-agent" = String, Header, description = "Who sends it.",
+            example = "application-webhooks/0.1.0"),
+    ),
+    request_body = Payload<'static, crate::api::events::EventData>,
+    responses(
+        (status = "2XX", description = "The endpoint took the delivery. Of the answer's body at \
+            most 64 KiB are read, and 4 KiB kept."),
+        (status = "default", description = "The endpoint did not take it."),
+    ),
+)]
+#[expect(dead_code, reason = "carries the annotation")]
+fn event() {}
+
 /// What the service sends.
 #[derive(OpenApi)]
-#[openapi(paths(webhook_test))]
+#[openapi(paths(webhook_test, event))]
 struct Deliveries;
 
 /// The document, but for what [`document`] adds.
@@ -64,6 +104,8 @@ struct Deliveries;
         (name = "Webhooks", description = "Where an application's events are delivered, and how \
             they are signed."),
         (name = "Applications", description = "What a merchant's webhooks belong to."),
+        (name = "Events", description = "What happened: published by the platform, and seen by the \
+            merchant whose application it is."),
         (name = "Deliveries", description = "What the merchant's endpoint receives."),
         (name = "Probes", description = "Whether the service is up, for whoever runs it."),
     ),
@@ -98,7 +140,8 @@ fn errors() -> Vec<ErrorKind> {
         ),
         (
             "Forbidden",
-            "The application belongs to another merchant, or is disabled.",
+            "The application belongs to another merchant, or is disabled; or the token is not one that may \
+             do this.",
             vec![
                 ("forbidden", Error::Forbidden),
                 ("disabled", Error::Disabled),
@@ -134,8 +177,13 @@ fn errors() -> Vec<ErrorKind> {
         ),
         (
             "ContentTooLarge",
-            "The body is larger than 16 KiB.",
-            vec![("tooLarge", Error::BodyTooLarge)],
+            "The body is larger than 16 KiB; of an event, than the delivery policy's `maxEventBytes`.",
+            vec![(
+                "tooLarge",
+                Error::BodyTooLarge {
+                    limit: MAX_BODY_BYTES,
+                },
+            )],
         ),
         (
             "UnsupportedMediaType",
@@ -243,7 +291,8 @@ fn headers() -> Value {
 /// When an annotation has not the form that is completed here.
 pub fn document() -> Value {
     let mut base = Base::openapi();
-    base.merge(Annotations::openapi());
+    base.merge(routes::Annotations::openapi());
+    base.merge(dispatcher_routes::Annotations::openapi());
     let deliveries = Deliveries::openapi();
     let components = base.components.get_or_insert_default();
     components.add_security_scheme(
@@ -254,7 +303,8 @@ pub fn document() -> Value {
                 .bearer_format("JWT")
                 .description(Some(
                     "Bearer token (JWT). Authentication token required. The token names the \
-                     merchant; only the merchant's own applications can be reached with it.",
+                     merchant; only the merchant's own applications can be reached with it. Tokens of \
+                     the platform have a scope instead, to publish events or to read them.",
                 ))
                 .build(),
         ),
@@ -438,7 +488,11 @@ fn complete(method: &str, operation: &mut Value) {
         (412, has_parameter("If-Match")),
         (413, takes_body),
         (415, takes_body),
-        (429, method != "get"),
+        // Only merchants are told to wait.
+        (
+            429,
+            method != "get" && operation["tags"] != json!(["Events"]),
+        ),
         (500, !is_open),
         (502, !is_open),
         (503, !is_open),

@@ -48,7 +48,16 @@ pub async fn ready() -> Result<Response, Error> {
             .run("probing", spin::store().exists("readyz"))
             .await
     };
-    match checked.await {
+    answer(checked.await)
+}
+
+/// What a probe is answered, given what was checked.
+///
+/// # Errors
+///
+/// [`Error::NotReady`].
+pub(super) fn answer<T>(checked: Result<T, Error>) -> Result<Response, Error> {
+    match checked {
         Ok(_) => response::json(StatusCode::OK, &Health { status: "ready" }),
         Err(
             Error::Dependency(cause)

@@ -2,7 +2,11 @@
 
 pub mod app;
 pub mod applications;
+pub mod delivery_policy;
+pub mod dispatcher_health;
+pub mod dispatcher_routes;
 pub mod event_types;
+pub mod events;
 pub mod health;
 #[cfg(test)]
 mod interleavings;

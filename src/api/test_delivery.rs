@@ -129,7 +129,7 @@ pub async fn send(request: Request) -> Result<Response, Error> {
         application_id: application.clone(),
         webhook_id: id,
     };
-    let delivery = Delivery::to(&webhook, "webhook.test", &data, &config.secrets_key, now)?;
+    let delivery = Delivery::test(&webhook, "webhook.test", &data, &config.secrets_key, now)?;
     let attempt = delivery.send(config.allow_insecure_urls).await;
 
     let last_test = LastTest {

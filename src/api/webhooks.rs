@@ -504,7 +504,7 @@ pub async fn change(request: Request) -> Result<Response, Error> {
         settings.url = url.as_str().to_owned();
     }
     if let Some(is_active) = change.is_active {
-        settings.is_active = is_active;
+        settings.set_active(is_active);
     }
     if let Some(events) = change.subscribed_events {
         settings.subscribed_events = events;

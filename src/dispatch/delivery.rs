@@ -8,7 +8,8 @@ use bytes::Bytes;
 use futures::future::{Either, select};
 use hmac::{Hmac, Mac};
 use http::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, USER_AGENT,
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER,
+    USER_AGENT,
 };
 use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -24,20 +25,23 @@ use crate::http::error::Error;
 use crate::json;
 use crate::model::encryption::SecretsKey;
 use crate::model::endpoint_url::{EndpointUrl, UrlError};
-use crate::model::signing_secret::SigningSecret;
 use crate::model::time::Timestamp;
 use crate::model::webhook::Webhook;
 use crate::runtime::{Instant, sleep};
 use crate::store::webhooks;
 
-/// How long an endpoint has until it returns a status, its connection included.
-pub const DEADLINE: Duration = Duration::from_secs(10);
+/// How long an endpoint has until it returns a status to a test, its connection included. People wait
+/// for tests.
+pub const TEST_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long it has for an event.
+pub const ATTEMPT_DEADLINE: Duration = Duration::from_secs(15);
 
 /// How long the response's body is read, after its head. People read it, and nothing depends on it.
 const BODY_TIME: Duration = Duration::from_secs(1);
 
 /// How much of the response's body is read, in bytes.
-const MAX_BODY_BYTES: usize = 64 * 1024;
+pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// A signed event, ready to be sent.
 pub struct Delivery {
@@ -49,8 +53,23 @@ pub struct Delivery {
     pub timestamp: i64,
     /// `webhook-signature`: one signature per live secret, separated by spaces.
     pub signature: String,
+    /// What may be shown of those secrets, in the same order.
+    pub secret_fingerprints: Vec<String>,
     /// The body, byte for byte as it was signed.
-    pub body: Vec<u8>,
+    pub body: Bytes,
+    /// Which attempt it is; `None`: a test has only one.
+    pub attempt: Option<AttemptHeaders>,
+    /// How long the endpoint has until it returns a status.
+    pub deadline: Duration,
+}
+
+/// What an attempt says of itself beside the specification's headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttemptHeaders {
+    /// `webhook-attempt`: its number, from 1.
+    pub number: u32,
+    /// `webhook-attempts-left`: how many the schedule has after it.
+    pub left: u32,
 }
 
 /// The body of a delivery.
@@ -65,44 +84,66 @@ pub(crate) struct Payload<'a, T> {
     data: &'a T,
 }
 
+/// The body of an event's deliveries: made once, so that every attempt sends the same bytes.
+///
+/// # Errors
+///
+/// [`Error::Internal`] when `data` cannot be written as JSON.
+pub fn body(event: &str, timestamp: Timestamp, data: &impl Serialize) -> Result<String, Error> {
+    json::write(&Payload {
+        r#type: event,
+        timestamp,
+        data,
+    })
+}
+
 impl Delivery {
-    /// An event of type `event` for a webhook, signed with each of its secrets that are valid at
-    /// `now`.
+    /// A test of a webhook: an event of type `event` that is delivered once.
     ///
     /// # Errors
     ///
-    /// [`Error::Dependency`] when `key` does not open a secret, and [`Error::Internal`] when the event
-    /// cannot be written as JSON.
-    pub fn to(
+    /// Those of [`body`] and [`Self::sign`].
+    pub fn test(
         webhook: &Webhook,
         event: &str,
         data: &impl Serialize,
         key: &SecretsKey,
         now: Timestamp,
     ) -> Result<Self, Error> {
-        let secrets: Vec<SigningSecret> = webhook
-            .live_secrets(now)
-            .into_iter()
-            .map(|secret| webhooks::open_secret(webhook.created.id, secret, key))
-            .collect::<Result<_, _>>()?;
-        let payload = Payload {
-            r#type: event,
-            timestamp: now,
-            data,
-        };
-        let body = json::write(&payload)?.into_bytes();
         let id = format!("msg_{}", Uuid::new_v4().simple());
+        let body = body(event, now, data)?;
+        Self::sign(webhook, id, body.into(), key, now)
+    }
+
+    /// A delivery of these bytes, signed with each of the webhook's secrets that are valid at `now`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Dependency`] when `key` does not open a secret.
+    pub fn sign(
+        webhook: &Webhook,
+        id: String,
+        body: Bytes,
+        key: &SecretsKey,
+        now: Timestamp,
+    ) -> Result<Self, Error> {
         let timestamp = now.as_secs();
-        let signatures: Vec<String> = secrets
-            .iter()
-            .map(|secret| signature(&id, timestamp, &body, secret.as_bytes()))
-            .collect();
+        let mut signatures = Vec::new();
+        let mut secret_fingerprints = Vec::new();
+        for stored in webhook.live_secrets(now) {
+            let secret = webhooks::open_secret(webhook.created.id, stored, key)?;
+            signatures.push(signature(&id, timestamp, &body, secret.as_bytes()));
+            secret_fingerprints.push(stored.fingerprint.clone());
+        }
         Ok(Self {
             url: webhook.settings().url,
-            signature: signatures.join(" "),
             id,
             timestamp,
+            signature: signatures.join(" "),
+            secret_fingerprints,
             body,
+            attempt: None,
+            deadline: TEST_DEADLINE,
         })
     }
 
@@ -117,7 +158,7 @@ impl Delivery {
             Ok(url) => url,
             Err(rule) => return Attempt::refused(&rule),
         };
-        let response = match select(pin!(self.request(&url)), pin!(sleep(DEADLINE))).await {
+        let response = match select(pin!(self.request(&url)), pin!(sleep(self.deadline))).await {
             Either::Left((response, _)) => response,
             Either::Right(_) => Err(Failure::Timeout),
         };
@@ -130,15 +171,21 @@ impl Delivery {
 
     /// The response, as soon as its head is there.
     async fn request(&self, url: &EndpointUrl) -> Result<Response, Failure> {
-        let request = http::Request::post(url.normalized())
+        let mut request = http::Request::post(url.normalized())
             .header(ACCEPT_ENCODING, "identity")
             .header(CONTENT_TYPE, "application/json")
             .header(CONTENT_LENGTH, self.body.len())
             .header(USER_AGENT, crate::SENDER)
             .header("webhook-id", &self.id)
             .header("webhook-timestamp", self.timestamp)
-            .header("webhook-signature", &self.signature)
-            .body(Full::new(Bytes::from(self.body.clone())))
+            .header("webhook-signature", &self.signature);
+        if let Some(attempt) = self.attempt {
+            request = request
+                .header("webhook-attempt", attempt.number)
+                .header("webhook-attempts-left", attempt.left);
+        }
+        let request = request
+            .body(Full::new(self.body.clone()))
             .map_err(|_| Failure::UrlRefused)?;
         let request = request.into_request()?;
         // The SDK's task that writes the body runs now, so that the host has it when it sends the
@@ -169,7 +216,7 @@ pub enum Failure {
     Connect,
     /// There was no TLS: most often a certificate that is expired, another host's or unknown.
     Tls,
-    /// No status came in 10 seconds.
+    /// No status came in time.
     Timeout,
     /// The connection ended, or went on in something that is not HTTP, before a status came.
     Protocol,
@@ -244,6 +291,8 @@ pub struct Attempt {
     /// As much of the response's body as came within a second; `None` without a response, and when
     /// the body is encoded.
     pub body: Option<Vec<u8>>,
+    /// The header `Retry-After`, if it is one text.
+    pub retry_after: Option<String>,
     /// Why it failed; `None`: the endpoint took the delivery.
     pub failure: Option<Failure>,
     /// One sentence for the merchant on what failed or is not shown.
@@ -266,6 +315,7 @@ impl Attempt {
         Self {
             status: None,
             body: None,
+            retry_after: None,
             failure: Some(failure),
             detail: Some(failure.sentence().to_owned()),
             latency,
@@ -286,11 +336,18 @@ impl Attempt {
         Self {
             status: Some(head.status.as_u16()),
             body,
+            retry_after: retry_after(&head.headers),
             failure: Failure::of(head.status),
             detail: detail(url, head.status, &head.headers),
             latency,
         }
     }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<String> {
+    let mut values = headers.get_all(RETRY_AFTER).iter();
+    let value = values.next()?.to_str().ok()?;
+    values.next().is_none().then(|| value.to_owned())
 }
 
 /// One sentence on a response that is a failure or whose body is not shown.
@@ -387,6 +444,7 @@ mod tests {
         Attempt {
             status: Some(status),
             body: None,
+            retry_after: retry_after(&head.headers),
             failure: Failure::of(head.status),
             detail: detail(&url, head.status, &head.headers),
             latency: Duration::ZERO,

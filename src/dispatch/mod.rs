@@ -1,3 +1,17 @@
-//! Deliveries: signed and sent.
+//! Dispatch: what is due is claimed, signed, sent and recorded.
+//!
+//! [`dispatcher`] is what an instance has for it; [`pump`] takes what is due; [`attempt`] makes one
+//! attempt; [`recorder`] writes what came of them; [`endpoints`] keeps one endpoint from delaying the
+//! others; [`fan_out`] decides who gets an event, at publish and once more later; [`retention`] deletes
+//! what is old; [`delivery`] signs and sends, tests too.
 
+pub mod attempt;
 pub mod delivery;
+pub mod dispatcher;
+pub mod endpoints;
+pub mod fan_out;
+pub mod pump;
+pub mod recorder;
+pub mod retention;
+#[cfg(test)]
+mod tests;

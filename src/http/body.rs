@@ -20,7 +20,7 @@ use crate::json;
 use crate::model::time::Timestamp;
 use crate::runtime::sleep;
 
-/// The largest body that is read, in bytes.
+/// The largest body that is read, but for events, in bytes.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
 
 /// How long a body may take from its first byte to its last. Without a limit a client that sends a
@@ -63,7 +63,21 @@ impl Object {
         body: Body,
         details: &mut Details,
     ) -> Result<Self, Error> {
-        Self::read_as(Kind::Json, headers, body, details).await
+        Self::read_as(Kind::Json, MAX_BODY_BYTES, headers, body, details).await
+    }
+
+    /// As [`Self::read`], and takes a body of up to `limit` bytes.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::read`].
+    pub async fn read_up_to(
+        limit: usize,
+        headers: &HeaderMap,
+        body: Body,
+        details: &mut Details,
+    ) -> Result<Self, Error> {
+        Self::read_as(Kind::Json, limit, headers, body, details).await
     }
 
     /// As [`Self::read`], and takes no body at all for `{}`.
@@ -76,7 +90,7 @@ impl Object {
         body: Body,
         details: &mut Details,
     ) -> Result<Self, Error> {
-        Self::read_as(Kind::OptionalJson, headers, body, details).await
+        Self::read_as(Kind::OptionalJson, MAX_BODY_BYTES, headers, body, details).await
     }
 
     /// As [`Self::read`], and takes a JSON merge patch too, which is what a change is (RFC 7396).
@@ -89,11 +103,12 @@ impl Object {
         body: Body,
         details: &mut Details,
     ) -> Result<Self, Error> {
-        Self::read_as(Kind::MergePatch, headers, body, details).await
+        Self::read_as(Kind::MergePatch, MAX_BODY_BYTES, headers, body, details).await
     }
 
     async fn read_as(
         kind: Kind,
+        limit: usize,
         headers: &HeaderMap,
         body: Body,
         details: &mut Details,
@@ -101,13 +116,13 @@ impl Object {
         let declared = headers
             .get(CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        if declared.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
-            return Err(Error::BodyTooLarge);
+        if declared.is_some_and(|length| length > limit as u64) {
+            return Err(Error::BodyTooLarge { limit });
         }
         if is_encoded(headers) {
             return Err(Error::BodyEncoded);
         }
-        let body = collect(body, MAX_BODY_BYTES).await;
+        let body = collect(body, limit).await;
         let nothing = body.as_ref().is_ok_and(Vec::is_empty);
         if kind == Kind::OptionalJson && nothing {
             return Ok(Self {
@@ -348,7 +363,9 @@ async fn collect(body: Body, limit: usize) -> Result<Vec<u8>, Error> {
     // The body is asked first: one that is there needs no timer.
     match select(collected, pin!(sleep(READ_TIMEOUT))).await {
         Either::Left((Ok(collected), _)) => Ok(collected.to_bytes().into()),
-        Either::Left((Err(error), _)) if error.is::<LengthLimitError>() => Err(Error::BodyTooLarge),
+        Either::Left((Err(error), _)) if error.is::<LengthLimitError>() => {
+            Err(Error::BodyTooLarge { limit })
+        }
         Either::Left((Err(_), _)) => Err(Error::invalid("body", "The body could not be read")),
         Either::Right(_) => Err(Error::BodyTimeout),
     }

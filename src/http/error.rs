@@ -35,8 +35,11 @@ pub enum Error {
     },
     /// 412: the resource is not what the client's `If-Match` expects.
     PreconditionFailed,
-    /// 413: the body is too large.
-    BodyTooLarge,
+    /// 413: the body is larger than so many bytes.
+    BodyTooLarge {
+        /// The largest that is read.
+        limit: usize,
+    },
     /// 415: the body has a `Content-Encoding`.
     BodyEncoded,
     /// 429: the merchant made too many changes in the last minute; how many seconds, 1 to 120, it
@@ -208,7 +211,7 @@ impl Error {
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict { .. } => StatusCode::CONFLICT,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
-            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyEncoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooManyChanges { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Dependency(_) | Self::Unreadable(_) => StatusCode::BAD_GATEWAY,
@@ -251,10 +254,8 @@ impl Error {
                 "Precondition Failed",
                 "The resource has changed since it was read",
             ),
-            Self::BodyTooLarge => (
-                "Content Too Large",
-                "The request body is larger than 16384 bytes",
-            ),
+            // The message names the limit.
+            Self::BodyTooLarge { .. } => ("Content Too Large", ""),
             Self::BodyEncoded => (
                 "Unsupported Media Type",
                 "The request body must be sent without a Content-Encoding",
@@ -286,7 +287,7 @@ impl Error {
             Self::BodyTimeout => Some(Reason::BodyTimeout),
             Self::Conflict { reason, .. } => Some(*reason),
             Self::PreconditionFailed => Some(Reason::PreconditionFailed),
-            Self::BodyTooLarge => Some(Reason::BodyTooLarge),
+            Self::BodyTooLarge { .. } => Some(Reason::BodyTooLarge),
             Self::BodyEncoded => Some(Reason::ContentEncodingUnsupported),
             Self::TooManyChanges { .. } => Some(Reason::TooManyChanges),
             Self::NotReady(_) => Some(Reason::NotReady),
@@ -298,9 +299,15 @@ impl Error {
     /// The response's body.
     pub fn body(self) -> ErrorBody {
         let (error, message) = self.texts();
+        let message = match &self {
+            Self::BodyTooLarge { limit } => {
+                format!("The request body is larger than {limit} bytes")
+            }
+            _ => message.to_owned(),
+        };
         ErrorBody {
             error,
-            message: message.to_owned(),
+            message,
             code: self.status().as_u16(),
             reason: self.reason(),
             details: match self {

@@ -68,6 +68,11 @@ impl IdempotencyKey {
         )
     }
 
+    /// The key's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The key, bare or as a string of RFC 8941 §3.3.3, which the header's draft asks for: both
     /// name the same.
     fn parse(value: &str) -> Option<Self> {

@@ -2,7 +2,7 @@
 
 use utoipa::IntoParams;
 
-use crate::model::ids::{ApplicationId, WebhookId};
+use crate::model::ids::{ApplicationId, EventId, WebhookId};
 
 /// The path's application.
 #[derive(IntoParams)]
@@ -24,6 +24,16 @@ pub struct WebhookPath {
     webhook_id: WebhookId,
 }
 
+/// The path's event.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "describes what `Path::event` reads")]
+pub struct EventPath {
+    /// ID of the event.
+    #[param(rename = "eventId", inline)]
+    event_id: EventId,
+}
+
 /// `Idempotency-Key`.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
@@ -41,6 +51,26 @@ pub struct IdempotencyKeyHeader {
         min_length = 1,
         pattern = r#"^([!#-~]([ -~]{0,253}[!-~])?|"([ !#-\[\]-~]|\\["\\]){1,255}")$"#,
         example = "5f0c1c9e-7b1f-4d7e-9a51-2f6f0d1c8a34"
+    )]
+    idempotency_key: Option<String>,
+}
+
+/// `Idempotency-Key` of an event.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes what `http::idempotency` reads")]
+pub struct EventIdempotencyKeyHeader {
+    /// Makes the request safe to repeat: a repeat with a body that means the same gets the first
+    /// response, with `Idempotency-Replayed: true`, for as long as the event is kept, and nothing is
+    /// published again. With another body: 409. 1 to 255 printable ASCII characters; quotation marks
+    /// around them do not count. Take the id that the platform has for what happened.
+    #[param(
+        rename = "Idempotency-Key",
+        required = false,
+        nullable = false,
+        min_length = 1,
+        pattern = r#"^([!#-~]([ -~]{0,253}[!-~])?|"([ !#-\[\]-~]|\\["\\]){1,255}")$"#,
+        example = "ses_8c1f-completed"
     )]
     idempotency_key: Option<String>,
 }

@@ -9,7 +9,7 @@ use super::error::Error;
 use super::query::Query;
 use crate::config::Config;
 use crate::model::caller::Caller;
-use crate::model::ids::{ApplicationId, MerchantId, WebhookId};
+use crate::model::ids::{ApplicationId, EventId, MerchantId, WebhookId};
 use crate::store::key_value::Store;
 
 /// A merchant's request.
@@ -126,6 +126,15 @@ impl Path {
     pub fn webhook(&self, details: &mut Details) -> Option<WebhookId> {
         let id = WebhookId::parse(self.parameter("webhookId"));
         details.check("webhookId", id.ok_or("Must be a UUID"))
+    }
+
+    /// The path's `eventId`.
+    pub fn event(&self, details: &mut Details) -> Option<EventId> {
+        let id = EventId::parse(self.parameter("eventId"));
+        details.check(
+            "eventId",
+            id.ok_or("Must be `evt_` and 32 hexadecimal digits in lower case"),
+        )
     }
 
     /// A parameter; empty when the path has none of that name.

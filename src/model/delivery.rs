@@ -12,7 +12,7 @@ macro_rules! named {
     ($(#[$of_type:meta])* $name:ident { $($(#[$of_variant:meta])* $variant:ident = $text:literal,)+ }) => {
         $(#[$of_type])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+        #[derive(utoipa::ToSchema)]
         pub enum $name {
             $($(#[$of_variant])* #[serde(rename = $text)] $variant,)+
         }
@@ -112,8 +112,7 @@ named! {
 }
 
 /// How many of an event's deliveries have each status.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Summary {
     /// How many are pending.
     pub pending: u32,
@@ -144,7 +143,7 @@ impl Summary {
 /// An event as the log shows it. Its data are shown by whoever has the body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(utoipa::ToSchema)]
 pub struct Event {
     /// Its id, which is the `webhook-id` of its deliveries.
     pub id: EventId,
@@ -169,7 +168,7 @@ pub struct Event {
 /// A delivery as the log shows it: one event for one webhook.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(utoipa::ToSchema)]
 pub struct Delivery {
     /// The event.
     pub event_id: EventId,
@@ -201,7 +200,7 @@ pub struct Delivery {
 /// One HTTP request of a delivery, and what came of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(utoipa::ToSchema)]
 pub struct Attempt {
     /// The number of the attempt, from 1. A number that is missing has no record.
     pub number: u32,

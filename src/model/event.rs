@@ -123,6 +123,16 @@ impl SubscribedEvents {
     }
 }
 
+impl SubscribedEvents {
+    /// Whether events of this type are among them.
+    pub fn includes(&self, event: &EventType) -> bool {
+        match self {
+            Self::Every => true,
+            Self::Of(types) => types.contains(event),
+        }
+    }
+}
+
 impl std::fmt::Display for SubscriptionError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -231,6 +241,16 @@ mod tests {
         assert!(choose(&["old"], None).is_err());
         assert!(choose(&["old"], Some(&SubscribedEvents::Every)).is_err());
         assert!(choose(&["older"], Some(&current)).is_err());
+    }
+
+    #[test]
+    fn a_star_includes_types_that_nobody_knows_yet() {
+        let [a, b] = &types(&["a", "b"])[..] else {
+            panic!("two types");
+        };
+        assert!(SubscribedEvents::Every.includes(a));
+        let subscribed = SubscribedEvents::Of(vec![a.clone()]);
+        assert!(subscribed.includes(a) && !subscribed.includes(b));
     }
 
     #[test]

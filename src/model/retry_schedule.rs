@@ -26,14 +26,17 @@ impl RetrySchedule {
     /// The longest schedule, in seconds: four weeks, within the time that events are kept.
     const MAX_TOTAL_SECS: u64 = 28 * 86_400;
 
+    /// How much is added to a pause at random at most, in percent of it.
+    pub const JITTER_PERCENT: u32 = 10;
+
     /// The longest time that is added to a pause at random.
-    const MAX_JITTER: Duration = Duration::from_secs(15 * 60);
+    pub const MAX_JITTER: Duration = Duration::from_secs(15 * 60);
 
     /// How much an attempt can take, and begin late, without the last one of the schedule being cut.
     const ALLOWANCE: Duration = Duration::from_secs(60);
 
     /// The longest time that an endpoint's `Retry-After` is followed.
-    const MAX_RETRY_AFTER_SECS: u32 = 86_400;
+    pub const MAX_RETRY_AFTER_SECS: u32 = 86_400;
 
     /// The schedule that `text` has, as whole seconds separated by commas.
     ///
@@ -109,7 +112,7 @@ impl Default for RetrySchedule {
 
 /// How much is added to a pause at most.
 fn jitter(pause: Duration) -> Duration {
-    (pause / 10).min(RetrySchedule::MAX_JITTER)
+    (pause * RetrySchedule::JITTER_PERCENT / 100).min(RetrySchedule::MAX_JITTER)
 }
 
 #[cfg(test)]

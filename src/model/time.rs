@@ -43,6 +43,14 @@ impl Timestamp {
         Duration::from_millis(self.0.abs_diff(other.0))
     }
 
+    /// How much later it is than `earlier`; nothing, when it is not.
+    pub const fn saturating_since(self, earlier: Self) -> Duration {
+        match self.0 > earlier.0 {
+            true => self.distance(earlier),
+            false => Duration::ZERO,
+        }
+    }
+
     /// The next moment, a millisecond later.
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))

@@ -59,6 +59,39 @@ pub struct WebhookSettings {
     pub subscribed_events: SubscribedEvents,
     /// When this was changed.
     pub updated_at: Timestamp,
+    /// When the service made it inactive; `None`: it did not, or the merchant has decided since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled_at: Option<Timestamp>,
+    /// Why it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled_reason: Option<DisabledReason>,
+}
+
+/// Why the service made a webhook inactive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DisabledReason {
+    /// Its endpoint returned 410 twice to the same event, at least five minutes apart.
+    Gone,
+}
+
+impl WebhookSettings {
+    /// Makes the webhook inactive, because the service says so.
+    pub fn disable(&mut self, reason: DisabledReason, now: Timestamp) {
+        self.is_active = false;
+        self.disabled_at = Some(now);
+        self.disabled_reason = Some(reason);
+        self.updated_at = now.max(self.updated_at);
+    }
+
+    /// Makes the webhook active or inactive, because the merchant says so.
+    pub fn set_active(&mut self, is_active: bool) {
+        self.is_active = is_active;
+        if is_active {
+            self.disabled_at = None;
+            self.disabled_reason = None;
+        }
+    }
 }
 
 /// How a test delivery ended.
@@ -122,6 +155,8 @@ impl Webhook {
             is_active: self.created.is_active,
             subscribed_events: self.created.subscribed_events.clone(),
             updated_at: self.created.created_at,
+            disabled_at: None,
+            disabled_reason: None,
         })
     }
 
@@ -215,6 +250,26 @@ mod tests {
             .iter()
             .map(|secret| secret.fingerprint.as_str())
             .collect()
+    }
+
+    #[test]
+    fn what_the_service_disabled_says_so_until_the_merchant_enables_it() {
+        let earlier = r#"{"url":"https://example.com/","isActive":true,"subscribedEvents":["*"],
+            "updatedAt":"2026-01-15T08:00:00.000Z"}"#;
+        let before: WebhookSettings = serde_json::from_str(earlier).unwrap();
+        let mut settings = before.clone();
+        let now = before.updated_at.plus_secs(60);
+        settings.disable(DisabledReason::Gone, now);
+        assert!(!settings.is_active);
+        let document = serde_json::to_value(&settings).unwrap();
+        assert_eq!(document["disabledAt"], "2026-01-15T08:01:00.000Z");
+        assert_eq!(document["disabledReason"], "gone");
+        settings.set_active(false);
+        assert_eq!(settings.disabled_reason, Some(DisabledReason::Gone));
+        settings.set_active(true);
+        assert_eq!((settings.disabled_at, settings.updated_at), (None, now));
+        let document = serde_json::to_value(&settings).unwrap();
+        assert_eq!(document.as_object().unwrap().len(), 4);
     }
 
     #[test]

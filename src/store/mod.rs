@@ -11,6 +11,7 @@ pub mod keys;
 #[cfg(test)]
 pub mod memory;
 pub mod rate_limit;
+pub mod recipients;
 pub mod rotations;
 pub mod spin;
 pub mod webhooks;

@@ -1,0 +1,340 @@
+//! Events: the platform publishes them, and merchants see what became of them.
+
+use futures::future::join;
+use http::StatusCode;
+use http::header::LOCATION;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use crate::config::Config;
+use crate::dispatch::delivery;
+use crate::dispatch::dispatcher::Dispatcher;
+use crate::dispatch::fan_out::{self, Plan};
+use crate::events::database::{Beginning, NewEvent, PublishKey, Published, StoredEvent};
+use crate::http::body::Object;
+use crate::http::error::Error;
+use crate::http::idempotency::{self, IDEMPOTENCY_REPLAYED, IdempotencyKey};
+use crate::http::parameters::{ApplicationPath, EventPath};
+use crate::http::request::CallerRequest;
+use crate::http::response::{self, Response};
+use crate::model::caller::Caller;
+use crate::model::delivery::{Delivery, DeliveryStatus, Event, Summary};
+use crate::model::event::EventType;
+use crate::model::ids::{ApplicationId, EventId};
+use crate::model::time::Timestamp;
+use crate::store::applications;
+use crate::store::deadline::Deadline;
+use crate::store::key_value::Store;
+use crate::store::recipients;
+
+/// A new event.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(description = "What happened.")]
+pub struct PublishRequest {
+    /// One of the types that `GET /api/v1/event-types` lists.
+    #[schema(inline)]
+    r#type: EventType,
+    /// What it happened to: any JSON object. Webhooks receive it as it is sent, to the byte.
+    #[schema(value_type = Object, examples(json!({"sessionId": "ses_8c1f", "amount": 1250})))]
+    data: Value,
+    /// When it happened: the `timestamp` of deliveries. Without it, when it is published.
+    #[schema(inline, nullable = false, examples("2026-04-20T12:34:55.000Z"))]
+    occurred_at: Option<Timestamp>,
+    /// When it stops being worth delivering. What is not delivered by then expires.
+    #[schema(inline, nullable = false, examples("2026-04-20T18:00:00.000Z"))]
+    deliver_before: Option<Timestamp>,
+}
+
+/// What an event happened to.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(description = "What it happened to, as it was published.", value_type = Object)]
+pub struct EventData(Value);
+
+/// An event with all that became of it.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EventWithDeliveries<'a> {
+    #[serde(flatten)]
+    event: &'a Event,
+    /// What it happened to; `null` once it was erased.
+    #[schema(value_type = Option<Object>, required)]
+    data: Option<&'a RawValue>,
+    /// Its deliveries, each with its last attempt.
+    deliveries: &'a [Delivery],
+}
+
+/// Publish event
+///
+/// Stores the event, and delivers it to every webhook of the application that is subscribed to its
+/// type. For tokens with the platform's publisher scope; the application can be anyone's. The response
+/// comes when event and deliveries are stored: from then on neither is lost. No subscriber is no error.
+/// Inactive webhooks, and all those of a disabled application, get deliveries that are suppressed. With
+/// an `Idempotency-Key`, a repeat gets the first response for as long as the event is kept.
+#[utoipa::path(
+    post, path = "/api/v1/applications/{applicationId}/events", operation_id = "publishEvent",
+    tag = "Events",
+    params(ApplicationPath, crate::http::parameters::EventIdempotencyKeyHeader),
+    request_body = PublishRequest,
+    responses((status = 202, description = "The event is stored.", body = Event,
+        headers(("Location"), ("Idempotency-Replayed")))),
+)]
+pub async fn publish(request: CallerRequest) -> Result<Response, Error> {
+    let CallerRequest {
+        caller,
+        config,
+        store,
+        path,
+        headers,
+        body,
+        mut details,
+        ..
+    } = request;
+    if !caller.publishes() {
+        return Err(Error::Forbidden);
+    }
+    let dispatcher = Dispatcher::of_instance().await?;
+    let application = path.application(&mut details);
+    let key = IdempotencyKey::read(&headers, &mut details);
+    let limit = dispatcher.events_config().max_event_bytes;
+    let mut body = Object::read_up_to(limit, &headers, body, &mut details).await?;
+    let event_type = body.required("type", &mut details, |value| event_type(&value, config));
+    let data = body.required("data", &mut details, |value| match value {
+        Value::Object(_) => Ok(()),
+        _ => Err("Must be an object"),
+    });
+    let occurred_at = body.optional("occurredAt", &mut details, moment);
+    let deliver_before = body.optional("deliverBefore", &mut details, moment);
+    let content = body.finish(&mut details);
+    let checked = application.zip(event_type).zip(data);
+    let ((application, event_type), ()) = details.all(checked)?;
+
+    let deadline = Deadline::with_timeout(config.store_timeout);
+    let reads = async {
+        let (owner, subscribers) = join(
+            applications::application(&store, &application),
+            recipients::subscribers(&store, &application, &event_type),
+        )
+        .await;
+        Ok((owner?.ok_or(Error::NotFound)?, subscribers?))
+    };
+    let (owner, subscribers) = deadline.run("reading webhooks", reads).await?;
+
+    let now = Timestamp::now();
+    let plan = Plan::new(&dispatcher, subscribers, owner.is_enabled(), now);
+    let occurred_at = occurred_at.unwrap_or(now);
+    let event = NewEvent {
+        id: EventId::generate(now),
+        application_id: application,
+        body: delivery::body(event_type.as_str(), occurred_at, &data_of(&content.sent)?)?,
+        event_type,
+        occurred_at,
+        created_at: now,
+        deliver_before,
+        idempotency: key.map(|key| PublishKey {
+            key: key.as_str().to_owned(),
+            request_hash: digest(&content.canonical),
+        }),
+        settle_at: fan_out::settle_at(now),
+        deliveries: plan.deliveries.clone(),
+    };
+    match dispatcher.database().publish(&event).await? {
+        Published::New => {
+            let response = accepted(&new_event(&event))?;
+            plan.deliver(&event);
+            Ok(response)
+        }
+        Published::Earlier { id, request_hash } => {
+            let used = event.idempotency.as_ref().map(|key| &key.request_hash);
+            if used != Some(&request_hash) {
+                return Err(idempotency::KEY_USED);
+            }
+            replay(&dispatcher, &event.application_id, id).await
+        }
+    }
+}
+
+/// Get event
+///
+/// One event, with its data and its deliveries. The application must belong to the authenticated
+/// merchant; tokens with the platform's support scope read anyone's.
+#[utoipa::path(
+    get, path = "/api/v1/applications/{applicationId}/events/{eventId}", operation_id = "getEvent",
+    tag = "Events", params(ApplicationPath, EventPath),
+    responses((status = 200, description = "The event.", body = EventWithDeliveries<'static>)),
+)]
+pub async fn read(request: CallerRequest) -> Result<Response, Error> {
+    let CallerRequest {
+        caller,
+        config,
+        store,
+        path,
+        mut details,
+        ..
+    } = request;
+    if caller.merchant().is_none() && !caller.supports() {
+        return Err(Error::Forbidden);
+    }
+    let application = path.application(&mut details);
+    let id = path.event(&mut details);
+    let (application, id) = details.all(application.zip(id))?;
+    let dispatcher = Dispatcher::of_instance().await?;
+    let deadline = Deadline::with_timeout(config.store_timeout);
+    let readable = deadline.run(
+        "reading an application",
+        check_readable(&store, &application, &caller),
+    );
+    let event = dispatcher.database().event(&application, id);
+    let (readable, event) = join(readable, event).await;
+    // Whose application it is comes first: until then nothing of the event is said.
+    readable?;
+    let stored = event?.ok_or(Error::NotFound)?;
+    let data = stored.body.as_ref();
+    let data = data.map(|body| data_of(body.as_bytes())).transpose()?;
+    response::json(
+        StatusCode::OK,
+        &EventWithDeliveries {
+            event: &stored.event,
+            data,
+            deliveries: &stored.deliveries,
+        },
+    )
+}
+
+/// Whether the caller may read the application's events.
+///
+/// # Errors
+///
+/// [`Error::NotFound`], [`Error::Forbidden`], or the store's failure.
+async fn check_readable(
+    store: &Store,
+    application: &ApplicationId,
+    caller: &Caller,
+) -> Result<(), Error> {
+    let found = applications::application(store, application).await?;
+    let owner = found.ok_or(Error::NotFound)?.created.merchant_id;
+    match caller.merchant() {
+        Some(merchant) if *merchant != owner => Err(Error::Forbidden),
+        _ => Ok(()),
+    }
+}
+
+/// The response to the request that published the event first, again.
+async fn replay(
+    dispatcher: &Dispatcher,
+    application: &ApplicationId,
+    id: EventId,
+) -> Result<Response, Error> {
+    let stored = dispatcher.database().event(application, id).await?;
+    // It was deleted just now: the client's next try publishes anew.
+    let stored = stored.ok_or_else(|| {
+        Error::Dependency("events: the event of an Idempotency-Key is gone".to_owned())
+    })?;
+    let summary = first_summary(&stored);
+    let mut response = accepted(&Event {
+        summary,
+        ..stored.event
+    })?;
+    let replayed = http::HeaderValue::from_static("true");
+    response
+        .headers_mut()
+        .insert(IDEMPOTENCY_REPLAYED, replayed);
+    Ok(response)
+}
+
+/// What the first response said of the deliveries. Those that were added later were not there.
+fn first_summary(stored: &StoredEvent) -> Summary {
+    let mut summary = Summary::default();
+    let published = stored.event.created_at;
+    let first = stored.deliveries.iter();
+    for delivery in first.filter(|delivery| delivery.created_at == published) {
+        let was_suppressed = delivery.status == DeliveryStatus::Suppressed
+            && delivery.attempt_count == 0
+            && delivery.completed_at == Some(published);
+        summary.add(
+            match was_suppressed {
+                true => DeliveryStatus::Suppressed,
+                false => DeliveryStatus::Pending,
+            },
+            1,
+        );
+    }
+    summary
+}
+
+/// The event as it is shown when it was published just now.
+fn new_event(event: &NewEvent) -> Event {
+    let mut summary = Summary::default();
+    for delivery in &event.deliveries {
+        summary.add(
+            match delivery.beginning {
+                Beginning::Suppressed(_) => DeliveryStatus::Suppressed,
+                Beginning::Due(_) | Beginning::Claimed { .. } => DeliveryStatus::Pending,
+            },
+            1,
+        );
+    }
+    Event {
+        id: event.id,
+        application_id: event.application_id.clone(),
+        r#type: event.event_type.clone(),
+        occurred_at: event.occurred_at,
+        created_at: event.created_at,
+        deliver_before: event.deliver_before,
+        size_bytes: event.body.len() as u32,
+        sha256: digest(event.body.as_bytes()),
+        summary,
+    }
+}
+
+fn accepted(event: &Event) -> Result<Response, Error> {
+    let mut response = response::json(StatusCode::ACCEPTED, event)?;
+    let (application, id) = (&event.application_id, event.id);
+    let location = format!("/api/v1/applications/{application}/events/{id}");
+    let location = http::HeaderValue::try_from(location)
+        .map_err(|_| Error::Internal("an event's path is no header".to_owned()))?;
+    response.headers_mut().insert(LOCATION, location);
+    Ok(response)
+}
+
+fn event_type(value: &Value, config: &Config) -> Result<EventType, String> {
+    let Value::String(name) = value else {
+        return Err("Must be a string".to_owned());
+    };
+    let mut known = config.event_types.iter();
+    match known.find(|known| known.as_str() == name) {
+        Some(event_type) => Ok(event_type.clone()),
+        None => {
+            let known = config.event_types.iter().map(EventType::as_str);
+            let known: Vec<&str> = known.collect();
+            Err(format!(
+                "Unknown event type: {name:?}. Known: {}",
+                known.join(", ")
+            ))
+        }
+    }
+}
+
+fn moment(value: Value) -> Result<Timestamp, &'static str> {
+    serde_json::from_value(value)
+        .map_err(|_| "Must be a time in RFC 3339, such as 2026-01-15T08:00:00.000Z")
+}
+
+/// The member `data`, as it is spelled: what a number is to us need not be what it is to others.
+fn data_of(body: &[u8]) -> Result<&RawValue, Error> {
+    #[derive(Deserialize)]
+    struct Body<'a> {
+        #[serde(borrow)]
+        data: &'a RawValue,
+    }
+
+    let body: Body<'_> = serde_json::from_slice(body)
+        .map_err(|_| Error::Internal("an event's body has no data".to_owned()))?;
+    Ok(body.data)
+}
+
+fn digest(bytes: &[u8]) -> String {
+    base16ct::lower::encode_string(&Sha256::digest(bytes))
+}

@@ -1,0 +1,350 @@
+//! One attempt of a delivery, from its claim to what is to be recorded of it.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::delivery::{ATTEMPT_DEADLINE, Attempt, AttemptHeaders, Delivery, Failure};
+use super::dispatcher::Dispatcher;
+use super::endpoints::{Consequence, Reach, Ticket};
+use super::recorder::Ended;
+use crate::events::database::{ClaimedDelivery, Effect, Held, NewAttempt, Postponement, Record};
+use crate::http::error::Error;
+use crate::log;
+use crate::model::delivery::{AttemptError, AttemptTrigger};
+use crate::model::delivery_state::{Decision, Outcome, State};
+use crate::model::ids::{ApplicationId, WebhookId};
+use crate::model::retry_after;
+use crate::model::time::Timestamp;
+use crate::model::webhook::{DisabledReason, Webhook};
+use crate::runtime::chance;
+use crate::store::deadline::Deadline;
+use crate::store::recipients::{self, Recipient};
+
+/// How much of an endpoint's answer is kept, in bytes.
+pub const KEPT_BYTES: usize = 4096;
+
+/// After how long a delivery is due again that nobody could try, because the store failed.
+const STORE_PAUSE: Duration = Duration::from_secs(5);
+
+/// How much longer than the attempt that tries their endpoint again the other deliveries move back:
+/// until that has ended, however it ends.
+const PROBE_TIME: Duration = Duration::from_secs(20);
+
+/// How many deliveries one statement moves.
+const MOVED_AT_ONCE: u32 = 500;
+
+/// What came of a claimed delivery.
+pub(super) enum Tried {
+    /// This is to be recorded, and that is known of the endpoint.
+    Done(Record, Reach),
+    /// It could not be tried: it is due again at that moment.
+    PutOff(Held, Timestamp),
+}
+
+impl Dispatcher {
+    /// Makes the attempt that was claimed, and records what came of it. `known` is whom it is for,
+    /// where that was read just now.
+    pub(super) async fn deliver(
+        self: Rc<Self>,
+        claimed: ClaimedDelivery,
+        ticket: Ticket,
+        until: Timestamp,
+        known: Option<Recipient>,
+    ) {
+        let webhook = claimed.held.key.webhook_id;
+        let tried = self.attempt(claimed, known).await;
+        let reach = match &tried {
+            Tried::Done(_, reach) => *reach,
+            Tried::PutOff(..) => Reach::Untried,
+        };
+        let now = Timestamp::now();
+        let (was_busy, consequence) = {
+            let mut endpoints = self.endpoints.borrow_mut();
+            (
+                endpoints.is_busy(webhook, now),
+                endpoints.end(ticket, reach, now),
+            )
+        };
+        if was_busy {
+            self.nudge();
+        }
+        match tried {
+            Tried::Done(record, _) => {
+                self.ended.borrow_mut().push(Ended { record, until });
+                self.record_ended().await;
+            }
+            Tried::PutOff(held, due) => {
+                if let Err(error) = self.database.release(&[held], due).await {
+                    log::task("a delivery waits for its lease to end", &error);
+                }
+            }
+        }
+        if let Err(error) = self.move_others(webhook, consequence, now).await {
+            log::task("an endpoint's other deliveries stay as they are", &error);
+        }
+    }
+
+    async fn attempt(&self, mut claimed: ClaimedDelivery, known: Option<Recipient>) -> Tried {
+        let (recipient, enabled) = match self.read(&claimed, known).await {
+            Ok(read) => read,
+            // What cannot be read is the operator's to repair, within the schedule.
+            Err(error @ Error::Unreadable(_)) => return self.failed(claimed, "", &error),
+            Err(error) => {
+                log::task("a delivery is put off", &error);
+                return Tried::PutOff(claimed.held, Timestamp::now().plus(STORE_PAUSE));
+            }
+        };
+        let now = Timestamp::now();
+        let standing = recipient.standing(enabled);
+        let body = claimed.body.take();
+        let schedule = &self.events.retry_schedule;
+        let progress = claimed.progress;
+        match progress.before_attempt(standing, body.is_some(), schedule, now, jitter()) {
+            Decision::Skip(state) => Tried::of(claimed.held, None, state, Reach::Untried),
+            Decision::Attempt => match (recipient, body) {
+                (Recipient::Webhook(webhook), Some(body)) => {
+                    self.request(claimed, &webhook, body, now).await
+                }
+                // Nobody to send to, or nothing to send, is skipped.
+                _ => Tried::PutOff(claimed.held, now.plus(STORE_PAUSE)),
+            },
+        }
+    }
+
+    /// Whom the delivery is for, and whether the application's webhooks get deliveries.
+    async fn read(
+        &self,
+        claimed: &ClaimedDelivery,
+        known: Option<Recipient>,
+    ) -> Result<(Recipient, bool), Error> {
+        if let Some(recipient) = known {
+            return Ok((recipient, true));
+        }
+        let (application, webhook) = (&claimed.application_id, claimed.held.key.webhook_id);
+        let deadline = Deadline::with_timeout(self.config.store_timeout);
+        let reads = async {
+            let recipient = recipients::recipient(&self.store, application, webhook);
+            let (recipient, enabled) =
+                futures::future::join(recipient, self.is_enabled(application)).await;
+            Ok((recipient?, enabled?))
+        };
+        deadline.run("reading a recipient", reads).await
+    }
+
+    /// Signs the delivery and sends it.
+    async fn request(
+        &self,
+        claimed: ClaimedDelivery,
+        webhook: &Webhook,
+        body: String,
+        now: Timestamp,
+    ) -> Tried {
+        let schedule = &self.events.retry_schedule;
+        let (held, progress) = (&claimed.held, claimed.progress);
+        let id = held.key.event_id.to_string();
+        let signed = Delivery::sign(webhook, id, body.into(), &self.config.secrets_key, now);
+        let delivery = match signed {
+            Ok(delivery) => Delivery {
+                attempt: Some(AttemptHeaders {
+                    number: held.number,
+                    left: schedule.attempts().saturating_sub(progress.step),
+                }),
+                deadline: ATTEMPT_DEADLINE,
+                ..delivery
+            },
+            Err(error) => return self.failed(claimed, &webhook.settings().url, &error),
+        };
+        let attempt = self.sender.send(&delivery).await;
+        let ended_at = Timestamp::now();
+        let failure = attempt.failure;
+        let attempt = observed(claimed.trigger, delivery, attempt, now, ended_at);
+        let outcome = match failure {
+            None => Outcome::Succeeded,
+            Some(_) => Outcome::Failed {
+                http_status: attempt.http_status_code,
+                retry_after: attempt.retry_after_seconds,
+            },
+        };
+        let verdict = progress.after_attempt(outcome, schedule, ended_at, jitter());
+        if verdict.endpoint_gone {
+            let application = &claimed.application_id;
+            let webhook = held.key.webhook_id;
+            self.disable(application, webhook, &attempt.url, ended_at)
+                .await;
+        }
+        let reach = match failure {
+            Some(failure) if !is_reached(failure) => Reach::Unreached(verdict.state.next_at),
+            _ => Reach::Reached,
+        };
+        Tried::of(claimed.held, Some(attempt), verdict.state, reach)
+    }
+
+    /// A failure that is ours takes a step of the schedule too: the operator has that long to repair
+    /// what is wrong.
+    fn failed(&self, claimed: ClaimedDelivery, url: &str, error: &Error) -> Tried {
+        log::task("a delivery failed", error);
+        let now = Timestamp::now();
+        let attempt = NewAttempt {
+            trigger: claimed.trigger,
+            started_at: now,
+            duration_ms: 0,
+            url: url.to_owned(),
+            secret_fingerprints: Vec::new(),
+            http_status_code: None,
+            error: Some(AttemptError::Internal),
+            response_body: None,
+            response_body_truncated: false,
+            response_sha256: None,
+            retry_after_seconds: None,
+        };
+        let outcome = Outcome::Failed {
+            http_status: None,
+            retry_after: None,
+        };
+        let schedule = &self.events.retry_schedule;
+        let verdict = claimed
+            .progress
+            .after_attempt(outcome, schedule, now, jitter());
+        Tried::of(claimed.held, Some(attempt), verdict.state, Reach::Untried)
+    }
+
+    /// Makes the webhook inactive whose endpoint is gone. A failure is logged: the next delivery finds
+    /// the same.
+    async fn disable(
+        &self,
+        application: &ApplicationId,
+        webhook: WebhookId,
+        url: &str,
+        now: Timestamp,
+    ) {
+        let reason = DisabledReason::Gone;
+        let disabled = recipients::disable(&self.store, application, webhook, url, reason, now);
+        let deadline = Deadline::with_timeout(self.config.store_timeout);
+        if let Err(error) = deadline.run("disabling a webhook", disabled).await {
+            log::task("a webhook stays active whose endpoint is gone", &error);
+        }
+    }
+
+    /// Moves the endpoint's other deliveries back, or makes them due again.
+    async fn move_others(
+        &self,
+        webhook_id: WebhookId,
+        consequence: Consequence,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        loop {
+            let moved = match consequence {
+                Consequence::None => return Ok(()),
+                Consequence::MoveBack(probe_at) => self.database.postpone(Postponement {
+                    webhook_id,
+                    now,
+                    probe_at,
+                    until: probe_at.plus(PROBE_TIME),
+                    limit: MOVED_AT_ONCE,
+                }),
+                Consequence::Resume => self.database.resume(webhook_id, now, MOVED_AT_ONCE),
+            };
+            if moved.await? < MOVED_AT_ONCE {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Tried {
+    fn of(held: Held, attempt: Option<NewAttempt>, state: State, reach: Reach) -> Self {
+        let effect = Effect::Scheduled(state);
+        let record = Record {
+            held,
+            attempt,
+            effect,
+        };
+        Self::Done(record, reach)
+    }
+}
+
+/// What is recorded of an attempt that was made.
+fn observed(
+    trigger: AttemptTrigger,
+    delivery: Delivery,
+    attempt: Attempt,
+    started_at: Timestamp,
+    ended_at: Timestamp,
+) -> NewAttempt {
+    let retry_after = attempt.retry_after.as_deref();
+    let shown = attempt.body.as_deref().map(shown);
+    let (response_body, response_body_truncated) = shown.unzip();
+    NewAttempt {
+        trigger,
+        started_at,
+        duration_ms: attempt.latency.as_millis() as u32,
+        url: delivery.url,
+        secret_fingerprints: delivery.secret_fingerprints,
+        http_status_code: attempt.status,
+        error: attempt.failure.map(AttemptError::from),
+        response_body,
+        response_body_truncated: response_body_truncated.unwrap_or_default(),
+        response_sha256: attempt
+            .body
+            .map(|body| base16ct::lower::encode_string(&Sha256::digest(body))),
+        retry_after_seconds: retry_after.and_then(|value| retry_after::parse(value, ended_at)),
+    }
+}
+
+/// The beginning of an endpoint's answer as text that every database takes, and whether there is more.
+fn shown(body: &[u8]) -> (String, bool) {
+    let mut text = String::from_utf8_lossy(body).replace('\0', "\u{fffd}");
+    let end = text.floor_char_boundary(KEPT_BYTES);
+    let is_truncated = end < text.len() || body.len() >= super::delivery::MAX_BODY_BYTES;
+    text.truncate(end);
+    (text, is_truncated)
+}
+
+/// Whether the endpoint did anything. One that did not is left alone for a while.
+fn is_reached(failure: Failure) -> bool {
+    match failure {
+        Failure::BlockedAddress
+        | Failure::Dns
+        | Failure::Connect
+        | Failure::Tls
+        | Failure::Timeout => false,
+        Failure::Protocol | Failure::HttpStatus | Failure::UrlRefused => true,
+    }
+}
+
+impl From<Failure> for AttemptError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::BlockedAddress => Self::BlockedAddress,
+            Failure::Dns => Self::Dns,
+            Failure::Connect => Self::Connect,
+            Failure::Tls => Self::Tls,
+            Failure::Timeout => Self::Timeout,
+            Failure::Protocol => Self::Protocol,
+            Failure::HttpStatus => Self::HttpStatus,
+            Failure::UrlRefused => Self::UrlRefused,
+        }
+    }
+}
+
+/// How much of the schedule's jitter is added, at random.
+pub(super) fn jitter() -> u16 {
+    u16::from_be_bytes([chance(), chance()])
+}
+
+#[cfg(test)]
+mod unit_tests {
+    use super::*;
+
+    #[test]
+    fn four_kib_of_an_answer_are_kept_as_text_without_nul() {
+        assert_eq!(shown(b"ok"), ("ok".to_owned(), false));
+        assert_eq!(shown(b"a\0b\xff"), ("a\u{fffd}b\u{fffd}".to_owned(), false));
+        let (text, is_truncated) = shown("€".repeat(2000).as_bytes());
+        assert_eq!((text.len(), is_truncated), (4095, true));
+        let (text, is_truncated) = shown(&[b'x'; 4096]);
+        assert_eq!((text.len(), is_truncated), (4096, false));
+    }
+}

@@ -1,0 +1,222 @@
+//! Who gets an event: decided when it is published, and once more some seconds later.
+//!
+//! The index of an application's webhooks is a hint, which can lack a webhook for up to two seconds
+//! after its create, and longer where the store is replicated. The second decision adds whom the first
+//! one missed, so no event that is published after a webhook's 201 is.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::attempt::jitter;
+use super::dispatcher::{Dispatcher, LEASE};
+use super::endpoints::{Reach, Refusal, Ticket};
+use crate::events::claim::ClaimToken;
+use crate::events::database::{
+    Beginning, ClaimedDelivery, DeliveryKey, FanOut, Held, NewDelivery, NewEvent, Settlement,
+};
+use crate::http::error::Error;
+use crate::model::delivery::{AttemptTrigger, DeliveryReason};
+use crate::model::delivery_state::Progress;
+use crate::model::time::Timestamp;
+use crate::model::webhook::Webhook;
+use crate::runtime::spawn;
+use crate::store::deadline::Deadline;
+use crate::store::recipients::{self, Recipient};
+
+/// How long after an event the second decision is made: the index is right within two seconds.
+const SETTLE_AFTER: Duration = Duration::from_secs(5);
+
+/// How far the clocks of two machines may differ: a webhook that seems to be so much younger than an
+/// event gets it.
+const CLOCK_DIFFERENCE: Duration = Duration::from_secs(2);
+
+/// How many events one statement takes.
+const SETTLED_AT_ONCE: u32 = 32;
+
+/// How long somebody has to make the second decision before somebody else does.
+const SETTLE_LEASE: Duration = Duration::from_secs(30);
+
+/// When the second decision about an event is made that is published at `now`.
+pub fn settle_at(now: Timestamp) -> Timestamp {
+    now.plus(SETTLE_AFTER)
+}
+
+/// The deliveries of an event that is about to be published, and the attempts that this instance makes
+/// itself, without claiming them from the database first.
+pub struct Plan {
+    dispatcher: Rc<Dispatcher>,
+    /// What is stored with the event.
+    pub deliveries: Vec<NewDelivery>,
+    own: Vec<Own>,
+}
+
+struct Own {
+    webhook: Box<Webhook>,
+    token: ClaimToken,
+    ticket: Option<Ticket>,
+    give_up_at: Timestamp,
+    until: Timestamp,
+}
+
+impl Plan {
+    /// The deliveries to these webhooks of an event that is published at `now`.
+    pub fn new(
+        dispatcher: &Rc<Dispatcher>,
+        subscribers: Vec<Webhook>,
+        application_is_enabled: bool,
+        now: Timestamp,
+    ) -> Self {
+        let mut plan = Self {
+            dispatcher: dispatcher.clone(),
+            deliveries: Vec::new(),
+            own: Vec::new(),
+        };
+        let schedule = &dispatcher.events.retry_schedule;
+        for webhook in subscribers {
+            let webhook_id = webhook.created.id;
+            let give_up_at = schedule.give_up_at(now);
+            let first = schedule.next_at(0, now, jitter()).unwrap_or(now);
+            let beginning = match suppressed(&webhook, application_is_enabled) {
+                Some(reason) => Beginning::Suppressed(reason),
+                None if first > now => Beginning::Due(first),
+                None => match dispatcher.endpoints.borrow_mut().begin(webhook_id, now) {
+                    Err(Refusal::Busy) => Beginning::Due(now),
+                    Err(Refusal::LeftAlone(until)) => Beginning::Due(until),
+                    Ok(ticket) => {
+                        let token = ClaimToken::generate();
+                        let until = now.plus(LEASE);
+                        plan.own.push(Own {
+                            webhook: Box::new(webhook),
+                            token: token.clone(),
+                            ticket: Some(ticket),
+                            give_up_at,
+                            until,
+                        });
+                        Beginning::Claimed {
+                            token,
+                            due: now,
+                            until,
+                        }
+                    }
+                },
+            };
+            plan.deliveries.push(NewDelivery {
+                webhook_id,
+                give_up_at,
+                beginning,
+            });
+        }
+        plan
+    }
+
+    /// Makes, after the response, the attempts that are this instance's own: the event is stored.
+    pub fn deliver(mut self, event: &NewEvent) {
+        let mut beginnings = self.deliveries.iter();
+        let is_anything_left = beginnings.any(|it| matches!(it.beginning, Beginning::Due(_)));
+        for own in &mut self.own {
+            let Some(ticket) = own.ticket.take() else {
+                continue;
+            };
+            let claimed = ClaimedDelivery {
+                held: Held {
+                    key: DeliveryKey {
+                        event_id: event.id,
+                        webhook_id: own.webhook.created.id,
+                    },
+                    token: own.token.clone(),
+                    number: 1,
+                },
+                application_id: event.application_id.clone(),
+                event_type: event.event_type.clone(),
+                body: Some(event.body.clone()),
+                trigger: AttemptTrigger::Schedule,
+                progress: Progress {
+                    step: 1,
+                    give_up_at: own.give_up_at,
+                    deliver_before: event.deliver_before,
+                    gone_at: None,
+                },
+            };
+            let recipient = Recipient::Webhook(own.webhook.clone());
+            let dispatcher = self.dispatcher.clone();
+            spawn(dispatcher.deliver(claimed, ticket, own.until, Some(recipient)));
+        }
+        self.dispatcher.wake(is_anything_left);
+    }
+}
+
+/// Attempts that are not made, because the event was not stored.
+impl Drop for Plan {
+    fn drop(&mut self) {
+        let mut endpoints = self.dispatcher.endpoints.borrow_mut();
+        for ticket in self.own.iter_mut().filter_map(|own| own.ticket.take()) {
+            endpoints.end(ticket, Reach::Untried, Timestamp::now());
+        }
+    }
+}
+
+/// Why a webhook gets no event now, if it does not.
+fn suppressed(webhook: &Webhook, application_is_enabled: bool) -> Option<DeliveryReason> {
+    if !application_is_enabled {
+        return Some(DeliveryReason::ApplicationDisabled);
+    }
+    let is_active = webhook.settings().is_active;
+    (!is_active).then_some(DeliveryReason::WebhookInactive)
+}
+
+impl Dispatcher {
+    /// Makes the second decision about events for which it is time. Returns whether there may be more.
+    ///
+    /// # Errors
+    ///
+    /// The failure of the database, or of the store.
+    pub(super) async fn settle(&self) -> Result<bool, Error> {
+        let now = Timestamp::now();
+        let until = now.plus(SETTLE_LEASE);
+        let due = self
+            .database
+            .claim_fan_outs(now, until, SETTLED_AT_ONCE)
+            .await?;
+        let mut settlements = Vec::with_capacity(due.len());
+        for event in &due {
+            settlements.push(self.settlement(event, now).await?);
+        }
+        if !settlements.is_empty() {
+            self.database.settle(&settlements).await?;
+        }
+        Ok(due.len() as u32 == SETTLED_AT_ONCE)
+    }
+
+    async fn settlement(&self, event: &FanOut, now: Timestamp) -> Result<Settlement, Error> {
+        let (store, application) = (&self.store, &event.application_id);
+        let reads = async {
+            let enabled = recipients::application_is_enabled(store, application);
+            let subscribers = recipients::subscribers(store, application, &event.event_type);
+            let (enabled, subscribers) = futures::future::join(enabled, subscribers).await;
+            Ok((enabled?, subscribers?))
+        };
+        let deadline = Deadline::with_timeout(self.config.store_timeout);
+        let (enabled, subscribers) = deadline.run("reading webhooks", reads).await?;
+        let youngest = event.created_at.plus(CLOCK_DIFFERENCE);
+        let schedule = &self.events.retry_schedule;
+        let deliveries = match enabled {
+            // The application is gone, and nobody is left who is to get it.
+            None => Vec::new(),
+            Some(enabled) => subscribers
+                .iter()
+                .filter(|webhook| webhook.created.created_at <= youngest)
+                .map(|webhook| NewDelivery {
+                    webhook_id: webhook.created.id,
+                    give_up_at: schedule.give_up_at(now),
+                    beginning: suppressed(webhook, enabled)
+                        .map_or(Beginning::Due(now), Beginning::Suppressed),
+                })
+                .collect(),
+        };
+        Ok(Settlement {
+            event_id: event.event_id,
+            deliveries,
+            now,
+        })
+    }
+}
