@@ -32,6 +32,13 @@ impl Default for Memory {
 }
 
 impl Memory {
+    /// A database in a file, which other processes open too.
+    pub fn at(file: &std::path::Path) -> Self {
+        Self(Rc::new(
+            rusqlite::Connection::open(file).expect("SQLite opens"),
+        ))
+    }
+
     /// The database as one process sees it. `decide` is asked about each statement, by its name, when
     /// it begins; the tables are made at once.
     pub fn process(&self, decide: impl FnMut(&str) -> Fate + 'static) -> SqlDatabase {

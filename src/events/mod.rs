@@ -7,6 +7,8 @@ pub mod claim;
 pub mod connection;
 pub mod database;
 #[cfg(test)]
+mod interleavings;
+#[cfg(test)]
 pub mod memory;
 mod postgres;
 mod schema;

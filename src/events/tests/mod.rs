@@ -7,6 +7,7 @@ mod postgres;
 mod publishing;
 mod queue;
 mod resend;
+mod together;
 
 use super::claim::ClaimToken;
 use super::database::{
