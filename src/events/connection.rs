@@ -235,3 +235,7 @@ impl Drop for CloseOnDrop<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;

@@ -3,6 +3,9 @@
 //! Lists come as JSON in a parameter of type `text`, since Spin's interface has no `jsonb` that keeps
 //! its bytes. Rows that others may hold are passed over (`SKIP LOCKED`), so that no statement waits for
 //! another one's rows.
+//!
+//! Keys that a statement finds first are compared as an array: it is looked up in an index then, also
+//! where the planner has no statistics yet.
 
 use super::shared::Shared;
 use super::{Dialect, Statement, Statements};
@@ -120,7 +123,7 @@ fn settle() -> Statement {
     Statement::new(
         "settle",
         "DELETE FROM fan_outs
-         WHERE event_id IN (SELECT jsonb_array_elements_text($1::text::jsonb))",
+         WHERE event_id = ANY (ARRAY(SELECT jsonb_array_elements_text($1::text::jsonb)))",
     )
 }
 
@@ -237,12 +240,12 @@ fn postpone() -> Statement {
         "WITH due AS MATERIALIZED (
            SELECT event_id FROM deliveries
            WHERE webhook_id = $1 AND next_at IS NOT NULL AND next_at <= $2
-           ORDER BY event_id LIMIT $5 FOR UPDATE SKIP LOCKED),
-         oldest AS (SELECT min(event_id) AS event_id FROM due)
+           ORDER BY event_id LIMIT $5 FOR UPDATE SKIP LOCKED)
          UPDATE deliveries AS d SET claim = NULL,
            uncertain = CASE WHEN d.claim IS NOT NULL THEN 1 ELSE d.uncertain END,
-           next_at = CASE WHEN d.event_id = oldest.event_id THEN $3::bigint ELSE $4::bigint END
-         FROM due, oldest WHERE d.event_id = due.event_id AND d.webhook_id = $1
+           next_at = CASE WHEN d.event_id = (SELECT min(event_id) FROM due)
+             THEN $3::bigint ELSE $4::bigint END
+         WHERE d.event_id = ANY (ARRAY(SELECT event_id FROM due)) AND d.webhook_id = $1
          RETURNING d.event_id",
     )
 }
@@ -255,8 +258,8 @@ fn resume() -> Statement {
            WHERE webhook_id = $1 AND next_at IS NOT NULL AND next_at > $2 AND due_at <= $2
              AND claim IS NULL
            ORDER BY event_id LIMIT $3 FOR UPDATE SKIP LOCKED)
-         UPDATE deliveries AS d SET next_at = $2 FROM moved
-         WHERE d.event_id = moved.event_id AND d.webhook_id = $1
+         UPDATE deliveries AS d SET next_at = $2
+         WHERE d.event_id = ANY (ARRAY(SELECT event_id FROM moved)) AND d.webhook_id = $1
          RETURNING d.event_id",
     )
 }
@@ -270,7 +273,7 @@ fn suppress() -> Statement {
            ORDER BY event_id LIMIT $4 FOR UPDATE SKIP LOCKED)
          UPDATE deliveries AS d SET status = 'suppressed', reason = $3, completed_at = $2,
            claim = NULL, next_at = NULL
-         FROM pending WHERE d.event_id = pending.event_id AND d.webhook_id = $1
+         WHERE d.event_id = ANY (ARRAY(SELECT event_id FROM pending)) AND d.webhook_id = $1
          RETURNING d.event_id",
     )
 }
@@ -320,7 +323,7 @@ fn summaries() -> Statement {
     Statement::new(
         "summaries",
         "SELECT event_id, status, count(*) FROM deliveries
-         WHERE event_id IN (SELECT jsonb_array_elements_text($1::text::jsonb))
+         WHERE event_id = ANY (ARRAY(SELECT jsonb_array_elements_text($1::text::jsonb)))
          GROUP BY event_id, status",
     )
 }

@@ -49,11 +49,13 @@ impl Shared {
     }
 
     pub fn forget(&self) -> Statement {
+        // The offset keeps PostgreSQL from joining all pending deliveries there are.
         self.statement(
             "forget",
             "DELETE FROM events WHERE id IN (
                SELECT e.id FROM events AS e WHERE e.id < ?1 AND NOT EXISTS (
-                 SELECT 1 FROM deliveries AS d WHERE d.event_id = e.id AND d.next_at IS NOT NULL)
+                 SELECT 1 FROM deliveries AS d WHERE d.event_id = e.id AND d.next_at IS NOT NULL
+                 LIMIT 1 OFFSET 0)
                ORDER BY e.id LIMIT ?2)
              RETURNING id",
         )
