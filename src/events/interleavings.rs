@@ -1,7 +1,7 @@
 //! The races of the queue, as tests: processes on one database in memory, whose statements take as
 //! long, fail and are cut off as `proptest` decides. Each test states what holds whatever it decides.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
@@ -126,7 +126,8 @@ struct Process {
     database: SqlDatabase,
     memory: Memory,
     ledger: Rc<Ledger>,
-    answers: RefCell<std::iter::Cycle<std::vec::IntoIter<Answer>>>,
+    answers: Vec<Answer>,
+    answered: Cell<usize>,
 }
 
 impl Process {
@@ -136,7 +137,8 @@ impl Process {
             database: memory.scheduled(fates),
             memory: memory.clone(),
             ledger: ledger.clone(),
-            answers: RefCell::new(answers.to_vec().into_iter().cycle()),
+            answers: answers.to_owned(),
+            answered: Cell::new(0),
         }
     }
 
@@ -235,7 +237,8 @@ impl Process {
         let key = claimed.held.key;
         let index = self.ledger.begin(claimed, held_until);
         let started_at = Timestamp::now();
-        let answer = self.answers.borrow_mut().next().expect("an answer");
+        let answer = self.answers[self.answered.get() % self.answers.len()];
+        self.answered.set(self.answered.get() + 1);
         sleep(Duration::from_millis(answer.millis)).await;
         self.ledger.change(key, index, |sent| {
             sent.ended = Some(Timestamp::now());
