@@ -9,6 +9,7 @@ pub mod auth;
 pub mod concurrency;
 pub mod config;
 pub mod dispatch;
+pub mod early_body;
 pub mod events;
 pub mod http;
 pub mod json;
@@ -29,9 +30,12 @@ mod entry {
     use spin_sdk::http::{IntoResponse, Request};
     use spin_sdk::http_service;
 
+    use crate::api::{app, routes};
+    use crate::early_body;
+
     /// The entry point: Spin calls it for every request.
     #[http_service]
     async fn handle(request: Request) -> impl IntoResponse {
-        crate::api::app::serve(&crate::api::routes::ROUTES, request).await
+        early_body::response(app::serve(&routes::ROUTES, request).await).await
     }
 }

@@ -14,6 +14,17 @@ pub fn with_jitter(pause: Duration) -> Duration {
     pause + pause * 3 * u32::from(chance()) / 255
 }
 
+/// Runs `task` after the response of the request that asks for it, as far as 2 ms suffice for that.
+///
+/// What a task does at its start delays the body of the response, which then is a TCP segment of its
+/// own (`early_body.rs`).
+pub fn after_response(task: impl Future<Output = ()> + 'static) {
+    spawn(async move {
+        sleep(Duration::from_millis(2)).await;
+        task.await;
+    });
+}
+
 #[cfg(not(test))]
 mod host {
     use std::time::{SystemTime, UNIX_EPOCH};

@@ -15,12 +15,12 @@ use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, Full};
 use serde::Serialize;
 use sha2::Sha256;
-use spin_sdk::http::{IntoRequest, Response};
+use spin_sdk::http::Response;
 use spin_sdk::wasip3::http::types::ErrorCode;
-use spin_sdk::wit_bindgen::yield_async;
 use url::Url;
 use uuid::Uuid;
 
+use crate::early_body;
 use crate::http::error::Error;
 use crate::json;
 use crate::model::encryption::SecretsKey;
@@ -187,12 +187,7 @@ impl Delivery {
         let request = request
             .body(Full::new(self.body.clone()))
             .map_err(|_| Failure::UrlRefused)?;
-        let request = request.into_request()?;
-        // The SDK's task that writes the body runs now, so that the host has it when it sends the
-        // head, and both are one TCP segment. In two, the second waits for the endpoint's delayed
-        // acknowledgement, 40 ms: Spin does not set TCP_NODELAY (docs/spin-nodelay.md).
-        yield_async().await;
-        Ok(spin_sdk::http::send(request).await?)
+        Ok(spin_sdk::http::send(early_body::request(request).await?).await?)
     }
 }
 

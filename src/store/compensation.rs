@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::deadline::Deadline;
 use crate::http::error::Error;
 use crate::log;
-use crate::runtime::{Instant, sleep, spawn};
+use crate::runtime::{Instant, after_response, sleep};
 
 /// How long, at most, work after a response tries to put things right.
 pub(super) const COMPENSATION_TIME: Duration = Duration::from_secs(64);
@@ -32,7 +32,7 @@ pub fn compensate(
         _ => Duration::from_secs(1),
     };
     let (deadline, request_id) = (deadline.clone(), request_id.to_owned());
-    spawn(compensate_until(
+    after_response(compensate_until(
         enough,
         Box::new(compensate_once),
         deadline,

@@ -19,7 +19,7 @@ use crate::http::error::Error;
 use crate::log;
 use crate::model::ids::{ApplicationId, MerchantId, WebhookId};
 use crate::model::time::Timestamp;
-use crate::runtime::{Instant, sleep, spawn, with_jitter};
+use crate::runtime::{Instant, after_response, sleep, with_jitter};
 
 pub use self::repair::Damage;
 
@@ -354,7 +354,7 @@ impl<Id: Member> Index<Id> {
             return;
         }
         let deadline = deadline.clone();
-        spawn(async move {
+        after_response(async move {
             sleep(GRACE).await;
             let _ = deadline.renew().run("tidying an index", self.tidy()).await;
         });
@@ -396,7 +396,7 @@ impl<Id: Member> Index<Id> {
         request_id: &str,
     ) {
         let (deadline, request_id) = (deadline.clone(), request_id.to_owned());
-        spawn(async move {
+        after_response(async move {
             let confirmed = self.confirm_added(&id, created_at, &deadline).await;
             if let Err(error) = confirmed {
                 log::background(&request_id, "index not confirmed", &error);

@@ -13,7 +13,7 @@ use crate::log;
 use crate::model::ids::{ApplicationId, WebhookId};
 use crate::model::rotation::Rotations;
 use crate::model::time::Timestamp;
-use crate::runtime::{sleep, spawn};
+use crate::runtime::{after_response, sleep};
 
 /// Where a webhook's rotations are, and what says that there is the webhook.
 pub struct RotationsDocument {
@@ -133,7 +133,7 @@ pub fn confirm_later(
     request_id: &str,
 ) {
     let (deadline, request_id) = (deadline.clone(), request_id.to_owned());
-    spawn(async move {
+    after_response(async move {
         for pause in [40, 80, 160, 320, 640] {
             sleep(Duration::from_millis(pause)).await;
             let confirm = confirm(&document, &mut rotations, id);

@@ -8,12 +8,13 @@
 mod entry {
     use application_webhooks::api::app;
     use application_webhooks::api::dispatcher_routes::ROUTES;
+    use application_webhooks::early_body;
     use spin_sdk::http::{IntoResponse, Request};
     use spin_sdk::http_service;
 
     /// The entry point: Spin calls it for every request.
     #[http_service]
     async fn handle(request: Request) -> impl IntoResponse {
-        app::serve(&ROUTES, request).await
+        early_body::response(app::serve(&ROUTES, request).await).await
     }
 }
