@@ -101,7 +101,8 @@ impl Dispatcher {
         let body = claimed.body.take();
         let schedule = &self.events.retry_schedule;
         let progress = claimed.progress;
-        match progress.before_attempt(standing, body.is_some(), schedule, now, jitter()) {
+        // A step that is skipped makes no request that could come together with others.
+        match progress.before_attempt(standing, body.is_some(), schedule, now, 0) {
             Decision::Skip(state) => Tried::of(claimed.held, None, state, Reach::Untried),
             Decision::Attempt => match (recipient, body) {
                 (Recipient::Webhook(webhook), Some(body)) => {
@@ -160,14 +161,19 @@ impl Dispatcher {
         let ended_at = Timestamp::now();
         let failure = attempt.failure;
         let attempt = observed(claimed.trigger, delivery, attempt, now, ended_at);
-        let outcome = match failure {
-            None => Outcome::Succeeded,
-            Some(_) => Outcome::Failed {
-                http_status: attempt.http_status_code,
-                retry_after: attempt.retry_after_seconds,
-            },
+        let (outcome, jitter) = match failure {
+            None => (Outcome::Succeeded, 0),
+            Some(_) => {
+                let http_status = attempt.http_status_code;
+                let retry_after = attempt.retry_after_seconds;
+                let failed = Outcome::Failed {
+                    http_status,
+                    retry_after,
+                };
+                (failed, jitter())
+            }
         };
-        let verdict = progress.after_attempt(outcome, schedule, ended_at, jitter());
+        let verdict = progress.after_attempt(outcome, schedule, ended_at, jitter);
         if verdict.endpoint_gone {
             let application = &claimed.application_id;
             let webhook = held.key.webhook_id;
@@ -331,7 +337,7 @@ impl From<Failure> for AttemptError {
 
 /// How much of the schedule's jitter is added, at random.
 pub(super) fn jitter() -> u16 {
-    u16::from_be_bytes([chance(), chance()])
+    u16::from(chance()) * 257
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::delivery::{Attempt, Delivery};
 use super::endpoints::Endpoints;
 use super::pump::PumpState;
 use super::recorder::Ended;
+use super::retention::RetentionState;
 use crate::config::Config;
 use crate::config::events::EventsConfig;
 use crate::events::database::Database;
@@ -47,6 +48,7 @@ pub struct Dispatcher {
     pub(super) ended: RefCell<Vec<Ended>>,
     pub(super) is_recording: Cell<bool>,
     pub(super) pump: RefCell<PumpState>,
+    pub(super) retention: RefCell<RetentionState>,
     enabled: RefCell<BTreeMap<ApplicationId, (Instant, bool)>>,
 }
 
@@ -69,6 +71,7 @@ impl Dispatcher {
             ended: RefCell::default(),
             is_recording: Cell::new(false),
             pump: RefCell::default(),
+            retention: RefCell::default(),
             enabled: RefCell::default(),
         }
     }

@@ -72,19 +72,21 @@ impl Plan {
             own: Vec::new(),
         };
         let schedule = &dispatcher.events.retry_schedule;
+        let give_up_at = schedule.give_up_at(now);
+        let begins_at_once = schedule.pauses_seconds().next() == Some(0);
+        let token = ClaimToken::generate();
+        let until = now.plus(LEASE);
         for webhook in subscribers {
             let webhook_id = webhook.created.id;
-            let give_up_at = schedule.give_up_at(now);
-            let first = schedule.next_at(0, now, jitter()).unwrap_or(now);
             let beginning = match suppressed(&webhook, application_is_enabled) {
                 Some(reason) => Beginning::Suppressed(reason),
-                None if first > now => Beginning::Due(first),
+                None if !begins_at_once => {
+                    Beginning::Due(schedule.next_at(0, now, jitter()).unwrap_or(now))
+                }
                 None => match dispatcher.endpoints.borrow_mut().begin(webhook_id, now) {
                     Err(Refusal::Busy) => Beginning::Due(now),
                     Err(Refusal::LeftAlone(until)) => Beginning::Due(until),
                     Ok(ticket) => {
-                        let token = ClaimToken::generate();
-                        let until = now.plus(LEASE);
                         plan.own.push(Own {
                             webhook: Box::new(webhook),
                             token: token.clone(),
@@ -93,7 +95,7 @@ impl Plan {
                             until,
                         });
                         Beginning::Claimed {
-                            token,
+                            token: token.clone(),
                             due: now,
                             until,
                         }

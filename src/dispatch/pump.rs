@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use super::dispatcher::{Dispatcher, LEASE};
 use super::endpoints::MAX_PER_WEBHOOK;
-use super::retention;
 use crate::events::claim::ClaimToken;
 use crate::events::database::{Claim, ClaimOrder, ClaimedDelivery, Held};
 use crate::http::error::Error;
@@ -50,7 +49,6 @@ pub(super) struct PumpState {
     idle_since: Option<Instant>,
     claims: u32,
     settled_at: Option<Instant>,
-    forgot_at: Option<Instant>,
 }
 
 impl Dispatcher {
@@ -179,21 +177,15 @@ impl Dispatcher {
     /// Makes second decisions about events, and deletes old ones, when it is time. Returns whether
     /// there is more of it.
     async fn keep_house(&self) -> Result<bool, Error> {
-        let is_time = |last: Option<Instant>, pause| last.is_none_or(|at| at.elapsed() >= pause);
-        let (settled_at, forgot_at) = {
-            let pump = self.pump.borrow();
-            (pump.settled_at, pump.forgot_at)
-        };
+        let settled_at = self.pump.borrow().settled_at;
         let mut more = false;
-        if is_time(settled_at, IDLE) {
+        if settled_at.is_none_or(|at| at.elapsed() >= IDLE) {
             more = self.settle().await?;
             if !more {
                 self.pump.borrow_mut().settled_at = Some(Instant::now());
             }
         }
-        if is_time(forgot_at, retention::PAUSE) && !self.forget_old().await? {
-            self.pump.borrow_mut().forgot_at = Some(Instant::now());
-        }
+        self.retain().await?;
         Ok(more)
     }
 }

@@ -501,6 +501,50 @@ fn a_webhook_that_the_index_lacked_at_publish_gets_the_event() {
     });
 }
 
+#[test]
+fn events_are_deleted_when_they_are_old_and_when_their_application_is_gone() {
+    simulation::run(async {
+        let world = World::new("0,5");
+        world.webhook(|_| (AT_ONCE, Some(200))).await;
+        let process = world.process();
+        let id = publish(&process).await.expect("published");
+        let old = NewEvent {
+            id: EventId::generate(Timestamp::from_millis(0)),
+            application_id: shop(),
+            event_type: EventType::parse("session.completed").expect("a type"),
+            body: "{}".to_owned(),
+            occurred_at: Timestamp::from_millis(0),
+            created_at: Timestamp::from_millis(0),
+            deliver_before: None,
+            idempotency: None,
+            settle_at: Timestamp::from_millis(0),
+            deliveries: Vec::new(),
+        };
+        let published = process.database().publish(&old).await;
+        published.expect("published");
+        probe(&process, 400);
+        sleep(seconds(70)).await;
+        let event = async |id| {
+            process
+                .database()
+                .event(&shop(), id)
+                .await
+                .expect("an answer")
+        };
+        assert!(event(old.id).await.is_none());
+        assert!(event(id).await.is_some());
+
+        let key = keys::application(&shop());
+        let store = world.store.scheduled(Vec::new());
+        store.delete(&key).await.expect("deleted");
+        sleep(seconds(65)).await;
+        // Once is not enough: it may be a store that is late.
+        assert!(event(id).await.is_some());
+        sleep(seconds(130)).await;
+        assert!(event(id).await.is_none());
+    });
+}
+
 /// Two processes, whose statements are late, fail, and take them down.
 fn fates() -> impl Strategy<Value = Vec<Fate>> {
     proptest::collection::vec(Fate::any_or_crash(3000), 0..24)

@@ -129,6 +129,12 @@ pub trait Database {
         limit: u32,
     ) -> Operation<'a, u32>;
 
+    /// The first application that has events among those whose ids sort after `after`.
+    fn next_application<'a>(
+        &'a self,
+        after: Option<&'a ApplicationId>,
+    ) -> Operation<'a, Option<ApplicationId>>;
+
     /// When there is something to do next.
     fn next_due(&self) -> Operation<'_, NextDue>;
 

@@ -156,6 +156,7 @@ pub struct Event {
     /// When it was published.
     pub created_at: Timestamp,
     /// When it stops being worth delivering.
+    #[schema(required)]
     pub deliver_before: Option<Timestamp>,
     /// The length of the body of its deliveries, in bytes.
     pub size_bytes: u32,
@@ -179,18 +180,22 @@ pub struct Delivery {
     /// What has become of it.
     pub status: DeliveryStatus,
     /// Why it failed or was suppressed; null otherwise.
+    #[schema(required)]
     pub reason: Option<DeliveryReason>,
     /// How many attempts were begun, whoever asked for them.
     pub attempt_count: u32,
     /// When the next attempt is made; null when none is, and while one is under way.
+    #[schema(required)]
     pub next_attempt_at: Option<Timestamp>,
     /// When no more attempts are scheduled.
     pub give_up_at: Timestamp,
     /// When it was made: with its event, or later by a recovery.
     pub created_at: Timestamp,
     /// When it got a status other than `pending`.
+    #[schema(required)]
     pub completed_at: Option<Timestamp>,
     /// The last attempt that was recorded.
+    #[schema(required)]
     pub last_attempt: Option<Attempt>,
     /// Every attempt that was recorded, the first one first. Lists do not have it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -215,16 +220,21 @@ pub struct Attempt {
     /// The secrets that signed it, each as its last four characters.
     pub secret_fingerprints: Vec<String>,
     /// The status that the endpoint returned, if it returned one.
+    #[schema(required)]
     pub http_status_code: Option<u16>,
     /// Why it failed; null when it succeeded.
+    #[schema(required)]
     pub error: Option<AttemptError>,
     /// The beginning of the response's body, as text; null without one, and once it was erased.
+    #[schema(required)]
     pub response_body: Option<String>,
     /// Whether the response's body was longer.
     pub response_body_truncated: bool,
     /// How many seconds the endpoint asked to wait (`Retry-After`), on 429 and 503.
+    #[schema(required)]
     pub retry_after_seconds: Option<u32>,
     /// When the attempt after it was to be made; null when none was.
+    #[schema(required)]
     pub next_attempt_at: Option<Timestamp>,
 }
 

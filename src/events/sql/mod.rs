@@ -208,6 +208,22 @@ impl Database for SqlDatabase {
         })
     }
 
+    fn next_application<'a>(
+        &'a self,
+        after: Option<&'a ApplicationId>,
+    ) -> Operation<'a, Option<ApplicationId>> {
+        Box::pin(async move {
+            let after = after.map_or("", ApplicationId::as_str);
+            let rows = self
+                .query(&self.statements.next_application, &[after.into()])
+                .await?;
+            rows.into_iter()
+                .next()
+                .map(|mut row| row.application_id())
+                .transpose()
+        })
+    }
+
     fn next_due(&self) -> Operation<'_, NextDue> {
         Box::pin(async move {
             let rows = self.query(&self.statements.next_due, &[]).await?;

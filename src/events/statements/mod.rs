@@ -117,6 +117,8 @@ statements! {
     forget,
     /// 1 application; 2 how many.
     forget_application,
+    /// 1 after which application. Returns the next one that has events.
+    next_application,
     /// Returns when first attempts, retries and fan-outs are due.
     next_due,
     /// 1 application; 2 event. Returns it with its body.

@@ -32,6 +32,7 @@ pub fn statements() -> Statements {
         lock_deliveries: lock_deliveries(),
         forget: shared.forget(),
         forget_application: shared.forget_application(),
+        next_application: shared.next_application(),
         next_due: shared.next_due(),
         event: shared.event(),
         deliveries_of_event: shared.deliveries_of_event(),

@@ -70,6 +70,14 @@ impl Shared {
         )
     }
 
+    pub fn next_application(&self) -> Statement {
+        self.statement(
+            "next-application",
+            "SELECT application_id FROM events WHERE application_id > ?1
+             ORDER BY application_id LIMIT 1",
+        )
+    }
+
     pub fn next_due(&self) -> Statement {
         self.statement(
             "next-due",

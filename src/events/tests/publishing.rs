@@ -262,8 +262,16 @@ async fn an_applications_events_are_forgotten(database: &SqlDatabase) {
     let mut other = event_for(2, &[3]);
     other.application_id = ApplicationId::parse("other").unwrap();
     publish(database, &other).await;
+    let next = async |after: Option<&ApplicationId>| database.next_application(after).await;
+    let all = (next(None).await, next(Some(&other.application_id)).await);
+    assert_eq!(
+        all,
+        (Ok(Some(other.application_id.clone())), Ok(Some(shop())))
+    );
+    assert_eq!(next(Some(&shop())).await, Ok(None));
     assert_eq!(database.forget_application(&shop(), 1).await, Ok(1));
     assert_eq!(database.forget_application(&shop(), 10).await, Ok(1));
     assert_eq!(database.forget_application(&shop(), 10).await, Ok(0));
+    assert_eq!(next(Some(&other.application_id)).await, Ok(None));
     assert_eq!(claim_one(database, 10).await.held.key.event_id, other.id);
 }
