@@ -5,12 +5,12 @@ use std::pin::Pin;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use crate::http::error::Error;
+use crate::fault::Fault;
 
 /// How many calls are under way at a time.
 const MAX_CONCURRENCY: usize = 32;
 
-type Call<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + 'a>>;
+type Call<'a> = Pin<Box<dyn Future<Output = Result<(), Fault>> + 'a>>;
 
 /// What the calls return, in their order.
 ///
@@ -18,8 +18,8 @@ type Call<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + 'a>>;
 ///
 /// That of the first to fail. Those that are under way then are cancelled.
 pub async fn try_join_bounded<T>(
-    calls: impl IntoIterator<Item = impl Future<Output = Result<T, Error>>>,
-) -> Result<Vec<T>, Error> {
+    calls: impl IntoIterator<Item = impl Future<Output = Result<T, Fault>>>,
+) -> Result<Vec<T>, Fault> {
     let calls: Vec<_> = calls.into_iter().collect();
     let mut returned: Vec<Option<T>> = calls.iter().map(|_| None).collect();
     let calls = calls.into_iter().zip(&mut returned);
@@ -34,7 +34,7 @@ pub async fn try_join_bounded<T>(
 }
 
 /// Not generic: what runs them is three kilobytes of the component.
-async fn run(calls: Vec<Call<'_>>) -> Result<(), Error> {
+async fn run(calls: Vec<Call<'_>>) -> Result<(), Fault> {
     let running = stream::iter(calls).buffer_unordered(MAX_CONCURRENCY);
     running.try_collect().await
 }
@@ -54,11 +54,11 @@ mod tests {
         assert!(numbers.unwrap().unwrap().into_iter().eq(0..100));
 
         let calls = (0..3).map(async |number| match number {
-            1 => Err(Error::NotFound),
+            1 => Err(Fault::Internal(String::new())),
             _ => pending().await,
         });
-        let result: Option<Result<Vec<()>, Error>> = try_join_bounded(calls).now_or_never();
-        assert!(matches!(result, Some(Err(Error::NotFound))));
+        let result: Option<Result<Vec<()>, Fault>> = try_join_bounded(calls).now_or_never();
+        assert!(matches!(result, Some(Err(Fault::Internal(_)))));
     }
 
     #[test]
@@ -66,7 +66,7 @@ mod tests {
         let started = AtomicUsize::new(0);
         let calls = (0..100).map(async |_| {
             started.fetch_add(1, Ordering::Relaxed);
-            pending::<Result<(), Error>>().await
+            pending::<Result<(), Fault>>().await
         });
         assert!(try_join_bounded(calls).now_or_never().is_none());
         assert_eq!(started.into_inner(), 32);

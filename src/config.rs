@@ -10,15 +10,18 @@ use std::time::Duration;
 use http::HeaderValue;
 use spin_sdk::variables;
 
-use crate::auth::remote_jwks::RemoteJwks;
 use crate::concurrency::try_join_bounded;
-use crate::http::error::Error;
+use crate::fault::Fault;
 use crate::log;
 use crate::model::caller::is_scope;
 use crate::model::encryption::SecretsKey;
 use crate::model::event::EventType;
+use crate::model::jwks_source::JwksSource;
 use crate::model::key_set::KeySet;
 use crate::model::operator_token::OperatorToken;
+
+/// How requests of ours name their sender: `User-Agent`.
+pub const SENDER: &str = concat!("application-webhooks/", env!("CARGO_PKG_VERSION"));
 
 /// The names of all variables, as in `spin.toml`.
 pub const VARIABLES: [&str; 21] = [
@@ -55,7 +58,7 @@ pub struct Config {
     pub keys: KeySet,
     /// Where more such keys are: variables `jwks_url` and `jwks_cache_seconds`. There is one, or
     /// there are keys, or both.
-    pub provider: Option<RemoteJwks>,
+    pub jwks_source: Option<JwksSource>,
     /// The `iss` that a token must have: variable `jwt_issuer`; `None`: not checked.
     pub issuer: Option<String>,
     /// The `aud` that a token must have: variable `jwt_audience`; `None`: not checked. With a
@@ -121,9 +124,9 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`Error::Internal`] when a variable is missing or malformed, [`Error::Dependency`] when
+    /// [`Fault::Internal`] when a variable is missing or malformed, [`Fault::Dependency`] when
     /// the variables' provider failed.
-    pub async fn load() -> Result<&'static Self, Error> {
+    pub async fn load() -> Result<&'static Self, Fault> {
         static CONFIG: OnceLock<Config> = OnceLock::new();
 
         if let Some(config) = CONFIG.get() {
@@ -135,7 +138,7 @@ impl Config {
             all.find(|(variable, _)| **variable == name)
                 .and_then(|(_, value)| value.clone())
         };
-        let config = Self::parse(&get).map_err(|error| Error::Internal(error.to_string()))?;
+        let config = Self::parse(&get).map_err(|error| Fault::Internal(error.to_string()))?;
         // Requests that came at the same moment each read the same; one of them warns.
         Ok(CONFIG.get_or_init(|| {
             for warning in config.warnings() {
@@ -158,9 +161,9 @@ impl Config {
             );
         }
         let http_keys = self
-            .provider
+            .jwks_source
             .as_ref()
-            .is_some_and(RemoteJwks::is_plain_http);
+            .is_some_and(JwksSource::is_plain_http);
         if http_keys && !self.plain_http {
             warnings.push("`jwks_url` is http, and is never reached: set `delivery_scheme` to `*`");
         }
@@ -210,15 +213,15 @@ impl Config {
             .map(|set| KeySet::parse(&set).map_err(|error| problem("jwks", error)))
             .transpose()?;
         let cached = number("jwks_cache_seconds", 300, 10..=86_400)?;
-        let provider = optional("jwks_url")
+        let jwks_source = optional("jwks_url")
             .map(|url| {
-                RemoteJwks::new(&url, Duration::from_secs(cached), allow_insecure_urls)
+                JwksSource::new(&url, Duration::from_secs(cached), allow_insecure_urls)
                     .map_err(|error| problem("jwks_url", error))
             })
             .transpose()?;
         // `*`: any audience will do, and somebody has said so.
         let audience = optional("jwt_audience");
-        if provider.is_some() && audience.is_none() {
+        if jwks_source.is_some() && audience.is_none() {
             return Err(problem(
                 "jwt_audience",
                 "is required with `jwks_url`, whose provider issues tokens for other services too: \
@@ -226,7 +229,7 @@ impl Config {
             ));
         }
         let audience = audience.filter(|audience| audience != "*");
-        if keys.is_none() && provider.is_none() {
+        if keys.is_none() && jwks_source.is_none() {
             return Err(problem(
                 "jwks",
                 "is not set, and neither is `jwks_url`: one of them is required",
@@ -235,7 +238,7 @@ impl Config {
 
         Ok(Self {
             keys: keys.unwrap_or_default(),
-            provider,
+            jwks_source,
             issuer: optional("jwt_issuer"),
             audience,
             merchant_claim: optional("jwt_merchant_claim").unwrap_or_else(|| "sub".to_owned()),
@@ -321,12 +324,12 @@ impl Variables<'_> {
 }
 
 /// A variable's value; `None`: it is not set.
-async fn read(variable: &'static str) -> Result<Option<String>, Error> {
+async fn read(variable: &'static str) -> Result<Option<String>, Fault> {
     match variables::get(variable).await {
         Ok(value) => Ok(Some(value)),
         Err(variables::Error::Undefined(_)) => Ok(None),
         // The provider's text may hold what it should not: left out.
-        Err(_) => Err(Error::Dependency(format!(
+        Err(_) => Err(Fault::Dependency(format!(
             "variable `{variable}` could not be read"
         ))),
     }

@@ -2,19 +2,19 @@
 
 use serde::Serialize;
 
-use crate::http::error::Error;
+use crate::fault::Fault;
 
 /// The value as JSON.
 ///
 /// # Errors
 ///
-/// [`Error::Internal`]: what cannot be written is our own fault, everywhere. An empty text in its
+/// [`Fault::Internal`]: what cannot be written is our own fault, everywhere. An empty text in its
 /// place would be one `ETag` for all resources, or an empty response for a repeat.
-pub fn write(value: &impl Serialize) -> Result<String, Error> {
+pub fn write(value: &impl Serialize) -> Result<String, Fault> {
     serde_json::to_string(value).map_err(|_| {
         // serde's text may quote the value.
         let name = std::any::type_name_of_val(value);
-        Error::Internal(format!("a value cannot be written as JSON: {name}"))
+        Fault::Internal(format!("a value cannot be written as JSON: {name}"))
     })
 }
 
@@ -34,18 +34,18 @@ mod tests {
     use futures::FutureExt;
 
     use super::*;
-    use crate::http::{etag::EntityTag, idempotency::StoredResponse, response};
+    use crate::http::{etag::EntityTag, response};
+    use crate::store::idempotency::StoredResponse;
 
     /// One policy, wherever something is written.
     #[test]
     fn what_cannot_be_written_as_json_is_an_internal_error_everywhere() {
         let ok = http::StatusCode::OK;
-        let tag = || EntityTag::of(&"resource").unwrap();
         let errors = [
             write(&Unwritable).err(),
             EntityTag::of(&Unwritable).err(),
             response::json(ok, &Unwritable).err(),
-            StoredResponse::new(ok, None, &tag(), &Unwritable, None).err(),
+            StoredResponse::new(200, None, "", &Unwritable, None).err(),
             crate::store::memory::Memory::default()
                 .scheduled(Vec::new())
                 .set_document("key", &Unwritable)
@@ -54,7 +54,7 @@ mod tests {
                 .err(),
         ];
         for error in errors {
-            assert!(matches!(error, Some(Error::Internal(_))), "{error:?}");
+            assert!(matches!(error, Some(Fault::Internal(_))), "{error:?}");
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod config;
 pub mod dispatch;
 pub mod early_body;
 pub mod events;
+pub mod fault;
 pub mod http;
 pub mod json;
 pub mod log;
@@ -20,9 +21,6 @@ pub mod openapi;
 pub mod operator;
 pub mod runtime;
 pub mod store;
-
-/// How requests of ours name their sender: `User-Agent`.
-const SENDER: &str = concat!("application-webhooks/", env!("CARGO_PKG_VERSION"));
 
 #[cfg(all(target_family = "wasm", feature = "entry"))]
 #[allow(unsafe_code, reason = "what the macro exports to the host is")]

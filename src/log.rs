@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use serde::Serialize;
 
-use crate::http::error::Error;
+use crate::fault::Fault;
 use crate::model::ids::ApplicationId;
 use crate::model::time::Timestamp;
 
@@ -98,36 +98,32 @@ pub fn request(answered: &Answered<'_>) {
 }
 
 /// Logs a failure that the response does not tell: of work after it, or of a part that it leaves out.
-pub fn background(request_id: &str, what: &str, error: &Error) {
-    if let Some(cause) = cause(error) {
-        print(&Line {
-            request_id: Some(request_id),
-            error: Some(&format!("{what}: {cause}")),
-            ..Line::now()
-        });
-    }
+pub fn background(request_id: &str, what: &str, error: &Fault) {
+    print(&Line {
+        request_id: Some(request_id),
+        error: Some(&format!("{what}: {error}")),
+        ..Line::now()
+    });
 }
 
 /// Logs a failure of work that is no request's.
-pub fn task(what: &str, error: &Error) {
-    if let Some(cause) = cause(error) {
-        print(&Line {
-            error: Some(&format!("{what}: {cause}")),
-            ..Line::now()
-        });
-    }
+pub fn task(what: &str, error: &Fault) {
+    print(&Line {
+        error: Some(&format!("{what}: {error}")),
+        ..Line::now()
+    });
 }
 
 /// Logs a document that cannot be read, where that is no reason for the request to fail.
-pub fn unreadable(error: &Error) {
+pub fn unreadable(error: &Fault) {
     print(&Line {
-        error: cause(error),
+        error: Some(&error.to_string()),
         ..Line::now()
     });
 }
 
 /// Those of a list that can be read; logs why the others are left out.
-pub fn readable<T>(listed: Vec<Result<T, Error>>, request_id: &str) -> impl Iterator<Item = T> {
+pub fn readable<T>(listed: Vec<Result<T, Fault>>, request_id: &str) -> impl Iterator<Item = T> {
     listed.into_iter().filter_map(move |item| {
         item.map_err(|error| background(request_id, "left out of a list", &error))
             .ok()
@@ -141,16 +137,6 @@ pub fn warning(text: &str) {
         error: Some(text),
         ..Line::now()
     });
-}
-
-fn cause(error: &Error) -> Option<&str> {
-    match error {
-        Error::Dependency(cause)
-        | Error::Unreadable(cause)
-        | Error::DependencyTimeout(cause)
-        | Error::Internal(cause) => Some(cause),
-        _ => None,
-    }
 }
 
 impl Line<'_> {

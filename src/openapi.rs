@@ -9,6 +9,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use crate::api::{dispatcher_routes, routes};
 use crate::dispatch::delivery::Payload;
+use crate::fault::Fault;
 use crate::http::body::MAX_BODY_BYTES;
 use crate::http::error::{Detail, Error, ErrorBody};
 
@@ -161,11 +162,14 @@ fn errors() -> Vec<ErrorKind> {
             "Conflict",
             "The request cannot be joined with what is there.",
             vec![
-                ("nameTaken", crate::api::applications::NAME_TAKEN),
-                ("namePending", crate::api::applications::NAME_PENDING),
+                ("nameTaken", crate::api::applications::conflict::NAME_TAKEN),
+                (
+                    "namePending",
+                    crate::api::applications::conflict::NAME_PENDING,
+                ),
                 (
                     "tooManyApplications",
-                    crate::api::applications::TOO_MANY_APPLICATIONS,
+                    crate::api::applications::conflict::TOO_MANY_APPLICATIONS,
                 ),
                 ("keyUsed", crate::http::idempotency::KEY_USED),
             ],
@@ -198,12 +202,12 @@ fn errors() -> Vec<ErrorKind> {
         (
             "InternalServerError",
             "A fault of the service.",
-            vec![("fault", Error::Internal(cause()))],
+            vec![("fault", Error::Fault(Fault::Internal(cause())))],
         ),
         (
             "DependencyFailed",
             "A downstream dependency responded with an error or could not be reached.",
-            vec![("failed", Error::Dependency(cause()))],
+            vec![("failed", Error::Fault(Fault::Dependency(cause())))],
         ),
         (
             "ServiceUnavailable",
@@ -219,7 +223,7 @@ fn errors() -> Vec<ErrorKind> {
         (
             "DependencyTimeout",
             "A downstream dependency did not respond in time.",
-            vec![("late", Error::DependencyTimeout(cause()))],
+            vec![("late", Error::Fault(Fault::Timeout(cause())))],
         ),
     ]
 }

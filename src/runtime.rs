@@ -4,10 +4,19 @@
 
 use std::time::Duration;
 
+use crate::model::time::Timestamp;
+
 #[cfg(not(test))]
 pub use self::host::{Instant, chance, sleep, spawn, unix_millis};
 #[cfg(test)]
 pub use self::simulation::{Instant, chance, sleep, spawn, unix_millis};
+
+impl Timestamp {
+    /// The current time.
+    pub fn now() -> Self {
+        Self::from_millis(unix_millis())
+    }
+}
 
 /// `pause`, made up to four times as long at random, so that writers who met once do not meet again.
 pub fn with_jitter(pause: Duration) -> Duration {

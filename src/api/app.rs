@@ -20,6 +20,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 use uuid::Uuid;
 
+use super::request::CallerRequest;
 use super::routing::{Handler, Match, Routes};
 use crate::auth::{authenticate, authenticate_operator};
 use crate::config::Config;
@@ -27,11 +28,12 @@ use crate::http::body::{Body, BodyError};
 use crate::http::details::Details;
 use crate::http::error::{Error, LogDetail};
 use crate::http::idempotency::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED};
+use crate::http::path::Path;
 use crate::http::query::Query;
-use crate::http::request::{CallerRequest, OperatorRequest, Path};
 use crate::http::response::{self, Response};
 use crate::http::traceparent;
 use crate::log;
+use crate::operator;
 use crate::store::{keys, spin};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -192,7 +194,7 @@ impl App<'_> {
             Handler::Operator(handler) => {
                 let config = Config::load().await?;
                 authenticate_operator(request.headers(), config)?;
-                let request = OperatorRequest {
+                let request = operator::Request {
                     config,
                     store: spin::store(),
                     request_id: self.request_id.to_owned(),

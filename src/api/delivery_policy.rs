@@ -59,19 +59,17 @@ pub struct DeliveryPolicy {
 )]
 pub async fn read() -> Result<Response, Error> {
     let events = EventsConfig::load().await?;
-    response::json(
-        StatusCode::OK,
-        &DeliveryPolicy {
-            retry_schedule_seconds: events.retry_schedule.pauses_seconds().collect(),
-            jitter_percent: RetrySchedule::JITTER_PERCENT,
-            max_jitter_seconds: RetrySchedule::MAX_JITTER.as_secs(),
-            attempt_timeout_seconds: ATTEMPT_DEADLINE.as_secs(),
-            max_retry_after_seconds: RetrySchedule::MAX_RETRY_AFTER_SECS,
-            max_concurrent_attempts: MAX_PER_WEBHOOK,
-            max_event_bytes: events.max_event_bytes,
-            max_response_bytes: MAX_BODY_BYTES,
-            kept_response_bytes: KEPT_BYTES,
-            retention_days: events.retention_days,
-        },
-    )
+    let policy = DeliveryPolicy {
+        retry_schedule_seconds: events.retry_schedule.pauses_seconds().collect(),
+        jitter_percent: RetrySchedule::JITTER_PERCENT,
+        max_jitter_seconds: RetrySchedule::MAX_JITTER.as_secs(),
+        attempt_timeout_seconds: ATTEMPT_DEADLINE.as_secs(),
+        max_retry_after_seconds: RetrySchedule::MAX_RETRY_AFTER_SECS,
+        max_concurrent_attempts: MAX_PER_WEBHOOK,
+        max_event_bytes: events.max_event_bytes,
+        max_response_bytes: MAX_BODY_BYTES,
+        kept_response_bytes: KEPT_BYTES,
+        retention_days: events.retention_days,
+    };
+    Ok(response::json(StatusCode::OK, &policy)?)
 }

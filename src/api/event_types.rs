@@ -3,8 +3,8 @@
 use http::StatusCode;
 use serde::Serialize;
 
+use super::request::CallerRequest;
 use crate::http::error::Error;
-use crate::http::request::CallerRequest;
 use crate::http::response::{self, Response};
 use crate::model::event::EventType;
 
@@ -39,5 +39,5 @@ pub async fn list(request: CallerRequest) -> Result<Response, Error> {
     let body = EventTypes {
         items: items.collect(),
     };
-    response::json(StatusCode::OK, &body)
+    Ok(response::json(StatusCode::OK, &body)?)
 }

@@ -8,16 +8,17 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use super::request::CallerRequest;
 use crate::config::Config;
 use crate::dispatch::delivery;
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::fan_out::{self, Plan};
 use crate::events::database::{Beginning, NewEvent, PublishKey, Published, StoredEvent};
+use crate::fault::Fault;
 use crate::http::body::Object;
 use crate::http::error::Error;
-use crate::http::idempotency::{self, IDEMPOTENCY_REPLAYED, IdempotencyKey};
+use crate::http::idempotency::{self, IDEMPOTENCY_REPLAYED};
 use crate::http::parameters::{ApplicationPath, EventPath};
-use crate::http::request::CallerRequest;
 use crate::http::response::{self, Response};
 use crate::model::caller::Caller;
 use crate::model::delivery::{Delivery, DeliveryStatus, Event, Summary};
@@ -25,7 +26,6 @@ use crate::model::event::EventType;
 use crate::model::ids::{ApplicationId, EventId};
 use crate::model::time::Timestamp;
 use crate::store::applications;
-use crate::store::deadline::Deadline;
 use crate::store::key_value::Store;
 use crate::store::recipients;
 
@@ -81,46 +81,41 @@ pub struct EventWithDeliveries<'a> {
     responses((status = 202, description = "The event is stored.", body = Event,
         headers(("Location"), ("Idempotency-Replayed")))),
 )]
-pub async fn publish(request: CallerRequest) -> Result<Response, Error> {
-    let CallerRequest {
-        caller,
-        config,
-        store,
-        path,
-        headers,
-        body,
-        mut details,
-        ..
-    } = request;
-    if !caller.publishes() {
+pub async fn publish(mut request: CallerRequest) -> Result<Response, Error> {
+    if !request.caller.publishes() {
         return Err(Error::Forbidden);
     }
     let dispatcher = Dispatcher::of_instance().await?;
-    let application = path.application(&mut details);
-    let key = IdempotencyKey::read(&headers, &mut details);
+    let application = request.application();
+    let key = request.idempotency_key();
     let limit = dispatcher.events_config().max_event_bytes;
-    let mut body = Object::read_up_to(limit, &headers, body, &mut details).await?;
-    let event_type = body.required("type", &mut details, |value| event_type(&value, config));
-    let data = body.required("data", &mut details, |value| match value {
+    let mut body = request
+        .body(async |headers, body, details| {
+            Object::read_up_to(limit, headers, body, details).await
+        })
+        .await?;
+    let (config, details) = (request.config, &mut request.details);
+    let event_type = body.required("type", details, |value| event_type(&value, config));
+    let data = body.required("data", details, |value| match value {
         Value::Object(_) => Ok(()),
         _ => Err("Must be an object"),
     });
-    let occurred_at = body.optional("occurredAt", &mut details, moment);
-    let deliver_before = body.optional("deliverBefore", &mut details, moment);
-    let content = body.finish(&mut details);
+    let occurred_at = body.optional("occurredAt", details, moment);
+    let deliver_before = body.optional("deliverBefore", details, moment);
+    let content = body.finish(details);
     let checked = application.zip(event_type).zip(data);
-    let ((application, event_type), ()) = details.all(checked)?;
+    let (context, ((application, event_type), ())) = request.begin(checked)?;
 
-    let deadline = Deadline::with_timeout(config.store_timeout);
+    let store = &context.store;
     let reads = async {
         let (owner, subscribers) = join(
-            applications::application(&store, &application),
-            recipients::subscribers(&store, &application, &event_type),
+            applications::application(store, &application),
+            recipients::subscribers(store, &application, &event_type),
         )
         .await;
-        Ok((owner?.ok_or(Error::NotFound)?, subscribers?))
+        Ok::<_, Error>((owner?.ok_or(Error::NotFound)?, subscribers?))
     };
-    let (owner, subscribers) = deadline.run("reading webhooks", reads).await?;
+    let (owner, subscribers) = context.run("reading webhooks", reads).await?;
 
     let now = Timestamp::now();
     let plan = Plan::new(&dispatcher, subscribers, owner.is_enabled(), now);
@@ -165,26 +160,18 @@ pub async fn publish(request: CallerRequest) -> Result<Response, Error> {
     tag = "Events", params(ApplicationPath, EventPath),
     responses((status = 200, description = "The event.", body = EventWithDeliveries<'static>)),
 )]
-pub async fn read(request: CallerRequest) -> Result<Response, Error> {
-    let CallerRequest {
-        caller,
-        config,
-        store,
-        path,
-        mut details,
-        ..
-    } = request;
+pub async fn read(mut request: CallerRequest) -> Result<Response, Error> {
+    let caller = &request.caller;
     if caller.merchant().is_none() && !caller.supports() {
         return Err(Error::Forbidden);
     }
-    let application = path.application(&mut details);
-    let id = path.event(&mut details);
-    let (application, id) = details.all(application.zip(id))?;
+    let application = request.application();
+    let id = request.path.event(&mut request.details);
+    let (context, (application, id)) = request.begin(application.zip(id))?;
     let dispatcher = Dispatcher::of_instance().await?;
-    let deadline = Deadline::with_timeout(config.store_timeout);
-    let readable = deadline.run(
+    let readable = context.run(
         "reading an application",
-        check_readable(&store, &application, &caller),
+        check_readable(&context.store, &application, &context.caller),
     );
     let event = dispatcher.database().event(&application, id);
     let (readable, event) = join(readable, event).await;
@@ -193,14 +180,12 @@ pub async fn read(request: CallerRequest) -> Result<Response, Error> {
     let stored = event?.ok_or(Error::NotFound)?;
     let data = stored.body.as_ref();
     let data = data.map(|body| data_of(body.as_bytes())).transpose()?;
-    response::json(
-        StatusCode::OK,
-        &EventWithDeliveries {
-            event: &stored.event,
-            data,
-            deliveries: &stored.deliveries,
-        },
-    )
+    let body = EventWithDeliveries {
+        event: &stored.event,
+        data,
+        deliveries: &stored.deliveries,
+    };
+    Ok(response::json(StatusCode::OK, &body)?)
 }
 
 /// Whether the caller may read the application's events.
@@ -230,7 +215,7 @@ async fn replay(
     let stored = dispatcher.database().event(application, id).await?;
     // It was deleted just now: the client's next try publishes anew.
     let stored = stored.ok_or_else(|| {
-        Error::Dependency("events: the event of an Idempotency-Key is gone".to_owned())
+        Fault::Dependency("events: the event of an Idempotency-Key is gone".to_owned())
     })?;
     let summary = first_summary(&stored);
     let mut response = accepted(&Event {
@@ -294,7 +279,7 @@ fn accepted(event: &Event) -> Result<Response, Error> {
     let (application, id) = (&event.application_id, event.id);
     let location = format!("/api/v1/applications/{application}/events/{id}");
     let location = http::HeaderValue::try_from(location)
-        .map_err(|_| Error::Internal("an event's path is no header".to_owned()))?;
+        .map_err(|_| Fault::Internal("an event's path is no header".to_owned()))?;
     response.headers_mut().insert(LOCATION, location);
     Ok(response)
 }
@@ -331,7 +316,7 @@ fn data_of(body: &[u8]) -> Result<&RawValue, Error> {
     }
 
     let body: Body<'_> = serde_json::from_slice(body)
-        .map_err(|_| Error::Internal("an event's body has no data".to_owned()))?;
+        .map_err(|_| Fault::Internal("an event's body has no data".to_owned()))?;
     Ok(body.data)
 }
 

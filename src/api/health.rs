@@ -25,7 +25,7 @@ pub struct Health {
     responses((status = 200, description = "The component answers.", body = Health)),
 )]
 pub async fn live() -> Result<Response, Error> {
-    response::json(StatusCode::OK, &Health { status: "ok" })
+    Ok(response::json(StatusCode::OK, &Health { status: "ok" })?)
 }
 
 /// Readiness probe
@@ -44,9 +44,9 @@ pub async fn ready() -> Result<Response, Error> {
         if config.reaches_private_networks() {
             return Err(Error::NotReady(PRIVATE_NETWORKS_OPEN.to_owned()));
         }
-        Deadline::with_timeout(config.store_timeout)
-            .run("probing", spin::store().exists("readyz"))
-            .await
+        let deadline = Deadline::with_timeout(config.store_timeout);
+        let probe = spin::store();
+        Ok(deadline.run("probing", probe.exists("readyz")).await?)
     };
     answer(checked.await)
 }
@@ -58,13 +58,8 @@ pub async fn ready() -> Result<Response, Error> {
 /// [`Error::NotReady`].
 pub(super) fn answer<T>(checked: Result<T, Error>) -> Result<Response, Error> {
     match checked {
-        Ok(_) => response::json(StatusCode::OK, &Health { status: "ready" }),
-        Err(
-            Error::Dependency(cause)
-            | Error::Unreadable(cause)
-            | Error::DependencyTimeout(cause)
-            | Error::Internal(cause),
-        ) => Err(Error::NotReady(cause)),
+        Ok(_) => Ok(response::json(StatusCode::OK, &Health { status: "ready" })?),
+        Err(Error::Fault(fault)) => Err(Error::NotReady(fault.to_string())),
         Err(error) => Err(error),
     }
 }

@@ -13,6 +13,7 @@ use http_body_util::{BodyExt, Full};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::request::Request;
 use super::routes::ROUTES;
 use super::routing::Handler;
 use super::test_delivery;
@@ -22,7 +23,6 @@ use crate::http::details::Details;
 use crate::http::error::Error;
 use crate::http::idempotency::IDEMPOTENCY_KEY;
 use crate::http::query::Query;
-use crate::http::request::Request;
 use crate::model::ids::{ApplicationId, MerchantId, WebhookId};
 use crate::model::time::Timestamp;
 use crate::model::webhook::{LastTest, TestStatus};
@@ -85,7 +85,7 @@ async fn send(store: &Store, method: &str, path: &str, body: Value, key: Option<
         body => Bytes::from(body.to_string()),
     };
     let request = Request {
-        merchant: merchant(),
+        caller: merchant(),
         config: &CONFIG,
         store: store.clone(),
         request_id: String::new(),

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod applications;
+pub mod create;
 pub mod delivery_policy;
 pub mod dispatcher_health;
 pub mod dispatcher_routes;
@@ -10,6 +11,8 @@ pub mod events;
 pub mod health;
 #[cfg(test)]
 mod interleavings;
+pub mod replay;
+pub mod request;
 pub mod rotation;
 pub mod routes;
 pub mod routing;

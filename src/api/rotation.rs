@@ -1,31 +1,29 @@
 //! Rotations: a webhook gets a new signing secret, and the old one stays valid for a while.
 
-use crate::store::compensation;
-use crate::store::webhooks;
-
 use futures::future::join;
 use http::StatusCode;
 use serde::Serialize;
+use serde_json::Value;
 
-use super::webhooks::{WebhookResponse, check_enabled, ids};
+use super::replay;
+use super::request::{Request, check_enabled};
+use super::webhooks::WebhookResponse;
+use crate::fault::Fault;
 use crate::http::body::Object;
+use crate::http::details::Details;
 use crate::http::error::Error;
-use crate::http::idempotency::{self, IdempotencyKey, Lookup, StoredResponse};
+use crate::http::idempotency;
 use crate::http::parameters::{
     ApplicationPath, IdempotencyKeyHeader, IfMatchHeader, IfNoneMatchHeader, WebhookPath,
 };
-use crate::http::request::Request;
-use crate::model::time::Timestamp;
-use crate::store::rate_limit::counted_unless;
-
 use crate::http::response::Response;
 use crate::model::ids::WebhookId;
-use crate::model::rotation::Rotation;
-use crate::model::rotation::StoredSecret;
+use crate::model::rotation::{Rotation, StoredSecret};
+use crate::model::time::Timestamp;
 use crate::model::webhook::Webhook;
-use crate::store::applications::owned_application_and;
-use crate::store::deadline::Deadline;
-use crate::store::rotations::{RotationsDocument, confirm_later};
+use crate::store::idempotency::{Lookup, look_up};
+use crate::store::rotations::{RotationsDocument, Written, confirm_later};
+use crate::store::webhooks;
 
 /// How long the old secret stays valid when the merchant does not say, in seconds: a day.
 const DEFAULT_GRACE_SECS: u32 = 86_400;
@@ -33,11 +31,11 @@ const DEFAULT_GRACE_SECS: u32 = 86_400;
 /// How long it can stay valid, in seconds: a week.
 const MAX_GRACE_SECS: u32 = 604_800;
 
-/// The body of [`rotate`], as the document describes it.
+/// The body of [`rotate`].
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(description = "How to rotate a secret.")]
-pub struct Rotating {
+pub struct RotateRequest {
     /// For how many seconds the old secret stays valid: until then, deliveries carry a signature
     /// of each. 0 ends it and all earlier ones at once.
     #[schema(
@@ -50,6 +48,27 @@ pub struct Rotating {
     grace_period_seconds: Option<u32>,
 }
 
+impl RotateRequest {
+    /// Reads a body, noting what is wrong with it.
+    fn read(body: &mut Object, details: &mut Details) -> Self {
+        let grace_period_seconds = body.optional("gracePeriodSeconds", details, |value| {
+            grace_period(&value).ok_or("Must be a whole number from 0 to 604800")
+        });
+        Self {
+            grace_period_seconds,
+        }
+    }
+}
+
+fn grace_period(value: &Value) -> Option<u32> {
+    // To JSON Schema 600.0 is an integer too.
+    let whole = value.as_f64().filter(|seconds| seconds.fract() == 0.0);
+    let whole = whole.filter(|seconds| *seconds >= 0.0);
+    let seconds = value.as_u64().or(whole.map(|seconds| seconds as u64))?;
+    let seconds = u32::try_from(seconds).ok()?;
+    (seconds <= MAX_GRACE_SECS).then_some(seconds)
+}
+
 /// Rotate signing secret
 ///
 /// Makes a new signing secret. Until the grace period of the old one ends, deliveries carry a
@@ -59,80 +78,54 @@ pub struct Rotating {
     post, path = "/api/v1/applications/{applicationId}/webhooks/{webhookId}/rotate",
     operation_id = "rotateWebhookSecret", tag = "Webhooks",
     params(ApplicationPath, WebhookPath, IdempotencyKeyHeader, IfMatchHeader, IfNoneMatchHeader),
-    request_body(content = Option<Rotating>, content_type = "application/json"),
+    request_body(content = Option<RotateRequest>, content_type = "application/json"),
     responses((status = 200, description = "The webhook, with its new signing secret.",
         body = ref("#/components/schemas/RotatedWebhook"),
         headers(("ETag"), ("Idempotency-Replayed")))),
 )]
-pub async fn rotate(request: Request) -> Result<Response, Error> {
-    let Request {
-        merchant,
-        config,
-        store,
-        request_id,
-        path,
-        headers,
-        body,
-        mut details,
-        ..
-    } = request;
-    let ids = ids(&path, &mut details);
-    let key = IdempotencyKey::read(&headers, &mut details);
-    let mut body = Object::read_optional(&headers, body, &mut details).await?;
-    let grace = body.optional("gracePeriodSeconds", &mut details, |value| {
-        // To JSON Schema 600.0 is an integer too.
-        let whole = value.as_f64().filter(|seconds| seconds.fract() == 0.0);
-        value
-            .as_u64()
-            .or_else(|| {
-                whole
-                    .filter(|seconds| *seconds >= 0.0)
-                    .map(|seconds| seconds as u64)
-            })
-            .and_then(|seconds| u32::try_from(seconds).ok())
-            .filter(|seconds| *seconds <= MAX_GRACE_SECS)
-            .ok_or("Must be a whole number from 0 to 604800")
-    });
-    let content = body.finish(&mut details);
-    let (application, id) = details.all(ids)?;
+pub async fn rotate(mut request: Request) -> Result<Response, Error> {
+    let ids = request.webhook();
+    let key = request.idempotency_key();
+    let mut body = request.body(Object::read_optional).await?;
+    let asked = RotateRequest::read(&mut body, &mut request.details);
+    let content = body.finish(&mut request.details);
+    let (context, (application, id)) = request.begin(ids)?;
+    let (config, store) = (context.config, &context.store);
 
     let now = Timestamp::now();
-    let deadline = Deadline::with_timeout(config.store_timeout);
     let scope = format!("rotate\n{application}\n{id}");
-    let beside = join(
-        webhooks::webhook(&store, &application, id),
-        idempotency::look_up(&store, key.as_ref(), &scope, &content, config, now),
+    let reads = join(
+        webhooks::webhook(store, &application, id),
+        look_up(store, key.as_ref(), &scope, &content, config, now),
     );
-    let (owned, (webhook, lookup)) = deadline
-        .run(
-            "reading a webhook",
-            counted_unless(
-                &store,
-                &merchant,
-                config,
-                &request_id,
-                owned_application_and(&store, &application, &merchant, async { Ok(beside.await) }),
-                |(_, (_, lookup))| matches!(lookup, Ok(Lookup::Hit(_))),
-            ),
-        )
+    let gate = context.gate();
+    let found = gate.beside(context.authorize(&application, reads));
+    let found = context
+        .run("reading a webhook", async { Ok::<_, Fault>(found.await) })
         .await?;
+    // A repeat is no change: it gets the first response also when the merchant has none left.
+    if !matches!(&found, Ok((_, (_, Ok(Lookup::Hit(_)))))) {
+        gate.admit()?;
+    }
+    let (owned, (webhook, lookup)) = found?;
     let mut webhook = webhook?.ok_or(Error::NotFound)?;
-    let used = match lookup? {
-        Lookup::Hit(replay) => {
-            let rotation = newest(&webhook, replay.made)?;
+    let idempotency = match lookup? {
+        Lookup::Hit(first) => {
+            let rotation = newest(&webhook, first.made)?;
             let secret = webhooks::open_secret(id, &rotation.secret, &config.secrets_key)?;
-            return replay.response(Some(&secret));
+            return replay::replayed(&first, Some(&secret));
         }
-        Lookup::Miss(used) => used,
+        Lookup::Reused => return Err(idempotency::KEY_USED),
+        Lookup::Miss(idempotency) => idempotency,
     };
     check_enabled(&owned)?;
-    let (rotation_id, secret) = used.id_and_secret(config);
+    let (rotation_id, secret) = idempotency.id_and_secret(config);
     if webhook.rotations.contains(rotation_id) {
         // The repeat of a rotation that took effect and was not answered: it changed the tag itself.
         newest(&webhook, rotation_id)?;
     } else {
         let tag = WebhookResponse::from(&webhook).tag()?;
-        tag.check_change(&headers)?;
+        tag.check_change(&context.headers)?;
     }
     let before = webhook.rotations.clone();
     let next_at = webhook.rotations.next_at(now);
@@ -140,40 +133,46 @@ pub async fn rotate(request: Request) -> Result<Response, Error> {
         id: rotation_id,
         secret: StoredSecret::seal(&config.secrets_key, id, &secret),
         rotated_at: next_at.max(webhook.updated_at()),
-        grace_period_seconds: grace.unwrap_or(DEFAULT_GRACE_SECS),
+        grace_period_seconds: asked.grace_period_seconds.unwrap_or(DEFAULT_GRACE_SECS),
     });
     webhook.rotations.prune(now);
     let body = WebhookResponse::at(&webhook, now);
     let tag = body.tag()?;
     let body = body.with_secret(&secret);
-    let kept = StoredResponse::new(StatusCode::OK, None, &tag, &body, Some(&secret))?;
-    let place = RotationsDocument::of(&store, &application, id);
-    let rotated = deadline
-        .run("rotating a secret", async {
-            place.keep(&mut webhook.rotations, rotation_id).await?;
-            used.keep(&store, rotation_id, &kept, config, now).await
-        })
-        .await;
-    if let Err(error) = rotated {
-        // Else the secret that the merchant has would end in favour of one that nobody was told.
-        // A rotation with a key can be repeated and then tells it.
-        let undo = !used.is_repeatable();
-        compensation::compensate(&error, &deadline, &request_id, async move || {
-            if undo {
-                place.remove(rotation_id, &before).await?;
-            }
-            place.clear().await
-        });
-        return Err(error);
-    }
-    confirm_later(
-        place,
-        webhook.rotations,
-        rotation_id,
-        &deadline,
-        &request_id,
-    );
-    kept.response(Some(&secret))
+    let response = replay::stored(StatusCode::OK, None, &tag, &body, Some(&secret))?;
+    let document = RotationsDocument::of(store, &application, id);
+    let rotated = context.run("rotating a secret", async {
+        match document.keep(&mut webhook.rotations, rotation_id).await? {
+            Written::Kept => {}
+            Written::WebhookGone => return Ok(Written::WebhookGone),
+        }
+        let keep = idempotency.keep(store, rotation_id, &response, config, now);
+        keep.await.map(|()| Written::Kept)
+    });
+    let failed: (Error, bool) = match rotated.await {
+        Ok(Written::Kept) => {
+            let rotations = webhook.rotations;
+            let (deadline, request_id) = (&context.deadline, &context.request_id);
+            confirm_later(document, rotations, rotation_id, deadline, request_id);
+            return replay::response(&response, Some(&secret));
+        }
+        Ok(Written::WebhookGone) => (Error::NotFound, false),
+        Err(fault) => {
+            let was_cut_off = Fault::is_timeout(&fault);
+            (fault.into(), was_cut_off)
+        }
+    };
+    // Else the secret that the merchant has would end in favour of one that nobody was told.
+    // A rotation with a key can be repeated and then tells it.
+    let undo = !idempotency.is_repeatable();
+    let (error, was_cut_off) = failed;
+    context.compensate(was_cut_off, async move || {
+        if undo {
+            document.remove(rotation_id, &before).await?;
+        }
+        document.clear().await
+    });
+    Err(error)
 }
 
 /// The rotation `id`, as long as it brought the newest secret. A repeat must not show another one's

@@ -7,9 +7,11 @@ use std::pin::Pin;
 use http::{Method, StatusCode, Uri};
 use utoipa::openapi::HttpMethod;
 
+use super::request::{CallerRequest, Request};
 use crate::http::error::Error;
-use crate::http::request::{CallerRequest, OperatorRequest, Path, Request};
+use crate::http::path::Path;
 use crate::http::response::Response;
+use crate::operator;
 
 /// The routes of a component.
 pub struct Routes(matchit::Router<Route>);
@@ -39,7 +41,7 @@ pub enum Handler {
     /// It answers the merchant whose token came with the request.
     Merchant(fn(Request) -> Answer),
     /// It answers the operator, whose token came with the request.
-    Operator(fn(OperatorRequest) -> Answer),
+    Operator(fn(operator::Request) -> Answer),
 }
 
 /// What a handler comes to.

@@ -3,12 +3,12 @@
 use http::StatusCode;
 use serde::Serialize;
 
-use super::webhooks::{find_for_change, ids};
+use super::request::Request;
+use super::webhooks::find::find_for_change;
 use crate::dispatch::delivery::{Attempt, Delivery, Failure};
 use crate::http::body::Object;
 use crate::http::error::Error;
 use crate::http::parameters::{ApplicationPath, WebhookPath};
-use crate::http::request::Request;
 use crate::http::response::{self, Response};
 use crate::log;
 use crate::model::ids::{ApplicationId, WebhookId};
@@ -27,7 +27,7 @@ const SHOWN_CHARACTERS: usize = 1024;
 #[schema(
     as = TestResult, description = "What came of a test delivery."
 )]
-pub struct TestBody {
+pub struct TestResponse {
     /// Whether the endpoint answered with a status of 200 to 299.
     #[schema(examples(true))]
     success: bool,
@@ -68,13 +68,13 @@ pub struct TestData {
     webhook_id: WebhookId,
 }
 
-/// The body of [`send`], as the document describes it.
+/// The body of [`send`].
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(description = "Nothing is asked for.", examples(json!({})))]
-pub struct Testing {}
+pub struct TestRequest {}
 
-impl TestBody {
+impl TestResponse {
     fn new(attempt: Attempt, delivered_at: Timestamp) -> Self {
         Self {
             success: attempt.failure.is_none(),
@@ -101,28 +101,16 @@ impl TestBody {
 #[utoipa::path(
     post, path = "/api/v1/applications/{applicationId}/webhooks/{webhookId}/test",
     operation_id = "testWebhook", tag = "Webhooks", params(ApplicationPath, WebhookPath),
-    request_body(content = Option<Testing>, content_type = "application/json"),
-    responses((status = 200, description = "What came of the delivery.", body = TestBody)),
+    request_body(content = Option<TestRequest>, content_type = "application/json"),
+    responses((status = 200, description = "What came of the delivery.", body = TestResponse)),
 )]
-pub async fn send(request: Request) -> Result<Response, Error> {
-    let Request {
-        merchant,
-        config,
-        store,
-        request_id,
-        path,
-        headers,
-        body,
-        mut details,
-        ..
-    } = request;
-    let ids = ids(&path, &mut details);
-    let body = Object::read_optional(&headers, body, &mut details).await?;
-    body.finish(&mut details);
-    let (application, id) = details.all(ids)?;
-    let deadline = Deadline::with_timeout(config.store_timeout);
-    let found = find_for_change(&store, &merchant, &application, id, config, &request_id);
-    let webhook = deadline.run("reading a webhook", found).await?;
+pub async fn send(mut request: Request) -> Result<Response, Error> {
+    let ids = request.webhook();
+    let body = request.body(Object::read_optional).await?;
+    body.finish(&mut request.details);
+    let (context, (application, id)) = request.begin(ids)?;
+    let config = context.config;
+    let webhook = find_for_change(&context, &application, id).await?;
 
     let now = Timestamp::now();
     let data = TestData {
@@ -136,17 +124,11 @@ pub async fn send(request: Request) -> Result<Response, Error> {
         at: now,
         status: TestStatus::of(attempt.failure.is_none()),
     };
-    record(
-        &store,
-        &application,
-        id,
-        last_test,
-        &deadline.renew(),
-        &request_id,
-    )
-    .await;
-    let body = TestBody::new(attempt, now);
-    response::json(StatusCode::OK, &body)
+    let (store, request_id) = (&context.store, &context.request_id);
+    let deadline = context.deadline.renew();
+    record(store, &application, id, last_test, &deadline, request_id).await;
+    let body = TestResponse::new(attempt, now);
+    Ok(response::json(StatusCode::OK, &body)?)
 }
 
 /// Records what came of a test. A failure is only logged: the event was sent, and the response is
@@ -163,7 +145,7 @@ pub(super) async fn record(
     if let Err(error) = deadline.run("recording a test", recorded).await {
         log::background(request_id, "test not recorded", &error);
         let (store, application) = (store.clone(), application.clone());
-        compensation::compensate(&error, deadline, request_id, async move || {
+        compensation::compensate(error.is_timeout(), deadline, request_id, async move || {
             webhooks::remove_orphaned_test(&store, &application, id).await
         });
     }

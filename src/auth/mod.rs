@@ -1,7 +1,8 @@
 //! A bearer token in, whom it names out.
 
 mod claims;
-pub mod remote_jwks;
+mod freshness;
+mod remote_jwks;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -42,9 +43,9 @@ pub async fn authenticate(
     let now = Timestamp::now();
     if let Some(decision) = recall(&digest) {
         // What a key decided holds no longer than the key.
-        let still = match (decision.published, &config.provider) {
+        let still = match (decision.published, RemoteJwks::of(config)) {
             (None, _) => true,
-            (Some(id), Some(provider)) => provider.keys(config, request_id).await?.id == id,
+            (Some(id), Some(remote)) => remote.keys(request_id).await?.id == id,
             (Some(_), None) => false,
         };
         if still {
@@ -135,9 +136,9 @@ async fn decide(
     let claims = Claims::read(&token.claims, config).map_err(Error::InvalidToken)?;
     claims.caller(now).map_err(Error::InvalidToken)?;
     let configured = config.keys.verify(&token);
-    let (verification, published) = match &config.provider {
-        Some(provider) if configured != Verification::Verified => {
-            let published = published(provider, &token, &claims, config, request_id).await?;
+    let (verification, published) = match RemoteJwks::of(config) {
+        Some(remote) if configured != Verification::Verified => {
+            let published = published(remote, &token, &claims, config, request_id).await?;
             let verification = configured.max(published.keys.verify(&token));
             (verification, Some(published.id))
         }
@@ -157,13 +158,13 @@ async fn decide(
 ///
 /// The provider's failure, and that the token's key is still unknown.
 async fn published(
-    provider: &'static RemoteJwks,
+    remote: RemoteJwks,
     token: &Jws<'_>,
     claims: &Claims,
     config: &'static Config,
     request_id: &str,
 ) -> Result<Arc<Published>, Error> {
-    let published = provider.keys(config, request_id).await?;
+    let published = remote.keys(request_id).await?;
     let Some(named) = token.key_id.as_deref() else {
         return Ok(published);
     };
@@ -171,9 +172,7 @@ async fn published(
     if config.keys.has(named) || has_key(&published) {
         return Ok(published);
     }
-    let newer = provider
-        .newer(&has_key, claims.issued_at, config, request_id)
-        .await?;
+    let newer = remote.newer(&has_key, claims.issued_at, request_id).await?;
     match has_key(&newer) {
         true => Ok(newer),
         false => Err(Error::InvalidToken(TokenProblem::NoSuchKey)),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Config, ConfigError, Variables, problem, read};
 use crate::concurrency::try_join_bounded;
-use crate::http::error::Error;
+use crate::fault::Fault;
 use crate::model::database_address::DatabaseAddress;
 use crate::model::retry_schedule::RetrySchedule;
 
@@ -36,7 +36,7 @@ impl EventsConfig {
     /// # Errors
     ///
     /// As [`Config::load`].
-    pub async fn load() -> Result<&'static Self, Error> {
+    pub async fn load() -> Result<&'static Self, Fault> {
         static CONFIG: OnceLock<EventsConfig> = OnceLock::new();
 
         if let Some(config) = CONFIG.get() {
@@ -50,7 +50,7 @@ impl EventsConfig {
                 .and_then(|(_, value)| value.clone())
         };
         let config = Self::parse(&get, store_timeout);
-        let config = config.map_err(|error| Error::Internal(error.to_string()))?;
+        let config = config.map_err(|error| Fault::Internal(error.to_string()))?;
         Ok(CONFIG.get_or_init(|| config))
     }
 

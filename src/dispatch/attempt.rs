@@ -8,9 +8,9 @@ use sha2::{Digest, Sha256};
 use super::delivery::{ATTEMPT_DEADLINE, Attempt, AttemptHeaders, Delivery, Failure};
 use super::dispatcher::Dispatcher;
 use super::endpoints::{Consequence, Reach, Ticket};
-use super::recorder::Ended;
+use super::state::Ended;
 use crate::events::database::{ClaimedDelivery, Effect, Held, NewAttempt, Postponement, Record};
-use crate::http::error::Error;
+use crate::fault::Fault;
 use crate::log;
 use crate::model::delivery::{AttemptError, AttemptTrigger};
 use crate::model::delivery_state::{Decision, Outcome, State};
@@ -90,7 +90,7 @@ impl Dispatcher {
         let (recipient, enabled) = match self.read(&claimed, known).await {
             Ok(read) => read,
             // What cannot be read is the operator's to repair, within the schedule.
-            Err(error @ Error::Unreadable(_)) => return self.failed(claimed, "", &error),
+            Err(error @ Fault::Unreadable(_)) => return self.failed(claimed, "", &error),
             Err(error) => {
                 log::task("a delivery is put off", &error);
                 return Tried::PutOff(claimed.held, Timestamp::now().plus(STORE_PAUSE));
@@ -119,7 +119,7 @@ impl Dispatcher {
         &self,
         claimed: &ClaimedDelivery,
         known: Option<Recipient>,
-    ) -> Result<(Recipient, bool), Error> {
+    ) -> Result<(Recipient, bool), Fault> {
         if let Some(recipient) = known {
             return Ok((recipient, true));
         }
@@ -189,7 +189,7 @@ impl Dispatcher {
 
     /// A failure that is ours takes a step of the schedule too: the operator has that long to repair
     /// what is wrong.
-    fn failed(&self, claimed: ClaimedDelivery, url: &str, error: &Error) -> Tried {
+    fn failed(&self, claimed: ClaimedDelivery, url: &str, error: &Fault) -> Tried {
         log::task("a delivery failed", error);
         let now = Timestamp::now();
         let attempt = NewAttempt {
@@ -239,7 +239,7 @@ impl Dispatcher {
         webhook_id: WebhookId,
         consequence: Consequence,
         now: Timestamp,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Fault> {
         loop {
             let moved = match consequence {
                 Consequence::None => return Ok(()),

@@ -20,8 +20,9 @@ use spin_sdk::wasip3::http::types::ErrorCode;
 use url::Url;
 use uuid::Uuid;
 
+use crate::config::SENDER;
 use crate::early_body;
-use crate::http::error::Error;
+use crate::fault::Fault;
 use crate::json;
 use crate::model::encryption::SecretsKey;
 use crate::model::endpoint_url::{EndpointUrl, UrlError};
@@ -88,8 +89,8 @@ pub(crate) struct Payload<'a, T> {
 ///
 /// # Errors
 ///
-/// [`Error::Internal`] when `data` cannot be written as JSON.
-pub fn body(event: &str, timestamp: Timestamp, data: &impl Serialize) -> Result<String, Error> {
+/// [`Fault::Internal`] when `data` cannot be written as JSON.
+pub fn body(event: &str, timestamp: Timestamp, data: &impl Serialize) -> Result<String, Fault> {
     json::write(&Payload {
         r#type: event,
         timestamp,
@@ -109,7 +110,7 @@ impl Delivery {
         data: &impl Serialize,
         key: &SecretsKey,
         now: Timestamp,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, Fault> {
         let id = format!("msg_{}", Uuid::new_v4().simple());
         let body = body(event, now, data)?;
         Self::sign(webhook, id, body.into(), key, now)
@@ -119,14 +120,14 @@ impl Delivery {
     ///
     /// # Errors
     ///
-    /// [`Error::Dependency`] when `key` does not open a secret.
+    /// [`Fault::Dependency`] when `key` does not open a secret.
     pub fn sign(
         webhook: &Webhook,
         id: String,
         body: Bytes,
         key: &SecretsKey,
         now: Timestamp,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, Fault> {
         let timestamp = now.as_secs();
         let mut signatures = Vec::new();
         let mut secret_fingerprints = Vec::new();
@@ -175,7 +176,7 @@ impl Delivery {
             .header(ACCEPT_ENCODING, "identity")
             .header(CONTENT_TYPE, "application/json")
             .header(CONTENT_LENGTH, self.body.len())
-            .header(USER_AGENT, crate::SENDER)
+            .header(USER_AGENT, SENDER)
             .header("webhook-id", &self.id)
             .header("webhook-timestamp", self.timestamp)
             .header("webhook-signature", &self.signature);

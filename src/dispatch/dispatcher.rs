@@ -9,13 +9,11 @@ use futures::future::LocalBoxFuture;
 
 use super::delivery::{Attempt, Delivery};
 use super::endpoints::Endpoints;
-use super::pump::PumpState;
-use super::recorder::Ended;
-use super::retention::RetentionState;
+use super::state::{Ended, PumpState, RetentionState};
 use crate::config::Config;
 use crate::config::events::EventsConfig;
 use crate::events::database::Database;
-use crate::http::error::Error;
+use crate::fault::Fault;
 use crate::model::ids::ApplicationId;
 use crate::runtime::Instant;
 use crate::store::key_value::Store;
@@ -81,7 +79,7 @@ impl Dispatcher {
     /// # Errors
     ///
     /// As [`Config::load`] and [`EventsConfig::load`].
-    pub async fn of_instance() -> Result<Rc<Self>, Error> {
+    pub async fn of_instance() -> Result<Rc<Self>, Fault> {
         thread_local! {
             static DISPATCHER: RefCell<Option<Rc<Dispatcher>>> = const { RefCell::new(None) };
         }
@@ -114,7 +112,7 @@ impl Dispatcher {
     }
 
     /// Whether the application's webhooks get deliveries, as of a second ago.
-    pub(super) async fn is_enabled(&self, application: &ApplicationId) -> Result<bool, Error> {
+    pub(super) async fn is_enabled(&self, application: &ApplicationId) -> Result<bool, Fault> {
         let known = self.enabled.borrow().get(application).copied();
         if let Some((read_at, enabled)) = known
             && read_at.elapsed() < ENABLED_FOR

@@ -14,7 +14,7 @@ use crate::events::claim::ClaimToken;
 use crate::events::database::{
     Beginning, ClaimedDelivery, DeliveryKey, FanOut, Held, NewDelivery, NewEvent, Settlement,
 };
-use crate::http::error::Error;
+use crate::fault::Fault;
 use crate::model::delivery::{AttemptTrigger, DeliveryReason};
 use crate::model::delivery_state::Progress;
 use crate::model::time::Timestamp;
@@ -172,7 +172,7 @@ impl Dispatcher {
     /// # Errors
     ///
     /// The failure of the database, or of the store.
-    pub(super) async fn settle(&self) -> Result<bool, Error> {
+    pub(super) async fn settle(&self) -> Result<bool, Fault> {
         let now = Timestamp::now();
         let until = now.plus(SETTLE_LEASE);
         let due = self
@@ -189,7 +189,7 @@ impl Dispatcher {
         Ok(due.len() as u32 == SETTLED_AT_ONCE)
     }
 
-    async fn settlement(&self, event: &FanOut, now: Timestamp) -> Result<Settlement, Error> {
+    async fn settlement(&self, event: &FanOut, now: Timestamp) -> Result<Settlement, Fault> {
         let (store, application) = (&self.store, &event.application_id);
         let reads = async {
             let enabled = recipients::application_is_enabled(store, application);

@@ -13,5 +13,6 @@ pub mod fan_out;
 pub mod pump;
 pub mod recorder;
 pub mod retention;
+mod state;
 #[cfg(test)]
 mod tests;

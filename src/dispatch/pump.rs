@@ -11,7 +11,7 @@ use super::dispatcher::{Dispatcher, LEASE};
 use super::endpoints::MAX_PER_WEBHOOK;
 use crate::events::claim::ClaimToken;
 use crate::events::database::{Claim, ClaimOrder, ClaimedDelivery, Held};
-use crate::http::error::Error;
+use crate::fault::Fault;
 use crate::log;
 use crate::model::time::Timestamp;
 use crate::runtime::{Instant, sleep, spawn};
@@ -39,18 +39,6 @@ const CLAIMED_AT_ONCE: usize = 32;
 /// while first attempts never end.
 const FAIR_CLAIM: u32 = 4;
 
-/// What an instance's pump does, and has done.
-#[derive(Debug, Default)]
-pub(super) struct PumpState {
-    is_running: bool,
-    /// Whether there may be something to claim that it does not know of.
-    is_nudged: bool,
-    /// When it last found nothing to do.
-    idle_since: Option<Instant>,
-    claims: u32,
-    settled_at: Option<Instant>,
-}
-
 impl Dispatcher {
     /// Starts the pump after the response, unless it runs. Without `anything_new` it can wait for a
     /// second after it found nothing to do.
@@ -76,7 +64,7 @@ impl Dispatcher {
     /// # Errors
     ///
     /// The database's failure: the next request starts another pump.
-    async fn pump(self: Rc<Self>) -> Result<(), Error> {
+    async fn pump(self: Rc<Self>) -> Result<(), Fault> {
         let started = Instant::now();
         while started.elapsed() < LONGEST_RUN {
             let free = self.endpoints.borrow().free();
@@ -129,7 +117,7 @@ impl Dispatcher {
     }
 
     /// Claims up to `limit` deliveries that are due at `now`, and sends them, each in a task of its own. Returns how many.
-    async fn claim_and_send(self: &Rc<Self>, limit: usize, now: Timestamp) -> Result<usize, Error> {
+    async fn claim_and_send(self: &Rc<Self>, limit: usize, now: Timestamp) -> Result<usize, Fault> {
         let until = now.plus(LEASE);
         let order = {
             let mut pump = self.pump.borrow_mut();
@@ -167,7 +155,7 @@ impl Dispatcher {
     }
 
     /// Gives back what was claimed of an endpoint that got busy meanwhile.
-    async fn give_back(&self, refused: Vec<Held>, now: Timestamp) -> Result<(), Error> {
+    async fn give_back(&self, refused: Vec<Held>, now: Timestamp) -> Result<(), Fault> {
         if refused.is_empty() {
             return Ok(());
         }
@@ -176,7 +164,7 @@ impl Dispatcher {
 
     /// Makes second decisions about events, and deletes old ones, when it is time. Returns whether
     /// there is more of it.
-    async fn keep_house(&self) -> Result<bool, Error> {
+    async fn keep_house(&self) -> Result<bool, Fault> {
         let settled_at = self.pump.borrow().settled_at;
         let mut more = false;
         if settled_at.is_none_or(|at| at.elapsed() >= IDLE) {

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::dispatcher::Dispatcher;
+use super::state::Ended;
 use crate::events::database::Record;
 use crate::log;
 use crate::model::time::Timestamp;
@@ -18,14 +19,6 @@ const BATCH: usize = 64;
 /// How long the first pause is after a failure. Each one is twice as long, up to the longest.
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
-
-/// An attempt that has ended and is not recorded yet.
-pub(super) struct Ended {
-    /// What is to be recorded.
-    pub record: Record,
-    /// When its lease ends. Then somebody else makes the attempt again.
-    pub until: Timestamp,
-}
 
 impl Dispatcher {
     /// Records all attempts that have ended.

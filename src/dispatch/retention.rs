@@ -1,11 +1,10 @@
 //! Retention: events are deleted once they are older than variable `event_retention_days` says, and when
 //! their application is gone; in small batches, so that nothing waits for long.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::dispatcher::Dispatcher;
-use crate::http::error::Error;
+use crate::fault::Fault;
 use crate::model::ids::ApplicationId;
 use crate::model::time::Timestamp;
 use crate::runtime::Instant;
@@ -29,24 +28,13 @@ const MAX_REMEMBERED: usize = 1024;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// What an instance has looked at.
-#[derive(Debug, Default)]
-pub(super) struct RetentionState {
-    looked_at: Option<Instant>,
-    /// The application that was looked at last.
-    last: Option<ApplicationId>,
-    /// Those that were gone when they were looked at: where the store is replicated, one that was created
-    /// a moment ago can seem so.
-    gone: BTreeSet<ApplicationId>,
-}
-
 impl Dispatcher {
     /// Deletes some of what is too old or nobody's, once a minute.
     ///
     /// # Errors
     ///
     /// The failure of the database, or of the store.
-    pub(super) async fn retain(&self) -> Result<(), Error> {
+    pub(super) async fn retain(&self) -> Result<(), Fault> {
         let looked_at = self.retention.borrow().looked_at;
         if looked_at.is_some_and(|at| at.elapsed() < PAUSE) {
             return Ok(());
@@ -60,7 +48,7 @@ impl Dispatcher {
     }
 
     /// Deletes events that are too old. Returns whether there may be more.
-    async fn forget_old(&self) -> Result<bool, Error> {
+    async fn forget_old(&self) -> Result<bool, Fault> {
         let kept = DAY * self.events.retention_days;
         let before = Timestamp::now().as_millis() - kept.as_millis() as i64;
         for _ in 0..BATCHES {
@@ -75,7 +63,7 @@ impl Dispatcher {
     /// Looks at the next applications, and deletes the events of those that were gone a minute ago too:
     /// the API's component, which deletes applications, has no database. Returns whether there may be
     /// more of those.
-    async fn forget_orphans(&self) -> Result<bool, Error> {
+    async fn forget_orphans(&self) -> Result<bool, Fault> {
         for _ in 0..APPLICATIONS {
             let last = self.retention.borrow().last.clone();
             let next = self.database.next_application(last.as_ref()).await?;
@@ -107,7 +95,7 @@ impl Dispatcher {
     }
 
     /// Deletes events of an application. Returns whether there may be more.
-    async fn forget_all_of(&self, application: &ApplicationId) -> Result<bool, Error> {
+    async fn forget_all_of(&self, application: &ApplicationId) -> Result<bool, Fault> {
         for _ in 0..BATCHES {
             let forgotten = self.database.forget_application(application, BATCH).await?;
             if forgotten < BATCH {

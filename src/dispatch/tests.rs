@@ -18,7 +18,7 @@ use crate::config::events::EventsConfig;
 use crate::events::database::{Database, NewEvent, StoredEvent};
 use crate::events::memory::Memory as Events;
 use crate::events::sql::SqlDatabase;
-use crate::http::error::Error;
+use crate::fault::Fault;
 use crate::model::delivery::{AttemptTrigger, Delivery as Shown, DeliveryReason, DeliveryStatus};
 use crate::model::event::{EventType, SubscribedEvents};
 use crate::model::ids::{ApplicationId, EventId, WebhookId};
@@ -207,7 +207,7 @@ impl Sender for World {
 }
 
 /// Publishes an event as the API does.
-async fn publish(dispatcher: &Rc<Dispatcher>) -> Result<EventId, Error> {
+async fn publish(dispatcher: &Rc<Dispatcher>) -> Result<EventId, Fault> {
     let now = Timestamp::now();
     let event_type = EventType::parse("session.completed").expect("a type");
     let store = &dispatcher.store;

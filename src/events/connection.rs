@@ -6,56 +6,18 @@
 
 use std::cell::RefCell;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures::future::{Either, select};
 
+use super::driver::{Connection, Driver, Failure};
 use super::schema;
 use super::statements::{Dialect, Statement};
 use super::value::{Row, Value};
-use crate::http::error::Error;
+use crate::fault::Fault;
 use crate::runtime::sleep;
-
-/// What a call of the host ends with.
-pub type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + 'a>>;
-
-/// An open connection.
-pub trait Connection {
-    /// Runs a statement, and returns the rows that it returns. Dropped, it may still take effect.
-    fn query<'a>(
-        &'a self,
-        statement: &'a Statement,
-        parameters: &'a [Value],
-    ) -> Call<'a, Vec<Vec<Value>>>;
-}
-
-/// Who opens connections.
-pub trait Driver {
-    /// Which SQL the database understands.
-    fn dialect(&self) -> Dialect;
-
-    /// Opens a connection.
-    fn open(&self) -> Call<'_, Rc<dyn Connection>>;
-}
-
-/// Why a call failed, in words for the log. They hold neither values nor passwords.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// The database took the statement and refused it: the connection is good.
-    Refused(String),
-    /// The connection may be of no more use.
-    Broken(String),
-}
-
-impl Failure {
-    fn reason(self) -> String {
-        match self {
-            Self::Refused(reason) | Self::Broken(reason) => reason,
-        }
-    }
-}
 
 /// How often a task looks whether another one has opened the connection.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
@@ -94,7 +56,7 @@ impl Connections {
     /// # Errors
     ///
     /// As [`Self::query`].
-    pub async fn prepare(&self) -> Result<(), Error> {
+    pub async fn prepare(&self) -> Result<(), Fault> {
         self.in_time("open", async { self.connection().await.map(drop) })
             .await
     }
@@ -104,13 +66,13 @@ impl Connections {
     ///
     /// # Errors
     ///
-    /// [`Error::Dependency`], and [`Error::DependencyTimeout`] when the time is up: it may still take
+    /// [`Fault::Dependency`], and [`Fault::Timeout`] when the time is up: it may still take
     /// effect then.
     pub async fn query(
         &self,
         statement: &'static Statement,
         parameters: &[Value],
-    ) -> Result<Vec<Row>, Error> {
+    ) -> Result<Vec<Row>, Fault> {
         let rows = self
             .in_time(statement.name, self.run(statement, parameters))
             .await?;
@@ -164,13 +126,13 @@ impl Connections {
         &self,
         name: &str,
         call: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<T, Error> {
+    ) -> Result<T, Fault> {
         match select(pin!(call), pin!(sleep(self.timeout))).await {
             Either::Left((result, _)) => result.map_err(|failure| {
                 let reason = failure.reason();
-                Error::Dependency(format!("database: {name} failed: {reason}"))
+                Fault::Dependency(format!("database: {name} failed: {reason}"))
             }),
-            Either::Right(_) => Err(Error::DependencyTimeout(format!(
+            Either::Right(_) => Err(Fault::Timeout(format!(
                 "database: {name} took longer than {} ms",
                 self.timeout.as_millis()
             ))),

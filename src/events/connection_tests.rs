@@ -7,6 +7,7 @@ use std::future::pending;
 use futures::future::join_all;
 
 use super::*;
+use crate::events::driver::Call;
 use crate::runtime::Instant;
 use crate::runtime::simulation::{self, spawn};
 
@@ -84,20 +85,20 @@ impl Connection for Host {
     }
 }
 
-async fn query(connections: &Connections) -> Result<(), Error> {
+async fn query(connections: &Connections) -> Result<(), Fault> {
     let statement = &Dialect::Sqlite.statements().next_due;
     connections.query(statement, &[]).await.map(drop)
 }
 
-fn failed(reason: &str) -> Result<(), Error> {
-    Err(Error::Dependency(format!(
+fn failed(reason: &str) -> Result<(), Fault> {
+    Err(Fault::Dependency(format!(
         "database: next-due failed: {reason}"
     )))
 }
 
-fn late() -> Result<(), Error> {
+fn late() -> Result<(), Fault> {
     let text = "database: next-due took longer than 2000 ms";
-    Err(Error::DependencyTimeout(text.to_owned()))
+    Err(Fault::Timeout(text.to_owned()))
 }
 
 #[test]

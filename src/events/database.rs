@@ -12,18 +12,18 @@ use std::pin::Pin;
 pub use self::log::*;
 pub use self::publishing::*;
 pub use self::queue::*;
-use crate::http::error::Error;
+use crate::fault::Fault;
 use crate::model::delivery::{Delivery, DeliveryReason, Event};
 use crate::model::ids::{ApplicationId, EventId, WebhookId};
 use crate::model::time::Timestamp;
 
 /// An operation under way. One that is dropped before it ends may still take effect.
-pub type Operation<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + 'a>>;
+pub type Operation<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + 'a>>;
 
 /// The database of events: Spin's SQLite or a PostgreSQL, and in tests SQLite in memory, whose
 /// statements meet as the test decides (`memory`).
 ///
-/// Every operation fails with [`Error::Dependency`] or [`Error::DependencyTimeout`]. One that failed
+/// Every operation fails with [`Fault::Dependency`] or [`Fault::Timeout`]. One that failed
 /// may have taken effect all the same.
 pub trait Database {
     /// Makes the tables unless they are there. Every operation does so first, once per instance, so

@@ -9,7 +9,8 @@ use std::time::Duration;
 use futures::channel::oneshot;
 use rusqlite::types::ValueRef;
 
-use super::connection::{Call, Connection, Connections, Driver, Failure};
+use super::connection::Connections;
+use super::driver::{Call, Connection, Driver, Failure};
 use super::sql::SqlDatabase;
 use super::statements::{Dialect, Statement};
 use super::value::Value;

@@ -6,6 +6,7 @@
 pub mod claim;
 pub mod connection;
 pub mod database;
+pub mod driver;
 #[cfg(test)]
 mod interleavings;
 #[cfg(test)]
@@ -23,8 +24,9 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use connection::{Connections, Driver};
+use connection::Connections;
 use database::Database;
+use driver::Driver;
 use postgres::Postgres;
 use sql::SqlDatabase;
 use sqlite::Sqlite;

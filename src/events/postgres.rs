@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use spin_sdk::pg;
 
-use super::connection::{Call, Connection, Driver, Failure};
+use super::driver::{Call, Connection, Driver, Failure};
 use super::statements::{Dialect, Statement};
 use super::value::Value;
 use crate::model::database_address::PostgresAddress;

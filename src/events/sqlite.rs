@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use spin_sdk::sqlite;
 
-use super::connection::{Call, Connection, Driver, Failure};
+use super::driver::{Call, Connection, Driver, Failure};
 use super::statements::{Dialect, Statement};
 use super::value::Value;
 

@@ -1,6 +1,6 @@
 //! Values as both databases have them, and rows of them.
 
-use crate::http::error::Error;
+use crate::fault::Fault;
 use crate::model::event::EventType;
 use crate::model::ids::{ApplicationId, EventId, WebhookId};
 use crate::model::time::Timestamp;
@@ -92,13 +92,13 @@ impl Row {
     ///
     /// # Errors
     ///
-    /// [`Error::Dependency`] when there is none, or it is not what we write there.
-    fn next<T>(&mut self, read: impl FnOnce(Value) -> Option<T>) -> Result<T, Error> {
+    /// [`Fault::Dependency`] when there is none, or it is not what we write there.
+    fn next<T>(&mut self, read: impl FnOnce(Value) -> Option<T>) -> Result<T, Fault> {
         self.read += 1;
         let value = self.columns.next().and_then(read);
         value.ok_or_else(|| {
             let (statement, column) = (self.statement, self.read);
-            Error::Dependency(format!(
+            Fault::Dependency(format!(
                 "database: column {column} of {statement} cannot be read"
             ))
         })
@@ -109,7 +109,7 @@ impl Row {
     /// # Errors
     ///
     /// As [`Self::text`].
-    pub fn optional_integer<T: TryFrom<i64>>(&mut self) -> Result<Option<T>, Error> {
+    pub fn optional_integer<T: TryFrom<i64>>(&mut self) -> Result<Option<T>, Fault> {
         self.next(|value| match value {
             Value::Null => Some(None),
             Value::Integer(number) => T::try_from(number).ok().map(Some),
@@ -122,7 +122,7 @@ impl Row {
     /// # Errors
     ///
     /// As [`Self::text`].
-    pub fn integer<T: TryFrom<i64>>(&mut self) -> Result<T, Error> {
+    pub fn integer<T: TryFrom<i64>>(&mut self) -> Result<T, Fault> {
         self.next(|value| match value {
             Value::Integer(number) => T::try_from(number).ok(),
             _ => None,
@@ -134,7 +134,7 @@ impl Row {
     /// # Errors
     ///
     /// As [`Self::text`].
-    pub fn flag(&mut self) -> Result<bool, Error> {
+    pub fn flag(&mut self) -> Result<bool, Fault> {
         Ok(self.integer::<i64>()? != 0)
     }
 
@@ -143,7 +143,7 @@ impl Row {
     /// # Errors
     ///
     /// As [`Self::text`].
-    pub fn optional_moment(&mut self) -> Result<Option<Timestamp>, Error> {
+    pub fn optional_moment(&mut self) -> Result<Option<Timestamp>, Fault> {
         Ok(self.optional_integer()?.map(Timestamp::from_millis))
     }
 
@@ -152,7 +152,7 @@ impl Row {
     /// # Errors
     ///
     /// As [`Self::text`].
-    pub fn moment(&mut self) -> Result<Timestamp, Error> {
+    pub fn moment(&mut self) -> Result<Timestamp, Fault> {
         Ok(Timestamp::from_millis(self.integer()?))
     }
 
@@ -161,7 +161,7 @@ impl Row {
     /// # Errors
     ///
     /// As [`Self::text`].
-    pub fn optional_text(&mut self) -> Result<Option<String>, Error> {
+    pub fn optional_text(&mut self) -> Result<Option<String>, Fault> {
         self.optional(Some)
     }
 
@@ -169,8 +169,8 @@ impl Row {
     ///
     /// # Errors
     ///
-    /// [`Error::Dependency`] when there is no column left, or it holds something else.
-    pub fn text(&mut self) -> Result<String, Error> {
+    /// [`Fault::Dependency`] when there is no column left, or it holds something else.
+    pub fn text(&mut self) -> Result<String, Fault> {
         self.required(Some)
     }
 
@@ -182,7 +182,7 @@ impl Row {
     pub fn optional<T>(
         &mut self,
         parse: impl FnOnce(String) -> Option<T>,
-    ) -> Result<Option<T>, Error> {
+    ) -> Result<Option<T>, Fault> {
         self.next(|value| match value {
             Value::Null => Some(None),
             Value::Text(text) => parse(text).map(Some),
@@ -195,7 +195,7 @@ impl Row {
     /// # Errors
     ///
     /// As [`Self::text`].
-    pub fn required<T>(&mut self, parse: impl FnOnce(String) -> Option<T>) -> Result<T, Error> {
+    pub fn required<T>(&mut self, parse: impl FnOnce(String) -> Option<T>) -> Result<T, Fault> {
         self.next(|value| match value {
             Value::Text(text) => parse(text),
             _ => None,
@@ -207,7 +207,7 @@ impl Row {
     /// # Errors
     ///
     /// As [`Self::text`].
-    pub fn event_id(&mut self) -> Result<EventId, Error> {
+    pub fn event_id(&mut self) -> Result<EventId, Fault> {
         self.required(|text| EventId::parse(&text))
     }
 
@@ -216,7 +216,7 @@ impl Row {
     /// # Errors
     ///
     /// As [`Self::text`].
-    pub fn webhook_id(&mut self) -> Result<WebhookId, Error> {
+    pub fn webhook_id(&mut self) -> Result<WebhookId, Fault> {
         self.required(|text| WebhookId::parse(&text))
     }
 
@@ -225,7 +225,7 @@ impl Row {
     /// # Errors
     ///
     /// As [`Self::text`].
-    pub fn application_id(&mut self) -> Result<ApplicationId, Error> {
+    pub fn application_id(&mut self) -> Result<ApplicationId, Fault> {
         self.required(|text| ApplicationId::parse(&text))
     }
 
@@ -234,7 +234,7 @@ impl Row {
     /// # Errors
     ///
     /// As [`Self::text`].
-    pub fn event_type(&mut self) -> Result<EventType, Error> {
+    pub fn event_type(&mut self) -> Result<EventType, Fault> {
         self.required(|text| EventType::parse(&text))
     }
 }
@@ -258,7 +258,7 @@ mod tests {
         ];
         for error in errors {
             let text = "database: column 1 of claim cannot be read".to_owned();
-            assert_eq!(error, Some(Error::Dependency(text)));
+            assert_eq!(error, Some(Fault::Dependency(text)));
         }
         let mut second = row(&[text, Value::Null]);
         assert_eq!(second.text().unwrap(), "x");

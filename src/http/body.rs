@@ -15,8 +15,9 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::details::Details;
+use crate::fault::Fault;
 use crate::http::error::Error;
-use crate::json;
+use crate::model::content::Content;
 use crate::model::time::Timestamp;
 use crate::runtime::sleep;
 
@@ -32,16 +33,6 @@ pub type Body = UnsyncBoxBody<Bytes, BodyError>;
 
 /// Why a body could not be read.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
-
-/// A body as it was sent, and as every body that means the same is written.
-#[derive(Clone, Debug, Default)]
-pub struct Content {
-    /// Its bytes.
-    pub sent: Vec<u8>,
-    /// JSON without white space, members sorted by name, those that are `null` left out, whole
-    /// numbers without a fraction.
-    pub canonical: Vec<u8>,
-}
 
 /// The members of a JSON object, in the order and with the repetitions in which they were sent.
 #[derive(Clone, Debug, Default)]
@@ -127,7 +118,7 @@ impl Object {
         if kind == Kind::OptionalJson && nothing {
             return Ok(Self {
                 sent: true,
-                content: Content::of(body?, &[])?,
+                content: content(body?, &[])?,
                 ..Self::default()
             });
         }
@@ -144,7 +135,7 @@ impl Object {
         let mut object = details
             .check("body", Self::parse(&body))
             .unwrap_or_default();
-        object.content = Content::of(body, &object.members)?;
+        object.content = content(body, &object.members)?;
         Ok(object)
     }
 
@@ -201,7 +192,7 @@ impl Object {
         read_only: &[&str],
     ) -> Result<(), Error> {
         let Ok(Value::Object(resource)) = serde_json::to_value(resource) else {
-            return Err(Error::Internal("a resource is no JSON object".to_owned()));
+            return Err(Fault::Internal("a resource is no JSON object".to_owned()).into());
         };
         let moment = |value: &Value| serde_json::from_value::<Timestamp>(value.clone()).ok();
         let mut times = BTreeMap::<String, usize>::new();
@@ -274,42 +265,9 @@ impl Object {
     }
 }
 
-impl Content {
-    fn of(sent: Vec<u8>, members: &[(String, Value)]) -> Result<Self, Error> {
-        let members: BTreeMap<&str, Value> = members
-            .iter()
-            .filter(|(_, value)| !value.is_null())
-            .map(|(name, value)| (name.as_str(), normalized(value)))
-            .collect();
-        let canonical = json::write(&members)?.into_bytes();
-        Ok(Self { sent, canonical })
-    }
-}
-
-/// The value with its objects' members sorted, and its whole numbers without a fraction.
-fn normalized(value: &Value) -> Value {
-    /// The first whole number that a double cannot tell from its neighbours.
-    const INEXACT: f64 = 9_007_199_254_740_992.0;
-
-    match value {
-        Value::Number(number) => match number.as_f64() {
-            Some(whole) if number.is_f64() && whole.fract() == 0.0 && whole.abs() < INEXACT => {
-                Value::from(whole as i64)
-            }
-            _ => value.clone(),
-        },
-        Value::Array(items) => items.iter().map(normalized).collect(),
-        Value::Object(members) => {
-            let sorted: BTreeMap<_, _> = members.iter().collect();
-            let members = sorted.into_iter();
-            Value::Object(
-                members
-                    .map(|(name, value)| (name.clone(), normalized(value)))
-                    .collect(),
-            )
-        }
-        other => other.clone(),
-    }
+fn content(sent: Vec<u8>, members: &[(String, Value)]) -> Result<Content, Fault> {
+    let content = Content::of(sent, members);
+    content.map_err(|_| Fault::Internal("a body cannot be written as JSON".to_owned()))
 }
 
 /// Which bodies an operation takes.

@@ -1,6 +1,7 @@
 //! What is wrong with a request, collected, so that one response names all of it.
 
 use super::error::{Detail, Error};
+use crate::fault::Fault;
 
 /// How many wrong fields a response names at most: a body of 16 KiB can have thousands.
 pub const MAX_DETAILS: usize = 32;
@@ -58,6 +59,6 @@ impl Details {
     /// [`Error::Invalid`] with every note.
     pub fn all<T>(self, checked: Option<T>) -> Result<T, Error> {
         self.finish()?;
-        checked.ok_or_else(|| Error::Internal("a wrong field was not noted".to_owned()))
+        checked.ok_or_else(|| Fault::Internal("a wrong field was not noted".to_owned()).into())
     }
 }

@@ -4,6 +4,7 @@ use http::header::{ACCEPT_ENCODING, ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
+use crate::fault::Fault;
 use crate::http::response::{self, Response};
 
 /// Why a request failed. What the client is told follows from the variant alone; the text in
@@ -48,14 +49,8 @@ pub enum Error {
         /// The header `Retry-After` (RFC 9110 §10.2.3).
         retry_after: u32,
     },
-    /// 502: a dependency answered with an error, or with what cannot be understood.
-    Dependency(String),
-    /// 502: a document in the store is not what we write there.
-    Unreadable(String),
-    /// 504: a dependency did not answer in time.
-    DependencyTimeout(String),
-    /// 500: our own fault, or the operator's.
-    Internal(String),
+    /// 502, 504 or 500: nobody's request is at fault.
+    Fault(Fault),
     /// 503: a probe's answer while requests would fail.
     NotReady(String),
     /// 503: the token's key is unknown, and the identity provider is not asked again before so many
@@ -191,6 +186,12 @@ pub struct ErrorBody {
 #[derive(Clone)]
 pub struct LogDetail(pub String);
 
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
 impl Error {
     /// 400 for one field.
     pub fn invalid(field: &str, message: impl Into<String>) -> Self {
@@ -214,9 +215,9 @@ impl Error {
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyEncoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooManyChanges { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Dependency(_) | Self::Unreadable(_) => StatusCode::BAD_GATEWAY,
-            Self::DependencyTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
-            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Fault(Fault::Dependency(_) | Fault::Unreadable(_)) => StatusCode::BAD_GATEWAY,
+            Self::Fault(Fault::Timeout(_)) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Fault(Fault::Internal(_)) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotReady(_) | Self::KeyNotKnownYet { .. } => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -264,14 +265,16 @@ impl Error {
                 "Too Many Requests",
                 "Too many changes within a minute. Retry later",
             ),
-            Self::Dependency(_) | Self::Unreadable(_) => (
+            Self::Fault(Fault::Dependency(_) | Fault::Unreadable(_)) => (
                 "Error",
                 "A downstream dependency responded with an error or could not be reached.",
             ),
-            Self::DependencyTimeout(_) => {
+            Self::Fault(Fault::Timeout(_)) => {
                 ("Error", "A downstream dependency did not respond in time.")
             }
-            Self::Internal(_) => ("Internal Server Error", "An unexpected error occurred"),
+            Self::Fault(Fault::Internal(_)) => {
+                ("Internal Server Error", "An unexpected error occurred")
+            }
             Self::NotReady(_) => ("Service Unavailable", "The service is not ready"),
             Self::KeyNotKnownYet { .. } => (
                 "Service Unavailable",
@@ -328,11 +331,8 @@ impl Error {
                 // The names of unknown members are the client's text: only known ones are logged.
                 Some(format!("{} wrong fields", details.len()))
             }
-            Self::Dependency(cause)
-            | Self::Unreadable(cause)
-            | Self::DependencyTimeout(cause)
-            | Self::Internal(cause)
-            | Self::NotReady(cause) => Some(cause.clone()),
+            Self::Fault(fault) => Some(fault.to_string()),
+            Self::NotReady(cause) => Some(cause.clone()),
             _ => None,
         }
     }
@@ -380,9 +380,9 @@ mod tests {
             Error::Invalid(Vec::new()),
             Error::Forbidden,
             Error::NotFound,
-            Error::Dependency(cause()),
-            Error::Unreadable(cause()),
-            Error::DependencyTimeout(cause()),
+            Error::Fault(Fault::Dependency(cause())),
+            Error::Fault(Fault::Unreadable(cause())),
+            Error::Fault(Fault::Timeout(cause())),
         ] {
             assert_eq!(error.reason(), None, "{error:?}");
         }

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::error::Error;
 use super::response::{self, Response};
+use crate::fault::Fault;
 use crate::json;
 
 /// A strong entity tag: 32 hexadecimal digits in quotation marks.
@@ -19,8 +20,8 @@ impl EntityTag {
     ///
     /// # Errors
     ///
-    /// [`Error::Internal`] when the state cannot be written as JSON.
-    pub fn of(state: &impl Serialize) -> Result<Self, Error> {
+    /// [`Fault::Internal`] when the state cannot be written as JSON.
+    pub fn of(state: &impl Serialize) -> Result<Self, Fault> {
         let hash = Sha256::digest(json::write(state)?);
         let digits = base16ct::lower::encode_string(&hash[..16]);
         Ok(Self(format!("\"{digits}\"")))
@@ -57,7 +58,7 @@ impl EntityTag {
     ///
     /// # Errors
     ///
-    /// [`Error::PreconditionFailed`] when `If-Match` does not list the tag, and [`Error::Internal`]
+    /// [`Error::PreconditionFailed`] when `If-Match` does not list the tag, and [`Fault::Internal`]
     /// when the body cannot be written.
     pub fn respond(&self, headers: &HeaderMap, body: &impl Serialize) -> Result<Response, Error> {
         // RFC 9110 §13.2.2: `If-Match` comes first.

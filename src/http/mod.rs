@@ -7,7 +7,7 @@ pub mod etag;
 pub mod idempotency;
 pub mod page;
 pub mod parameters;
+pub mod path;
 pub mod query;
-pub mod request;
 pub mod response;
 pub mod traceparent;

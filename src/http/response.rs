@@ -14,7 +14,7 @@ use http::{HeaderValue, StatusCode};
 use http_body::{Frame, SizeHint};
 use serde::Serialize;
 
-use super::error::Error;
+use crate::fault::Fault;
 use crate::json;
 
 /// A response.
@@ -143,8 +143,8 @@ pub fn lines<F: Future<Output = ()> + 'static>(work: impl FnOnce(Writer) -> F) -
 ///
 /// # Errors
 ///
-/// [`Error::Internal`] when the body cannot be written as JSON.
-pub fn json(status: StatusCode, body: &impl Serialize) -> Result<Response, Error> {
+/// [`Fault::Internal`] when the body cannot be written as JSON.
+pub fn json(status: StatusCode, body: &impl Serialize) -> Result<Response, Fault> {
     Ok(json_text(status, json::write(body)?))
 }
 

@@ -3,6 +3,7 @@
 
 pub mod application;
 pub mod caller;
+pub mod content;
 pub mod cursor;
 pub mod database_address;
 pub mod delivery;
@@ -10,7 +11,9 @@ pub mod delivery_state;
 pub mod encryption;
 pub mod endpoint_url;
 pub mod event;
+pub mod idempotency_key;
 pub mod ids;
+pub mod jwks_source;
 pub mod jws;
 pub mod key_set;
 pub mod operator_token;

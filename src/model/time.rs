@@ -1,4 +1,4 @@
-//! Time: the only place that asks for it, and the only spelling of it.
+//! Time: the only spelling of it. What it is now, `runtime.rs` asks the host.
 
 use std::time::Duration;
 
@@ -18,11 +18,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The current time.
-    pub fn now() -> Self {
-        Self(crate::runtime::unix_millis())
-    }
-
     /// The moment `millis` milliseconds after the Unix epoch.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)

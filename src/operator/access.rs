@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::http::error::Error;
+use crate::fault::Fault;
 use crate::runtime::sleep;
 use crate::store::deadline::Deadline;
 use crate::store::key_value::Store;
@@ -37,12 +37,12 @@ impl Access {
     pub async fn run<T>(
         &self,
         what: &str,
-        calls: impl AsyncFn() -> Result<T, Error>,
-    ) -> Result<T, Error> {
+        calls: impl AsyncFn() -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
         let mut pause = Duration::from_millis(250);
         for _ in 1..MAX_TRIES {
             match self.deadline.renew().run(what, calls()).await {
-                Err(Error::Dependency(_) | Error::DependencyTimeout(_)) => sleep(pause).await,
+                Err(Fault::Dependency(_) | Fault::Timeout(_)) => sleep(pause).await,
                 made => return made,
             }
             pause *= 4;
@@ -55,7 +55,7 @@ impl Access {
     /// # Errors
     ///
     /// The store's failure.
-    pub async fn keys(&self) -> Result<Vec<String>, Error> {
+    pub async fn keys(&self) -> Result<Vec<String>, Fault> {
         Deadline::with_timeout(LISTING_TIME)
             .run("listing keys", self.store.keys())
             .await

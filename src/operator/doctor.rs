@@ -10,11 +10,11 @@ use super::finding::Finding;
 use super::inventory::{Inventory, Seen, look};
 use super::report::{Done, Report};
 use crate::concurrency::try_join_bounded;
-use crate::http::error::Error;
-use crate::http::idempotency;
+use crate::fault::Fault;
 use crate::model::ids::{ApplicationId, WebhookId};
 use crate::model::time::Timestamp;
 use crate::runtime::sleep;
+use crate::store::idempotency;
 use crate::store::index::{self, Damage};
 use crate::store::keys::{self, Named};
 
@@ -56,7 +56,7 @@ impl Doctor {
     /// # Errors
     ///
     /// The store's failure.
-    pub async fn examine(&self, fix: bool) -> Result<Done, Error> {
+    pub async fn examine(&self, fix: bool) -> Result<Done, Fault> {
         let mut known = BTreeSet::new();
         for pass in 1.. {
             let found = self.pass(pass).await?;
@@ -84,7 +84,7 @@ impl Doctor {
     }
 
     /// Reads the store and returns what is wrong in it, and still is after a while.
-    async fn pass(&self, pass: u32) -> Result<Vec<Finding>, Error> {
+    async fn pass(&self, pass: u32) -> Result<Vec<Finding>, Fault> {
         let found = self.find(pass).await?;
         if found.is_empty() {
             return Ok(found);
@@ -103,7 +103,7 @@ impl Doctor {
         Ok(confirmed)
     }
 
-    async fn find(&self, pass: u32) -> Result<Vec<Finding>, Error> {
+    async fn find(&self, pass: u32) -> Result<Vec<Finding>, Fault> {
         let step = |what: &str| format!("pass {pass}: {what}");
         self.report.progress(&step("listing keys"), 0, 0);
         let keys = self.access.keys().await?;
@@ -146,7 +146,7 @@ impl Doctor {
         }
     }
 
-    async fn compare(&self, step: &str, inventory: &mut Inventory<'_>) -> Result<(), Error> {
+    async fn compare(&self, step: &str, inventory: &mut Inventory<'_>) -> Result<(), Fault> {
         let Inventory {
             keys,
             applications,
@@ -189,7 +189,7 @@ impl Doctor {
     }
 
     /// The finding, as far as it is still there: its own documents are read anew.
-    async fn confirm(&self, finding: &Finding) -> Result<Option<Finding>, Error> {
+    async fn confirm(&self, finding: &Finding) -> Result<Option<Finding>, Fault> {
         let store = &self.access.store;
         let confirmed = match finding {
             Finding::Unreadable(key) => {
@@ -222,7 +222,7 @@ impl Doctor {
     }
 
     /// Repairs it. Returns whether there was something to do.
-    async fn repair(&self, finding: &Finding) -> Result<bool, Error> {
+    async fn repair(&self, finding: &Finding) -> Result<bool, Fault> {
         let Access {
             deadline,
             request_id,
@@ -248,7 +248,7 @@ impl Doctor {
     /// read and our write writes a record that we overwrite; what is there then is the record from
     /// before, as if that request had been cut off before it wrote its own, which its repeats are
     /// made for: they make the same again.
-    async fn remove_old_secret(&self, key: &str) -> Result<bool, Error> {
+    async fn remove_old_secret(&self, key: &str) -> Result<bool, Fault> {
         let store = &self.access.store;
         let remove = async || {
             let record = store.get(key).await?.unwrap_or_default();
@@ -273,7 +273,7 @@ impl Doctor {
         key: &str,
         application: &ApplicationId,
         id: WebhookId,
-    ) -> Result<bool, Error> {
+    ) -> Result<bool, Fault> {
         let store = &self.access.store;
         let webhook = keys::webhook(application, id);
         let read = async || match store.exists(&webhook).await? {

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::finding::Finding;
-use crate::http::error::Error;
-use crate::http::idempotency;
+use crate::fault::Fault;
 use crate::model::application::{ApplicationRecord, ApplicationSettings};
 use crate::model::ids::{ApplicationId, MerchantId, WebhookId};
 use crate::model::rotation::Rotations;
 use crate::model::time::Timestamp;
 use crate::model::webhook::{LastTest, WebhookRecord, WebhookSettings};
 use crate::store::applications::Claim;
+use crate::store::idempotency;
 use crate::store::key_value::Store;
 use crate::store::keys::{self, Named};
 
@@ -106,7 +106,7 @@ impl<'a> Inventory<'a> {
 }
 
 /// Reads one document as what its key says that it is.
-pub async fn look(store: &Store, key: &str, named: &Named) -> Result<Seen, Error> {
+pub async fn look(store: &Store, key: &str, named: &Named) -> Result<Seen, Fault> {
     match named {
         Named::Application(_) => {
             let read = read::<ApplicationRecord>(store, key).await?;
@@ -159,16 +159,16 @@ impl From<Missing> for Seen {
     }
 }
 
-async fn read<T: DeserializeOwned>(store: &Store, key: &str) -> Result<Result<T, Missing>, Error> {
+async fn read<T: DeserializeOwned>(store: &Store, key: &str) -> Result<Result<T, Missing>, Fault> {
     match store.get_document(key).await {
         Ok(Some(document)) => Ok(Ok(document)),
         Ok(None) => Ok(Err(Missing::Gone)),
-        Err(Error::Unreadable(_)) => Ok(Err(Missing::Unreadable)),
+        Err(Fault::Unreadable(_)) => Ok(Err(Missing::Unreadable)),
         Err(error) => Err(error),
     }
 }
 
-async fn good<T: DeserializeOwned>(store: &Store, key: &str) -> Result<Seen, Error> {
+async fn good<T: DeserializeOwned>(store: &Store, key: &str) -> Result<Seen, Fault> {
     let read = read::<T>(store, key).await?;
     Ok(read.map_or_else(Into::into, |_| Seen::Good))
 }

@@ -8,9 +8,10 @@ use std::fmt::Write;
 
 use super::access::Access;
 use crate::config::Config;
-use crate::http::error::Error;
+use crate::fault::Fault;
 use crate::model::time::Timestamp;
 use crate::runtime::Instant;
+use crate::store::jwks_cache::JwksCache;
 use crate::store::keys::Named;
 
 /// Prometheus' text format (its documentation, "Exposition formats").
@@ -21,7 +22,7 @@ pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// # Errors
 ///
 /// The store's failure to list its keys. One to answer at all is a figure.
-pub async fn text(access: &Access, config: &Config, documents: bool) -> Result<String, Error> {
+pub async fn text(access: &Access, config: &Config, documents: bool) -> Result<String, Fault> {
     let mut metrics = Metrics::default();
     metrics.gauge("build_info", "The version of the component that answers.");
     metrics.labelled("build_info", ("version", env!("CARGO_PKG_VERSION")), 1.0);
@@ -41,19 +42,16 @@ pub async fn text(access: &Access, config: &Config, documents: bool) -> Result<S
     );
     metrics.value("store_answer_seconds", took.as_secs_f64());
 
-    if let Some(provider) = &config.provider {
-        let fetched_at = provider.cached_at(&access.store, config);
-        let fetched_at = access
-            .deadline
-            .renew()
-            .run("reading keys", fetched_at)
-            .await;
-        if let Ok(Some(fetched_at)) = fetched_at {
+    if let Some(source) = &config.jwks_source {
+        let cache = JwksCache::of(access.store.clone(), source.url());
+        let cached = cache.set(&config.secrets_key);
+        let cached = access.deadline.renew().run("reading keys", cached).await;
+        if let Ok(Some(cached)) = cached {
             metrics.gauge(
                 "jwks_age_seconds",
                 "How long ago the keys that the store caches were fetched from jwks_url.",
             );
-            let age = fetched_at.distance(Timestamp::now());
+            let age = cached.fetched_at.distance(Timestamp::now());
             metrics.value("jwks_age_seconds", age.as_secs_f64());
         }
     }

@@ -22,11 +22,30 @@ use self::access::Access;
 use self::doctor::{Doctor, Scope};
 use self::reencrypt::Reencryption;
 use self::report::{Done, Report};
+use crate::config::Config;
+use crate::fault::Fault;
+use crate::http::details::Details;
 use crate::http::error::Error;
-use crate::http::request::OperatorRequest;
+use crate::http::query::Query;
 use crate::http::response::{self, Response};
 use crate::log;
 use crate::store::deadline::Deadline;
+use crate::store::key_value::Store;
+
+/// The operator's request.
+pub struct Request {
+    /// This instance's configuration.
+    pub config: &'static Config,
+    /// Where everything but events is kept.
+    pub store: Store,
+    /// The id of the request: in its log line, in `x-request-id`, and in the log lines of what goes
+    /// on after the response has begun.
+    pub request_id: String,
+    /// Its query string.
+    pub query: Query,
+    /// What was wrong with the query string.
+    pub details: Details,
+}
 
 /// `POST /operator/v1/doctor`: reads the whole store and reports what is wrong; with `?fix=true`
 /// repairs what needs no person.
@@ -34,7 +53,7 @@ use crate::store::deadline::Deadline;
 /// # Errors
 ///
 /// [`Error::Invalid`].
-pub async fn doctor(mut request: OperatorRequest) -> Result<Response, Error> {
+pub async fn doctor(mut request: Request) -> Result<Response, Error> {
     let fix = flag(&mut request, "fix")?;
     Ok(stream(&request, "doctor", async move |access, report| {
         let doctor = Doctor::new(access, report, Scope::Everything);
@@ -47,7 +66,7 @@ pub async fn doctor(mut request: OperatorRequest) -> Result<Response, Error> {
 /// # Errors
 ///
 /// [`Error::Invalid`].
-pub async fn reindex(mut request: OperatorRequest) -> Result<Response, Error> {
+pub async fn reindex(mut request: Request) -> Result<Response, Error> {
     std::mem::take(&mut request.details).finish()?;
     Ok(stream(&request, "reindex", async move |access, report| {
         let doctor = Doctor::new(access, report, Scope::Indexes);
@@ -60,7 +79,7 @@ pub async fn reindex(mut request: OperatorRequest) -> Result<Response, Error> {
 /// # Errors
 ///
 /// [`Error::Invalid`].
-pub async fn reencrypt(mut request: OperatorRequest) -> Result<Response, Error> {
+pub async fn reencrypt(mut request: Request) -> Result<Response, Error> {
     std::mem::take(&mut request.details).finish()?;
     let key = &request.config.secrets_key;
     Ok(stream(
@@ -76,13 +95,13 @@ pub async fn reencrypt(mut request: OperatorRequest) -> Result<Response, Error> 
 /// # Errors
 ///
 /// [`Error::Invalid`], and the store's failure to list its keys.
-pub async fn metrics(mut request: OperatorRequest) -> Result<Response, Error> {
+pub async fn metrics(mut request: Request) -> Result<Response, Error> {
     let documents = flag(&mut request, "documents")?;
     let text = metrics::text(&access(&request), request.config, documents).await?;
     Ok(response::text(StatusCode::OK, metrics::MEDIA_TYPE, text))
 }
 
-fn access(request: &OperatorRequest) -> Access {
+fn access(request: &Request) -> Access {
     Access {
         store: request.store.clone(),
         deadline: Deadline::with_timeout(request.config.store_timeout),
@@ -92,9 +111,9 @@ fn access(request: &OperatorRequest) -> Access {
 
 /// A response whose lines are what `work` reports, and at the end its counts.
 fn stream(
-    request: &OperatorRequest,
+    request: &Request,
     what: &'static str,
-    work: impl AsyncFnOnce(Access, Report) -> Result<Done, Error> + 'static,
+    work: impl AsyncFnOnce(Access, Report) -> Result<Done, Fault> + 'static,
 ) -> Response {
     let (access, request_id) = (access(request), request.request_id.clone());
     response::lines(async move |writer| {
@@ -110,7 +129,7 @@ fn stream(
 }
 
 /// A parameter of the query string that is `true` or `false`; without it, `false`.
-fn flag(request: &mut OperatorRequest, name: &str) -> Result<bool, Error> {
+fn flag(request: &mut Request, name: &str) -> Result<bool, Error> {
     let flag = match request.query.get(name) {
         None | Some("false") => Ok(false),
         Some("true") => Ok(true),

@@ -8,16 +8,16 @@
 use super::access::{Access, CHUNK};
 use super::report::{Done, Report};
 use crate::concurrency::try_join_bounded;
-use crate::http::error::Error;
-use crate::http::idempotency;
+use crate::fault::Fault;
 use crate::model::encryption::SecretsKey;
 use crate::model::ids::{ApplicationId, WebhookId};
 use crate::model::rotation::Rotations;
 use crate::model::time::Timestamp;
 use crate::model::webhook::WebhookRecord;
 use crate::store::compensation::compensate;
+use crate::store::idempotency;
 use crate::store::keys::{self, Named};
-use crate::store::rotations::RotationsDocument;
+use crate::store::rotations::{RotationsDocument, Written};
 
 /// How many passes are made before it is said that something goes on writing under an old key.
 const MAX_PASSES: u32 = 10;
@@ -55,7 +55,7 @@ impl Reencryption {
     /// # Errors
     ///
     /// The store's failure.
-    pub async fn run(&self) -> Result<Done, Error> {
+    pub async fn run(&self) -> Result<Done, Fault> {
         let mut resealed = 0;
         for number in 1.. {
             let pass = self.pass(number).await?;
@@ -78,7 +78,7 @@ impl Reencryption {
         unreachable!("a pass is the last")
     }
 
-    async fn pass(&self, number: u32) -> Result<Pass, Error> {
+    async fn pass(&self, number: u32) -> Result<Pass, Fault> {
         let step = |what: &str| format!("pass {number}: {what}");
         self.report.progress(&step("listing keys"), 0, 0);
         let keys = self.access.keys().await?;
@@ -132,7 +132,7 @@ impl Reencryption {
     /// next pass finds it. A webhook that is deleted in between has its rotations removed by
     /// whoever comes later: the delete removes them after the webhook, and we look for the webhook
     /// after each write.
-    async fn webhook(&self, application: &ApplicationId, id: WebhookId) -> Result<Seen, Error> {
+    async fn webhook(&self, application: &ApplicationId, id: WebhookId) -> Result<Seen, Fault> {
         let store = &self.access.store;
         let document = RotationsDocument::of(store, application, id);
         let record_key = keys::webhook(application, id);
@@ -142,7 +142,7 @@ impl Reencryption {
         };
         let (record, rotations) = match self.access.run("reading a webhook", read).await {
             // Which of the two, the doctor says.
-            Err(Error::Unreadable(_)) => {
+            Err(Fault::Unreadable(_)) => {
                 return Ok(Seen {
                     is_resealed: false,
                     unopened: Some(record_key),
@@ -173,23 +173,18 @@ impl Reencryption {
         &self,
         document: RotationsDocument,
         mut rotations: Rotations,
-    ) -> Result<bool, Error> {
+    ) -> Result<bool, Fault> {
         let deadline = self.access.deadline.renew();
         let written = deadline
             .run("encrypting secrets anew", document.keep_all(&mut rotations))
             .await;
         match written {
-            Ok(()) => Ok(true),
-            Err(Error::NotFound) => Ok(false),
+            Ok(kept) => Ok(kept == Written::Kept),
             Err(error) => {
                 // What was cut off may take effect late, after a rotation or a delete.
                 let request_id = &self.access.request_id;
-                compensate(&error, &deadline, request_id, async move || match document
-                    .keep_all(&mut rotations)
-                    .await
-                {
-                    Err(Error::NotFound) => Ok(()),
-                    kept => kept,
+                compensate(error.is_timeout(), &deadline, request_id, async move || {
+                    document.keep_all(&mut rotations).await.map(drop)
                 });
                 Err(error)
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::http::error::Error;
+use crate::fault::Fault;
 use crate::http::response::Writer;
 use crate::model::time::Timestamp;
 use crate::runtime::Instant;
@@ -117,15 +117,8 @@ impl Report {
     }
 
     /// The last line of work that failed.
-    pub fn stopped(&self, error: &Error) {
-        let cause = match error {
-            Error::Dependency(cause)
-            | Error::DependencyTimeout(cause)
-            | Error::Unreadable(cause)
-            | Error::Internal(cause) => cause,
-            _ => "it failed",
-        };
-        let message = format!("{cause}; nothing is lost: call it again");
+    pub fn stopped(&self, error: &Fault) {
+        let message = format!("{error}; nothing is lost: call it again");
         self.writer.line(&Line::Stopped { message: &message });
     }
 }

@@ -12,7 +12,7 @@ use super::key_value::Store;
 use super::keys;
 use super::webhooks::clear_webhook;
 use crate::concurrency::try_join_bounded;
-use crate::http::error::Error;
+use crate::fault::Fault;
 use crate::model::application::{Application, ApplicationName};
 use crate::model::ids::{ApplicationId, MerchantId, WebhookId};
 use crate::model::time::Timestamp;
@@ -22,7 +22,7 @@ use crate::model::time::Timestamp;
 /// # Errors
 ///
 /// The store's failure.
-pub async fn application(store: &Store, id: &ApplicationId) -> Result<Option<Application>, Error> {
+pub async fn application(store: &Store, id: &ApplicationId) -> Result<Option<Application>, Fault> {
     let read = application_and_settings(store, id).await?;
     let Some((application, settings)) = read else {
         return Ok(None);
@@ -30,11 +30,16 @@ pub async fn application(store: &Store, id: &ApplicationId) -> Result<Option<App
     settings.map(|()| Some(application))
 }
 
-/// The application as far as it can be read: one whose settings cannot is as it was created.
-async fn application_and_settings(
+/// The application as far as it can be read: one whose settings cannot is as it was created, and comes
+/// with the reason.
+///
+/// # Errors
+///
+/// The store's failure.
+pub async fn application_and_settings(
     store: &Store,
     id: &ApplicationId,
-) -> Result<Option<(Application, Listed<()>)>, Error> {
+) -> Result<Option<(Application, Listed<()>)>, Fault> {
     let (document, settings) = (keys::application(id), keys::application_settings(id));
     let (created, settings) =
         join(store.get_document(&document), store.get_document(&settings)).await;
@@ -54,62 +59,6 @@ async fn application_and_settings(
     Ok(Some((application, readable)))
 }
 
-/// The application, if it is the merchant's.
-///
-/// # Errors
-///
-/// [`Error::NotFound`], [`Error::Forbidden`], or the store's failure.
-pub async fn owned_application(
-    store: &Store,
-    id: &ApplicationId,
-    merchant: &MerchantId,
-) -> Result<Application, Error> {
-    let application = application(store, id).await?.ok_or(Error::NotFound)?;
-    check_owner(&application, merchant)?;
-    Ok(application)
-}
-
-fn check_owner(application: &Application, merchant: &MerchantId) -> Result<(), Error> {
-    if application.created.merchant_id != *merchant {
-        return Err(Error::Forbidden);
-    }
-    Ok(())
-}
-
-/// The application, if it is the merchant's, and what `beside` reads meanwhile. Whose application
-/// it is comes first: until that is known, nothing that `beside` finds is told.
-///
-/// # Errors
-///
-/// As [`owned_application`], then those of `beside`.
-pub async fn owned_application_and<T>(
-    store: &Store,
-    id: &ApplicationId,
-    merchant: &MerchantId,
-    beside: impl Future<Output = Result<T, Error>>,
-) -> Result<(Application, T), Error> {
-    let beside = async { Ok(beside.await) };
-    let (application, beside) = try_join(owned_application(store, id, merchant), beside).await?;
-    Ok((application, beside?))
-}
-
-/// The merchant's application, to delete it: its settings do not matter then, and where they cannot
-/// be read it comes with the reason.
-///
-/// # Errors
-///
-/// As [`owned_application`].
-pub async fn owned_application_to_delete(
-    store: &Store,
-    id: &ApplicationId,
-    merchant: &MerchantId,
-) -> Result<(Application, Listed<()>), Error> {
-    let read = application_and_settings(store, id).await?;
-    let (application, settings) = read.ok_or(Error::NotFound)?;
-    check_owner(&application, merchant)?;
-    Ok((application, settings))
-}
-
 /// One page of the merchant's applications, the newest first.
 ///
 /// # Errors
@@ -120,7 +69,7 @@ pub async fn page(
     merchant: &MerchantId,
     index: &mut Index<ApplicationId>,
     range: impl Fn(usize) -> Range<usize>,
-) -> Result<Page<Application>, Error> {
+) -> Result<Page<Application>, Fault> {
     let read = async |id: &ApplicationId| {
         let read = listed(application(store, id).await)?;
         // The index is a hint: an application that was handed to another merchant is not shown.
@@ -140,7 +89,7 @@ pub async fn page(
 /// # Errors
 ///
 /// The store's failure. The application is still there then, unless its removal was cut off.
-pub async fn delete_application(store: &Store, id: &ApplicationId) -> Result<(), Error> {
+pub async fn delete_application(store: &Store, id: &ApplicationId) -> Result<(), Fault> {
     /// How many webhooks go before the index is shortened, so that the repeat of a delete that was
     /// cut off goes on from there.
     const PART: usize = 128;
@@ -167,7 +116,7 @@ pub async fn delete_application(store: &Store, id: &ApplicationId) -> Result<(),
 /// # Errors
 ///
 /// The store's failure. What is left is never read.
-pub async fn clear_application(store: &Store, application: &Application) -> Result<(), Error> {
+pub async fn clear_application(store: &Store, application: &Application) -> Result<(), Fault> {
     let id = &application.id;
     let (index, settings) = (keys::webhooks(id), keys::application_settings(id));
     try_join(store.delete(&index), store.delete(&settings)).await?;
@@ -218,7 +167,7 @@ impl Claim {
         store: &Store,
         merchant: &MerchantId,
         name: &ApplicationName,
-    ) -> Result<Option<Self>, Error> {
+    ) -> Result<Option<Self>, Fault> {
         let key = keys::application_name(merchant, name);
         let claim = listed(store.get_document(&key).await)?;
         // One that cannot be read is no claim.
@@ -242,7 +191,7 @@ async fn holder_of(
     store: &Store,
     merchant: &MerchantId,
     name: &ApplicationName,
-) -> Result<Holder, Error> {
+) -> Result<Holder, Fault> {
     let Some(claim) = Claim::read(store, merchant, name).await? else {
         return Ok(Holder::Nobody);
     };
@@ -282,8 +231,8 @@ pub async fn take_name(
     merchant: &MerchantId,
     name: &ApplicationName,
     id: &ApplicationId,
-    write: impl Future<Output = Result<(), Error>>,
-) -> Result<Taking, Error> {
+    write: impl Future<Output = Result<(), Fault>>,
+) -> Result<Taking, Fault> {
     match holder_of(store, merchant, name).await? {
         Holder::Nobody => {}
         Holder::Pending(holder) if holder == *id => {}
@@ -314,7 +263,7 @@ pub async fn release_name(
     merchant: &MerchantId,
     name: &ApplicationName,
     id: &ApplicationId,
-) -> Result<(), Error> {
+) -> Result<(), Fault> {
     match Claim::read(store, merchant, name).await? {
         Some(claim) if claim.id == *id => {
             let key = keys::application_name(merchant, name);

@@ -5,31 +5,31 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use super::deadline::Deadline;
-use crate::http::error::Error;
+use crate::fault::Fault;
 use crate::log;
 use crate::runtime::{Instant, after_response, sleep};
 
 /// How long, at most, work after a response tries to put things right.
-pub(super) const COMPENSATION_TIME: Duration = Duration::from_secs(64);
+pub const COMPENSATION_TIME: Duration = Duration::from_secs(64);
 
 /// How long it pauses at most while the store is away.
-pub(super) const LONGEST_PAUSE_WHILE_FAILING: Duration = Duration::from_secs(4);
+pub const LONGEST_PAUSE_WHILE_FAILING: Duration = Duration::from_secs(4);
 
-/// Puts right, after the response, what a request that failed has left or may still leave.
+/// Removes, after the response, what a request that failed has left or may still leave.
 ///
 /// A write that was cut off can take effect after the first `compensate_once`, and nobody knows when. So
-/// after a timeout `compensate_once` is repeated for about a minute; after an error, for a second. What the
-/// store refuses is tried again for a minute, at pauses of 0.25 s to 4 s. The doctor
-/// finds what a longer fault leaves.
+/// `compensate_once` is repeated for about a minute where one `was_cut_off`, and else for a second. What
+/// the store refuses is tried again for a minute, at pauses of 0.25 s to 4 s. The doctor finds what a
+/// longer fault leaves.
 pub fn compensate(
-    cause: &Error,
+    was_cut_off: bool,
     deadline: &Deadline,
     request_id: &str,
-    compensate_once: impl AsyncFnMut() -> Result<(), Error> + 'static,
+    compensate_once: impl AsyncFnMut() -> Result<(), Fault> + 'static,
 ) {
-    let enough = match cause {
-        Error::DependencyTimeout(_) => COMPENSATION_TIME,
-        _ => Duration::from_secs(1),
+    let enough = match was_cut_off {
+        true => COMPENSATION_TIME,
+        false => Duration::from_secs(1),
     };
     let (deadline, request_id) = (deadline.clone(), request_id.to_owned());
     after_response(compensate_until(
@@ -53,7 +53,7 @@ async fn compensate_until(
         let last = started.elapsed();
         match deadline
             .renew()
-            .run("mending", compensate_once.compensate_once())
+            .run("compensating", compensate_once.compensate_once())
             .await
         {
             Ok(()) if last >= enough => return,
@@ -69,11 +69,11 @@ async fn compensate_until(
 
 /// What [`compensate`] repeats. There is no `dyn AsyncFnMut`.
 trait Compensate {
-    fn compensate_once(&mut self) -> Pin<Box<dyn Future<Output = Result<(), Error>> + '_>>;
+    fn compensate_once(&mut self) -> Pin<Box<dyn Future<Output = Result<(), Fault>> + '_>>;
 }
 
-impl<F: AsyncFnMut() -> Result<(), Error>> Compensate for F {
-    fn compensate_once(&mut self) -> Pin<Box<dyn Future<Output = Result<(), Error>> + '_>> {
+impl<F: AsyncFnMut() -> Result<(), Fault>> Compensate for F {
+    fn compensate_once(&mut self) -> Pin<Box<dyn Future<Output = Result<(), Fault>> + '_>> {
         Box::pin(self())
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::{Either, select};
 
-use crate::http::error::Error;
+use crate::fault::Fault;
 use crate::runtime::{Instant, sleep};
 
 /// The store as one request uses it: all its calls together have `store_timeout_ms`.
@@ -29,21 +29,18 @@ impl Deadline {
     ///
     /// # Errors
     ///
-    /// [`Error::DependencyTimeout`] when it passes first. A write that was cut off may still
+    /// [`Fault::Timeout`] when it passes first. A write that was cut off may still
     /// take effect.
-    pub async fn run<T>(
+    pub async fn run<T, E: From<Fault>>(
         &self,
         what: &str,
-        calls: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
+        calls: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
         // Not generic in the calls: each use of its own would be a kilobyte of the component.
         let calls: Pin<&mut dyn Future<Output = _>> = pin!(calls);
         match select(calls, pin!(sleep(self.remaining()))).await {
             Either::Left((result, _)) => result,
-            Either::Right(_) => Err(Error::DependencyTimeout(format!(
-                "store: {what} took longer than {} ms",
-                self.timeout.as_millis()
-            ))),
+            Either::Right(_) => Err(self.is_over(&format!("store: {what}")).into()),
         }
     }
 
@@ -57,8 +54,9 @@ impl Deadline {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    /// How long one deadline is.
-    pub fn timeout(&self) -> Duration {
-        self.timeout
+    /// The fault of what took longer.
+    pub fn is_over(&self, what: &str) -> Fault {
+        let timeout = self.timeout.as_millis();
+        Fault::Timeout(format!("{what} took longer than {timeout} ms"))
     }
 }

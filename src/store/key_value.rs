@@ -6,16 +6,16 @@ use std::rc::Rc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::http::error::Error;
+use crate::fault::Fault;
 use crate::json;
 
 /// An operation under way. One that is dropped before it ends may still take effect.
-pub type Operation<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + 'a>>;
+pub type Operation<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + 'a>>;
 
 /// Single reads and writes of bytes under keys: no transaction, no compare-and-swap.
 ///
 /// Spin's ([`super::spin`]), and in tests one in memory whose operations meet as the test decides
-/// (`memory`). Every operation fails with [`Error::Dependency`].
+/// (`memory`). Every operation fails with [`Fault::Dependency`].
 pub trait KeyValue {
     /// The bytes under `key`.
     fn get<'a>(&'a self, key: &'a str) -> Operation<'a, Option<Vec<u8>>>;
@@ -44,14 +44,14 @@ impl Store {
     }
 
     /// The document under `key`. One that cannot be read is the store's failure, not the client's.
-    pub async fn get_document<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+    pub async fn get_document<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Fault> {
         let Some(bytes) = self.0.get(key).await? else {
             return Ok(None);
         };
         match serde_json::from_slice(&bytes) {
             Ok(document) => Ok(Some(document)),
             // serde's text may quote the document: only the place is recorded.
-            Err(error) => Err(Error::Unreadable(format!(
+            Err(error) => Err(Fault::Unreadable(format!(
                 "store: the document under `{key}` cannot be read (line {}, column {})",
                 error.line(),
                 error.column()
@@ -60,28 +60,28 @@ impl Store {
     }
 
     /// What is under `key`, whatever it is.
-    pub async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
+    pub async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Fault> {
         self.0.get(key).await
     }
 
     /// Writes a document under `key`.
-    pub async fn set_document(&self, key: &str, document: &impl Serialize) -> Result<(), Error> {
+    pub async fn set_document(&self, key: &str, document: &impl Serialize) -> Result<(), Fault> {
         self.0.set(key, json::write(document)?.as_bytes()).await
     }
 
     /// Removes `key`; one that is not there is no error.
-    pub async fn delete(&self, key: &str) -> Result<(), Error> {
+    pub async fn delete(&self, key: &str) -> Result<(), Fault> {
         self.0.delete(key).await
     }
 
     /// Whether `key` is there.
-    pub async fn exists(&self, key: &str) -> Result<bool, Error> {
+    pub async fn exists(&self, key: &str) -> Result<bool, Fault> {
         self.0.exists(key).await
     }
 
     /// Every key, sorted, also those of others who share the store. It takes as long as the store
     /// needs to list them, and some 100 bytes of memory for each.
-    pub async fn keys(&self) -> Result<Vec<String>, Error> {
+    pub async fn keys(&self) -> Result<Vec<String>, Fault> {
         self.0.keys().await
     }
 }

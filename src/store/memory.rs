@@ -11,7 +11,7 @@ use futures::channel::oneshot;
 use proptest::prelude::*;
 
 use super::key_value::{KeyValue, Operation, Store};
-use crate::http::error::Error;
+use crate::fault::Fault;
 use crate::runtime::simulation::{sleep, spawn};
 
 /// How many schedules a test tries: as many as take a moment, or `PROPTEST_CASES`.
@@ -181,8 +181,8 @@ impl Process {
     }
 }
 
-fn failed(name: &str) -> Error {
-    Error::Dependency(format!("store: {name} failed: injected"))
+fn failed(name: &str) -> Fault {
+    Fault::Dependency(format!("store: {name} failed: injected"))
 }
 
 impl KeyValue for Process {

@@ -5,7 +5,9 @@
 pub mod applications;
 pub mod compensation;
 pub mod deadline;
+pub mod idempotency;
 pub mod index;
+pub mod jwks_cache;
 pub mod key_value;
 pub mod keys;
 #[cfg(test)]

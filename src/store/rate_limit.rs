@@ -25,7 +25,7 @@ use super::deadline::Deadline;
 use super::key_value::Store;
 use super::keys;
 use crate::config::Config;
-use crate::http::error::Error;
+use crate::fault::Fault;
 use crate::log;
 use crate::model::ids::MerchantId;
 use crate::model::random;
@@ -186,72 +186,69 @@ struct RateLimit {
 
 static THIS_INSTANCE: LazyLock<RateLimit> = LazyLock::new(RateLimit::new);
 
-/// Reads how many changes the merchant made, unless this instance knows. For [`admit`], and to run
-/// beside the request's other reads. A count that cannot be read refuses nobody.
-pub async fn refresh(store: &Store, merchant: &MerchantId, config: &Config, request_id: &str) {
-    if config.max_changes_per_minute.is_some() {
-        THIS_INSTANCE.refresh(store, merchant, request_id).await;
+/// A merchant's change that is about to be made: its count is read beside the request's other reads, and
+/// then it is admitted or not.
+pub struct Gate<'a> {
+    store: &'a Store,
+    merchant: &'a MerchantId,
+    config: &'a Config,
+    request_id: &'a str,
+}
+
+/// The merchant made too many changes in the last minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many changes: retry after {retry_after} s")]
+pub struct TooManyChanges {
+    /// In how many seconds, 1 to 120, one more change is within the limit.
+    pub retry_after: u32,
+}
+
+/// Begins one more change of the merchant.
+pub fn begin<'a>(
+    store: &'a Store,
+    merchant: &'a MerchantId,
+    config: &'a Config,
+    request_id: &'a str,
+) -> Gate<'a> {
+    Gate {
+        store,
+        merchant,
+        config,
+        request_id,
     }
 }
 
-/// Counts one more change of the merchant, by what [`refresh`] found. It is written to the store
-/// after the response.
-///
-/// # Errors
-///
-/// [`Error::TooManyChanges`].
-pub fn admit(
-    store: &Store,
-    merchant: &MerchantId,
-    config: &Config,
-    request_id: &str,
-) -> Result<(), Error> {
-    match config.max_changes_per_minute {
-        None => Ok(()),
-        Some(limit) => THIS_INSTANCE.admit(
-            store,
-            merchant,
-            limit.get(),
-            config.store_timeout,
-            request_id,
-        ),
+impl Gate<'_> {
+    /// What `reads` finds. Beside it, how many changes the merchant made is read, unless this instance
+    /// knows. A count that cannot be read refuses nobody.
+    pub async fn beside<T>(&self, reads: impl Future<Output = T>) -> T {
+        let refresh = async {
+            if self.config.max_changes_per_minute.is_some() {
+                let refresh = THIS_INSTANCE.refresh(self.store, self.merchant, self.request_id);
+                refresh.await;
+            }
+        };
+        join(refresh, reads).await.1
     }
-}
 
-/// What `reads` finds, if the merchant may make one more change; counts the change then.
-///
-/// # Errors
-///
-/// [`Error::TooManyChanges`], then those of `reads`.
-pub async fn counted<T>(
-    store: &Store,
-    merchant: &MerchantId,
-    config: &Config,
-    request_id: &str,
-    reads: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    counted_unless(store, merchant, config, request_id, reads, |_| false).await
-}
-
-/// As [`counted`], where `changes_nothing` may say of what `reads` found that the request is none
-/// to count: a repeat, which gets the first response also when the merchant has no change left.
-///
-/// # Errors
-///
-/// As [`counted`].
-pub async fn counted_unless<T>(
-    store: &Store,
-    merchant: &MerchantId,
-    config: &Config,
-    request_id: &str,
-    reads: impl Future<Output = Result<T, Error>>,
-    changes_nothing: impl FnOnce(&T) -> bool,
-) -> Result<T, Error> {
-    let ((), found) = join(refresh(store, merchant, config, request_id), reads).await;
-    if !found.as_ref().is_ok_and(changes_nothing) {
-        admit(store, merchant, config, request_id)?;
+    /// Counts the change, by what was read [beside](Self::beside) the reads. It is written to the store
+    /// after the response.
+    ///
+    /// # Errors
+    ///
+    /// [`TooManyChanges`].
+    pub fn admit(&self) -> Result<(), TooManyChanges> {
+        match self.config.max_changes_per_minute {
+            None => Ok(()),
+            Some(limit) => THIS_INSTANCE.admit(
+                self.store,
+                self.merchant,
+                limit.get(),
+                self.config.store_timeout,
+                self.request_id,
+            ),
+        }
     }
-    found
 }
 
 impl RateLimit {
@@ -288,12 +285,12 @@ impl RateLimit {
         limit: u32,
         timeout: Duration,
         request_id: &str,
-    ) -> Result<(), Error> {
+    ) -> Result<(), TooManyChanges> {
         let now = Timestamp::now();
         let is_being_written = self.known(merchant, |known| {
             known.window.prune(now);
             if let Some(retry_after) = known.window.retry_after(limit, now) {
-                return Err(Error::TooManyChanges { retry_after });
+                return Err(TooManyChanges { retry_after });
             }
             known.window.add(self.instance, now);
             Ok(std::mem::replace(&mut known.is_being_written, true))
@@ -333,7 +330,7 @@ impl RateLimit {
     }
 
     /// Returns whether the store had it all already.
-    async fn write(&self, store: &Store, merchant: &MerchantId) -> Result<bool, Error> {
+    async fn write(&self, store: &Store, merchant: &MerchantId) -> Result<bool, Fault> {
         if !self.known(merchant, |known| known.is_younger_than(JUST_READ)) {
             let stored = read(store, merchant).await?;
             let is_kept = self.known(merchant, |known| {
@@ -354,11 +351,11 @@ impl RateLimit {
     }
 }
 
-async fn read(store: &Store, merchant: &MerchantId) -> Result<SlidingWindow, Error> {
+async fn read(store: &Store, merchant: &MerchantId) -> Result<SlidingWindow, Fault> {
     match store.get_document(&keys::changes(merchant)).await {
         Ok(window) => Ok(window.unwrap_or_default()),
         // The next write replaces it.
-        Err(Error::Unreadable(_)) => Ok(SlidingWindow::default()),
+        Err(Fault::Unreadable(_)) => Ok(SlidingWindow::default()),
         Err(error) => Err(error),
     }
 }

@@ -6,7 +6,7 @@ use super::index::{self, listed};
 use super::key_value::Store;
 use super::keys;
 use crate::concurrency::try_join_bounded;
-use crate::http::error::Error;
+use crate::fault::Fault;
 use crate::log;
 use crate::model::application::ApplicationSettings;
 use crate::model::delivery_state::Standing;
@@ -45,7 +45,7 @@ pub async fn recipient(
     store: &Store,
     application: &ApplicationId,
     id: WebhookId,
-) -> Result<Recipient, Error> {
+) -> Result<Recipient, Fault> {
     let (created, settings, secrets) = (
         keys::webhook(application, id),
         keys::webhook_settings(application, id),
@@ -65,7 +65,7 @@ pub async fn recipient(
         return Ok(Recipient::Deleted);
     };
     if !created.belongs_under(application, id) {
-        return Err(Error::Unreadable(format!(
+        return Err(Fault::Unreadable(format!(
             "store: the document of webhook {id} is another webhook's"
         )));
     }
@@ -82,7 +82,7 @@ pub async fn recipient(
 /// # Errors
 ///
 /// The store's failure.
-pub async fn is_enabled(store: &Store, application: &ApplicationId) -> Result<bool, Error> {
+pub async fn is_enabled(store: &Store, application: &ApplicationId) -> Result<bool, Fault> {
     let key = keys::application_settings(application);
     let settings: Option<ApplicationSettings> = store.get_document(&key).await?;
     Ok(settings.is_none_or(|settings| settings.is_enabled))
@@ -100,7 +100,7 @@ pub async fn subscribers(
     store: &Store,
     application: &ApplicationId,
     event_type: &EventType,
-) -> Result<Vec<Webhook>, Error> {
+) -> Result<Vec<Webhook>, Fault> {
     let index = index::webhooks_of(store, application).await?;
     let reads = index.ids().map(|id| async {
         let read = recipient(store, application, *id).await;
@@ -134,7 +134,7 @@ pub async fn disable(
     url: &str,
     reason: DisabledReason,
     now: Timestamp,
-) -> Result<(), Error> {
+) -> Result<(), Fault> {
     let Recipient::Webhook(webhook) = recipient(store, application, id).await? else {
         return Ok(());
     };
@@ -160,7 +160,7 @@ pub async fn disable(
 pub async fn application_is_enabled(
     store: &Store,
     application: &ApplicationId,
-) -> Result<Option<bool>, Error> {
+) -> Result<Option<bool>, Fault> {
     let key = keys::application(application);
     let (exists, enabled) = join(store.exists(&key), is_enabled(store, application)).await;
     Ok(exists?.then_some(enabled?))

@@ -8,12 +8,21 @@ use futures::future::try_join;
 use super::deadline::Deadline;
 use super::key_value::Store;
 use super::keys;
-use crate::http::error::Error;
+use crate::fault::Fault;
 use crate::log;
 use crate::model::ids::{ApplicationId, WebhookId};
 use crate::model::rotation::Rotations;
 use crate::model::time::Timestamp;
 use crate::runtime::{after_response, sleep};
+
+/// What became of rotations that were written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// They are kept.
+    Kept,
+    /// The webhook was deleted meanwhile, and its rotations are gone with it.
+    WebhookGone,
+}
 
 /// Where a webhook's rotations are, and what says that there is the webhook.
 pub struct RotationsDocument {
@@ -37,24 +46,24 @@ impl RotationsDocument {
     /// # Errors
     ///
     /// The store's failure.
-    pub async fn read(&self) -> Result<Option<Rotations>, Error> {
+    pub async fn read(&self) -> Result<Option<Rotations>, Fault> {
         self.store.get_document(&self.rotations).await
     }
 
-    /// The rotations. Where the webhook was deleted meanwhile, nothing is left that opens to a secret
-    /// of it: 404.
-    async fn read_of_existing(&self) -> Result<Rotations, Error> {
+    /// The rotations; `None` where the webhook was deleted meanwhile, and then nothing is left that
+    /// opens to a secret of it.
+    async fn read_of_existing(&self) -> Result<Option<Rotations>, Fault> {
         let exists = self.store.exists(&self.webhook);
         let (stored, exists) = try_join(self.read(), exists).await?;
         if !exists {
             self.store.delete(&self.rotations).await?;
-            return Err(Error::NotFound);
+            return Ok(None);
         }
-        Ok(stored.unwrap_or_default())
+        Ok(Some(stored.unwrap_or_default()))
     }
 
-    /// Writes the rotations and reads them back.
-    async fn write(&self, rotations: &Rotations) -> Result<Rotations, Error> {
+    /// Writes the rotations and reads them back; `None` as in [`Self::read_of_existing`].
+    async fn write(&self, rotations: &Rotations) -> Result<Option<Rotations>, Fault> {
         self.store.set_document(&self.rotations, rotations).await?;
         self.read_of_existing().await
     }
@@ -64,14 +73,16 @@ impl RotationsDocument {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] when the webhook was deleted meanwhile, and the store's failure.
-    pub async fn keep(&self, rotations: &mut Rotations, id: WebhookId) -> Result<(), Error> {
+    /// The store's failure.
+    pub async fn keep(&self, rotations: &mut Rotations, id: WebhookId) -> Result<Written, Fault> {
         loop {
-            let stored = self.write(rotations).await?;
-            let kept = stored.contains(id);
+            let Some(stored) = self.write(rotations).await? else {
+                return Ok(Written::WebhookGone);
+            };
+            let is_kept = stored.contains(id);
             rotations.merge(&stored);
-            if kept {
-                return Ok(());
+            if is_kept {
+                return Ok(Written::Kept);
             }
         }
     }
@@ -80,14 +91,16 @@ impl RotationsDocument {
     ///
     /// # Errors
     ///
-    /// Those of [`Self::keep`].
-    pub async fn keep_all(&self, rotations: &mut Rotations) -> Result<(), Error> {
+    /// The store's failure.
+    pub async fn keep_all(&self, rotations: &mut Rotations) -> Result<Written, Fault> {
         loop {
-            let stored = self.read_of_existing().await?;
+            let Some(stored) = self.read_of_existing().await? else {
+                return Ok(Written::WebhookGone);
+            };
             rotations.merge(&stored);
             rotations.prune(Timestamp::now());
             if stored.includes(rotations) {
-                return Ok(());
+                return Ok(Written::Kept);
             }
             self.store.set_document(&self.rotations, rotations).await?;
         }
@@ -98,14 +111,11 @@ impl RotationsDocument {
     /// # Errors
     ///
     /// The store's failure.
-    pub async fn remove(&self, id: WebhookId, before: &Rotations) -> Result<(), Error> {
+    pub async fn remove(&self, id: WebhookId, before: &Rotations) -> Result<(), Fault> {
         match self.read().await? {
             Some(mut rotations) if rotations.contains(id) => {
                 rotations.remove_uncommitted(id, before);
-                match self.write(&rotations).await {
-                    Err(Error::NotFound) => Ok(()),
-                    written => written.map(drop),
-                }
+                self.write(&rotations).await.map(drop)
             }
             _ => Ok(()),
         }
@@ -116,7 +126,7 @@ impl RotationsDocument {
     /// # Errors
     ///
     /// The store's failure.
-    pub async fn clear(&self) -> Result<(), Error> {
+    pub async fn clear(&self) -> Result<(), Fault> {
         match self.store.exists(&self.webhook).await? {
             true => Ok(()),
             false => self.store.delete(&self.rotations).await,
@@ -138,8 +148,8 @@ pub fn confirm_later(
             sleep(Duration::from_millis(pause)).await;
             let confirm = confirm(&document, &mut rotations, id);
             match deadline.renew().run("confirming a rotation", confirm).await {
-                Ok(()) => {}
-                Err(Error::NotFound) => return,
+                Ok(Written::Kept) => {}
+                Ok(Written::WebhookGone) => return,
                 Err(error) => log::background(&request_id, "rotation not confirmed", &error),
             }
         }
@@ -150,18 +160,18 @@ async fn confirm(
     document: &RotationsDocument,
     rotations: &mut Rotations,
     id: WebhookId,
-) -> Result<(), Error> {
+) -> Result<Written, Fault> {
     match document.read().await? {
         // Deleted with its webhook, or still there.
-        None => Ok(()),
-        Some(stored) if stored.contains(id) => Ok(()),
+        None => Ok(Written::Kept),
+        Some(stored) if stored.contains(id) => Ok(Written::Kept),
         Some(stored) => {
             rotations.merge(&stored);
             rotations.prune(Timestamp::now());
             match rotations.contains(id) {
                 true => document.keep(rotations, id).await,
                 // A later rotation without grace ended its secret.
-                false => Ok(()),
+                false => Ok(Written::Kept),
             }
         }
     }

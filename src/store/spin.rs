@@ -8,7 +8,7 @@ use spin_sdk::key_value;
 
 use super::key_value::{KeyValue, Operation, Store};
 use crate::config::Config;
-use crate::http::error::Error;
+use crate::fault::Fault;
 
 /// Spin's store `default`.
 pub fn store() -> Store {
@@ -43,7 +43,7 @@ impl Opened {
     }
 }
 
-async fn open() -> Result<Arc<Opened>, Error> {
+async fn open() -> Result<Arc<Opened>, Fault> {
     let opened = OPENED.lock().unwrap_or_else(|e| e.into_inner()).clone();
     if let Some(opened) = opened {
         return Ok(opened);
@@ -57,10 +57,10 @@ async fn open() -> Result<Arc<Opened>, Error> {
     Ok(opened)
 }
 
-fn failed(operation: &str, error: &key_value::Error) -> Error {
+fn failed(operation: &str, error: &key_value::Error) -> Fault {
     // Whatever the handle's trouble is, the next request opens the store anew.
     *OPENED.lock().unwrap_or_else(|e| e.into_inner()) = None;
-    Error::Dependency(format!("store: {operation} failed: {error}"))
+    Fault::Dependency(format!("store: {operation} failed: {error}"))
 }
 
 impl KeyValue for Spin {

@@ -7,7 +7,7 @@ use futures::future::{join, join3, try_join3};
 use super::index::{Index, Page, listed};
 use super::key_value::Store;
 use super::keys;
-use crate::http::error::Error;
+use crate::fault::Fault;
 use crate::log;
 use crate::model::encryption::SecretsKey;
 use crate::model::ids::{ApplicationId, WebhookId};
@@ -24,7 +24,7 @@ pub async fn webhook(
     store: &Store,
     application: &ApplicationId,
     id: WebhookId,
-) -> Result<Option<Webhook>, Error> {
+) -> Result<Option<Webhook>, Fault> {
     let (created, changes) = join(
         webhook_created(store, application, id),
         changes(store, application, id),
@@ -46,7 +46,7 @@ pub async fn page(
     application: &ApplicationId,
     index: &mut Index<WebhookId>,
     range: impl Fn(usize) -> Range<usize>,
-) -> Result<Page<Webhook>, Error> {
+) -> Result<Page<Webhook>, Fault> {
     let read = async |id: &WebhookId| listed(webhook(store, application, *id).await);
     let created_at = |webhook: &Webhook| Some(webhook.created.created_at);
     index.page(range, read, created_at).await
@@ -56,11 +56,11 @@ async fn webhook_created(
     store: &Store,
     application: &ApplicationId,
     id: WebhookId,
-) -> Result<Option<WebhookRecord>, Error> {
+) -> Result<Option<WebhookRecord>, Fault> {
     let key = keys::webhook(application, id);
     let created: Option<WebhookRecord> = store.get_document(&key).await?;
     match created {
-        Some(created) if !created.belongs_under(application, id) => Err(Error::Unreadable(
+        Some(created) if !created.belongs_under(application, id) => Err(Fault::Unreadable(
             format!("store: the document under `{key}` is another webhook's"),
         )),
         read => Ok(read),
@@ -89,7 +89,7 @@ async fn changes(
     store: &Store,
     application: &ApplicationId,
     id: WebhookId,
-) -> Result<Changes, Error> {
+) -> Result<Changes, Fault> {
     let keys = (
         keys::webhook_settings(application, id),
         keys::webhook_secrets(application, id),
@@ -121,15 +121,15 @@ async fn changes(
 ///
 /// # Errors
 ///
-/// [`Error::Dependency`] when `key` does not open it.
+/// [`Fault::Dependency`] when `key` does not open it.
 pub fn open_secret(
     webhook: WebhookId,
     secret: &StoredSecret,
     key: &SecretsKey,
-) -> Result<SigningSecret, Error> {
+) -> Result<SigningSecret, Fault> {
     key.open_secret(&webhook.to_string(), &secret.sealed)
         .map_err(|_| {
-            Error::Dependency(format!(
+            Fault::Dependency(format!(
                 "store: a secret of webhook {webhook} cannot be decrypted"
             ))
         })
@@ -144,7 +144,7 @@ pub async fn clear_webhook(
     store: &Store,
     application: &ApplicationId,
     id: WebhookId,
-) -> Result<(), Error> {
+) -> Result<(), Fault> {
     let (settings, secrets, test) = join3(
         store.delete(&keys::webhook_settings(application, id)),
         store.delete(&keys::webhook_secrets(application, id)),
@@ -164,7 +164,7 @@ pub async fn record_test(
     application: &ApplicationId,
     id: WebhookId,
     test: &LastTest,
-) -> Result<(), Error> {
+) -> Result<(), Fault> {
     store
         .set_document(&keys::webhook_test(application, id), test)
         .await?;
@@ -183,7 +183,7 @@ pub async fn remove_orphaned_test(
     store: &Store,
     application: &ApplicationId,
     id: WebhookId,
-) -> Result<(), Error> {
+) -> Result<(), Fault> {
     if store.exists(&keys::webhook(application, id)).await? {
         return Ok(());
     }

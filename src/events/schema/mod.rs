@@ -6,7 +6,7 @@
 mod postgres;
 mod sqlite;
 
-use super::connection::{Connection, Failure};
+use super::driver::{Connection, Failure};
 use super::statements::{Dialect, Statement};
 use super::value::Value;
 

@@ -7,7 +7,7 @@ use super::super::database::{
 };
 use super::super::value::{Row, Value};
 use super::{SqlDatabase, list};
-use crate::http::error::Error;
+use crate::fault::Fault;
 use crate::model::delivery::{
     Attempt, AttemptError, AttemptTrigger, Delivery, DeliveryReason, DeliveryStatus, Event, Summary,
 };
@@ -18,7 +18,7 @@ use crate::model::time::Timestamp;
 const MAX_FAILURES: u32 = 1_000;
 
 /// An event from the columns of `EVENT`, with nothing counted yet.
-fn event(row: &mut Row) -> Result<Event, Error> {
+fn event(row: &mut Row) -> Result<Event, Fault> {
     Ok(Event {
         id: row.event_id()?,
         application_id: row.application_id()?,
@@ -33,7 +33,7 @@ fn event(row: &mut Row) -> Result<Event, Error> {
 }
 
 /// An attempt from the columns of `ATTEMPT`; `None`: there is none.
-fn attempt(row: &mut Row) -> Result<Option<Attempt>, Error> {
+fn attempt(row: &mut Row) -> Result<Option<Attempt>, Fault> {
     let Some(number) = row.optional_integer()? else {
         return Ok(None);
     };
@@ -54,7 +54,7 @@ fn attempt(row: &mut Row) -> Result<Option<Attempt>, Error> {
 }
 
 /// A delivery with its last attempt.
-fn delivery(mut row: Row) -> Result<Delivery, Error> {
+fn delivery(mut row: Row) -> Result<Delivery, Fault> {
     Ok(Delivery {
         event_id: row.event_id()?,
         webhook_id: row.webhook_id()?,
@@ -97,7 +97,7 @@ impl SqlDatabase {
         &self,
         application: &ApplicationId,
         id: EventId,
-    ) -> Result<Option<StoredEvent>, Error> {
+    ) -> Result<Option<StoredEvent>, Fault> {
         let parameters = [application.into(), id.into()];
         let rows = self.query(&self.statements.event, &parameters).await?;
         let Some(mut row) = rows.into_iter().next() else {
@@ -121,7 +121,7 @@ impl SqlDatabase {
         &self,
         application: &ApplicationId,
         asked: &EventsPage,
-    ) -> Result<Listed<Event>, Error> {
+    ) -> Result<Listed<Event>, Fault> {
         let EventsPage {
             range,
             event_type,
@@ -166,7 +166,7 @@ impl SqlDatabase {
     }
 
     /// Counts the events' deliveries.
-    async fn count(&self, events: &mut [Event]) -> Result<(), Error> {
+    async fn count(&self, events: &mut [Event]) -> Result<(), Fault> {
         if events.is_empty() {
             return Ok(());
         }
@@ -189,7 +189,7 @@ impl SqlDatabase {
         &self,
         webhook: WebhookId,
         asked: &DeliveriesPage,
-    ) -> Result<Listed<Delivery>, Error> {
+    ) -> Result<Listed<Delivery>, Fault> {
         use DeliveryStatus::{Expired, Failed, Pending, Succeeded, Suppressed};
 
         let DeliveriesPage {
@@ -240,7 +240,7 @@ impl SqlDatabase {
         &self,
         event: EventId,
         webhook: WebhookId,
-    ) -> Result<Option<Delivery>, Error> {
+    ) -> Result<Option<Delivery>, Fault> {
         let parameters = [event.into(), webhook.into()];
         let rows = self.query(&self.statements.delivery, &parameters).await?;
         let Some(row) = rows.into_iter().next() else {
@@ -260,7 +260,7 @@ impl SqlDatabase {
         &self,
         webhook: WebhookId,
         since: Timestamp,
-    ) -> Result<Failures, Error> {
+    ) -> Result<Failures, Fault> {
         let parameters = [webhook.into()];
         let rows = self.query(&self.statements.last_success, &parameters);
         let mut last_success = None;
@@ -284,7 +284,7 @@ impl SqlDatabase {
 }
 
 /// The entry that the scan ended with, if it did not come to the end of the log.
-fn last_scanned(rows: Vec<Row>) -> Result<Option<EventId>, Error> {
+fn last_scanned(rows: Vec<Row>) -> Result<Option<EventId>, Fault> {
     let row = rows.into_iter().next();
     row.map(|mut row| row.event_id()).transpose()
 }

@@ -15,7 +15,7 @@ use super::database::{
 };
 use super::statements::{Statement, Statements};
 use super::value::{Row, Value};
-use crate::http::error::Error;
+use crate::fault::Fault;
 use crate::json;
 use crate::model::delivery::{Delivery, DeliveryReason, Event};
 use crate::model::ids::{ApplicationId, EventId, WebhookId};
@@ -41,7 +41,7 @@ impl SqlDatabase {
         &self,
         statement: &'static Statement,
         parameters: &[Value],
-    ) -> Result<Vec<Row>, Error> {
+    ) -> Result<Vec<Row>, Fault> {
         self.connections.query(statement, parameters).await
     }
 
@@ -50,19 +50,19 @@ impl SqlDatabase {
         &self,
         statement: &'static Statement,
         parameters: &[Value],
-    ) -> Result<u32, Error> {
+    ) -> Result<u32, Fault> {
         let rows = self.query(statement, parameters).await?;
         Ok(u32::try_from(rows.len()).unwrap_or(u32::MAX))
     }
 }
 
 /// A list, as a parameter.
-fn list(items: &impl Serialize) -> Result<Value, Error> {
+fn list(items: &impl Serialize) -> Result<Value, Fault> {
     json::write(items).map(Value::Text)
 }
 
 /// What names a delivery, from the next two columns.
-fn key(row: &mut Row) -> Result<DeliveryKey, Error> {
+fn key(row: &mut Row) -> Result<DeliveryKey, Fault> {
     Ok(DeliveryKey {
         event_id: row.event_id()?,
         webhook_id: row.webhook_id()?,

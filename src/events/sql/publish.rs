@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use super::super::database::{Beginning, FanOut, NewDelivery, NewEvent, Published, Settlement};
 use super::super::statements::Dialect;
 use super::{SqlDatabase, list};
-use crate::http::error::Error;
+use crate::fault::Fault;
 use crate::model::delivery::DeliveryStatus;
 use crate::model::ids::{ApplicationId, EventId, WebhookId};
 use crate::model::time::Timestamp;
@@ -68,7 +68,7 @@ impl<'a> DeliveryRow<'a> {
 }
 
 impl SqlDatabase {
-    pub(super) async fn publish_event(&self, event: &NewEvent) -> Result<Published, Error> {
+    pub(super) async fn publish_event(&self, event: &NewEvent) -> Result<Published, Fault> {
         let rows = event.deliveries.iter();
         let rows = rows.map(|delivery| DeliveryRow::new(None, delivery, event.created_at));
         let deliveries = list(&rows.collect::<Vec<_>>())?;
@@ -105,13 +105,13 @@ impl SqlDatabase {
     }
 
     /// What the key was used for. The event itself: it was stored by an earlier try.
-    async fn published_before(&self, event: &NewEvent, key: &str) -> Result<Published, Error> {
+    async fn published_before(&self, event: &NewEvent, key: &str) -> Result<Published, Fault> {
         let parameters = [(&event.application_id).into(), key.into()];
         let rows = self.query(&self.statements.published_before, &parameters);
         let Some(mut row) = rows.await?.into_iter().next() else {
             // It was forgotten between the two statements. A repeat publishes it.
             let reason = "database: publish found an event that is no more";
-            return Err(Error::Dependency(reason.to_owned()));
+            return Err(Fault::Dependency(reason.to_owned()));
         };
         let (id, request_hash) = (row.event_id()?, row.text()?);
         if id == event.id {
@@ -125,7 +125,7 @@ impl SqlDatabase {
         now: Timestamp,
         until: Timestamp,
         limit: u32,
-    ) -> Result<Vec<FanOut>, Error> {
+    ) -> Result<Vec<FanOut>, Fault> {
         let parameters = [now.into(), until.into(), limit.into()];
         let rows = self.query(&self.statements.claim_fan_outs, &parameters);
         let rows = rows.await?.into_iter();
@@ -140,7 +140,7 @@ impl SqlDatabase {
         .collect()
     }
 
-    pub(super) async fn settle_events(&self, events: &[Settlement]) -> Result<(), Error> {
+    pub(super) async fn settle_events(&self, events: &[Settlement]) -> Result<(), Fault> {
         let rows = events.iter().flat_map(|event| {
             let added = event.deliveries.iter();
             added.map(|added| DeliveryRow::new(Some(event.event_id), added, event.now))
@@ -162,7 +162,7 @@ impl SqlDatabase {
         application: &ApplicationId,
         event: EventId,
         now: Timestamp,
-    ) -> Result<bool, Error> {
+    ) -> Result<bool, Fault> {
         let parameters = [application.into(), event.into(), now.into()];
         let erased = self.changed(&self.statements.erase, &parameters).await?;
         if erased > 0 && self.connections.dialect() == Dialect::Postgres {

@@ -8,7 +8,7 @@ use super::super::database::{
 };
 use super::super::value::{Row, Value};
 use super::{SqlDatabase, key, list};
-use crate::http::error::Error;
+use crate::fault::Fault;
 use crate::json;
 use crate::model::delivery::{AttemptTrigger, DeliveryStatus};
 use crate::model::delivery_state::Progress;
@@ -69,7 +69,7 @@ struct RecordRow<'a> {
 }
 
 impl<'a> RecordRow<'a> {
-    fn new(record: &'a Record) -> Result<Self, Error> {
+    fn new(record: &'a Record) -> Result<Self, Fault> {
         let mut row = Self {
             held: Some(HeldRow::new(&record.held)),
             ..Self::default()
@@ -114,7 +114,7 @@ fn without_nul(text: &str) -> String {
 }
 
 /// A delivery that was claimed.
-fn claimed(mut row: Row, token: &ClaimToken, is_resend: bool) -> Result<ClaimedDelivery, Error> {
+fn claimed(mut row: Row, token: &ClaimToken, is_resend: bool) -> Result<ClaimedDelivery, Fault> {
     let key = key(&mut row)?;
     let number = row.integer()?;
     let application_id = row.application_id()?;
@@ -145,7 +145,7 @@ fn claimed(mut row: Row, token: &ClaimToken, is_resend: bool) -> Result<ClaimedD
 }
 
 impl SqlDatabase {
-    pub(super) async fn claim_due(&self, claim: &Claim) -> Result<Vec<ClaimedDelivery>, Error> {
+    pub(super) async fn claim_due(&self, claim: &Claim) -> Result<Vec<ClaimedDelivery>, Fault> {
         let first_attempts_first = match claim.order {
             ClaimOrder::FirstAttempts => 1_u32,
             ClaimOrder::Due => 0,
@@ -165,11 +165,11 @@ impl SqlDatabase {
         rows.map(|row| claimed(row, &claim.token, false)).collect()
     }
 
-    pub(super) async fn record_all(&self, records: &[Record]) -> Result<Vec<DeliveryKey>, Error> {
+    pub(super) async fn record_all(&self, records: &[Record]) -> Result<Vec<DeliveryKey>, Fault> {
         if records.is_empty() {
             return Ok(Vec::new());
         }
-        let rows: Result<Vec<_>, Error> = records.iter().map(RecordRow::new).collect();
+        let rows: Result<Vec<_>, Fault> = records.iter().map(RecordRow::new).collect();
         let parameters = [list(&rows?)?];
         let rows = self.query(&self.statements.record, &parameters).await?;
         let mut lost = Vec::new();
@@ -182,7 +182,7 @@ impl SqlDatabase {
         Ok(lost)
     }
 
-    pub(super) async fn release_all(&self, held: &[Held], due: Timestamp) -> Result<(), Error> {
+    pub(super) async fn release_all(&self, held: &[Held], due: Timestamp) -> Result<(), Fault> {
         if held.is_empty() {
             return Ok(());
         }
@@ -195,7 +195,7 @@ impl SqlDatabase {
         &self,
         held: &[Held],
         until: Timestamp,
-    ) -> Result<Vec<DeliveryKey>, Error> {
+    ) -> Result<Vec<DeliveryKey>, Fault> {
         if held.is_empty() {
             return Ok(Vec::new());
         }
@@ -204,7 +204,7 @@ impl SqlDatabase {
         rows.into_iter().map(|mut row| key(&mut row)).collect()
     }
 
-    pub(super) async fn begin_resend_of(&self, resend: &Resend) -> Result<ResendBegun, Error> {
+    pub(super) async fn begin_resend_of(&self, resend: &Resend) -> Result<ResendBegun, Fault> {
         let DeliveryKey {
             event_id,
             webhook_id,
@@ -233,7 +233,7 @@ impl SqlDatabase {
     }
 }
 
-fn claims(held: &[Held]) -> Result<Value, Error> {
+fn claims(held: &[Held]) -> Result<Value, Fault> {
     let rows: Vec<_> = held.iter().map(HeldRow::new).collect();
     list(&rows)
 }

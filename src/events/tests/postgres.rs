@@ -15,7 +15,8 @@ use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, NoTls};
 
 use super::SqlDatabase;
-use crate::events::connection::{Call, Connection, Connections, Driver, Failure};
+use crate::events::connection::Connections;
+use crate::events::driver::{Call, Connection, Driver, Failure};
 use crate::events::statements::{Dialect, Statement};
 use crate::events::value::Value;
 

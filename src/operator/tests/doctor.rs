@@ -345,7 +345,7 @@ proptest! {
                             match requests.create(new).await {
                                 Ok(()) => drop(expected.borrow_mut().insert(new)),
                                 // It read the index first, and wrote nothing.
-                                Err(error) => assert!(matches!(error, Error::Unreadable(_))),
+                                Err(error) => assert!(matches!(error, Fault::Unreadable(_))),
                             }
                         }
                         Change::Update => requests.change(old).await.unwrap(),

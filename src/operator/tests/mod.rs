@@ -14,11 +14,12 @@ use futures::future::try_join;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
+use super::Request;
 use crate::config::Config;
+use crate::fault::Fault;
 use crate::http::details::Details;
 use crate::http::error::Error;
 use crate::http::query::Query;
-use crate::http::request::OperatorRequest;
 use crate::http::response::Response;
 use crate::model::encryption::SecretsKey;
 use crate::model::ids::{ApplicationId, MerchantId, WebhookId};
@@ -32,7 +33,7 @@ use crate::store::index;
 use crate::store::key_value::Store;
 use crate::store::keys;
 use crate::store::memory::Memory;
-use crate::store::rotations::{RotationsDocument, confirm_later};
+use crate::store::rotations::{RotationsDocument, Written, confirm_later};
 use crate::store::webhooks::{self, clear_webhook};
 
 fn key(byte: u8) -> SecretsKey {
@@ -55,10 +56,10 @@ fn config() -> &'static Config {
     })
 }
 
-fn request(store: &Store, query: &str) -> OperatorRequest {
+fn request(store: &Store, query: &str) -> Request {
     let mut details = Details::default();
     let query = Query::parse(Some(query), &["fix", "documents"], &mut details);
-    OperatorRequest {
+    Request {
         config: config(),
         store: store.clone(),
         request_id: "request".to_owned(),
@@ -160,7 +161,7 @@ struct Requests {
 }
 
 impl Requests {
-    async fn create(&self, id: WebhookId) -> Result<(), Error> {
+    async fn create(&self, id: WebhookId) -> Result<(), Fault> {
         let at = Some(created_at(id));
         let mut index = index::webhooks_of(&self.store, &application()).await?;
         let document = keys::webhook(&application(), id);
@@ -168,11 +169,11 @@ impl Requests {
             .set_document(&document, &record(id, &key(2)))
             .await?;
         index.add(&id, at).await?;
-        index.keep(id, at, &deadline(), "create");
+        index.confirm_later(id, at, &deadline(), "create");
         Ok(())
     }
 
-    async fn change(&self, id: WebhookId) -> Result<(), Error> {
+    async fn change(&self, id: WebhookId) -> Result<(), Fault> {
         if webhooks::webhook(&self.store, &application(), id)
             .await?
             .is_none()
@@ -187,7 +188,7 @@ impl Requests {
         self.store.set_document(&document, &settings).await
     }
 
-    async fn delete(&self, id: WebhookId) -> Result<(), Error> {
+    async fn delete(&self, id: WebhookId) -> Result<(), Fault> {
         self.store
             .delete(&keys::webhook(&application(), id))
             .await?;
@@ -198,16 +199,16 @@ impl Requests {
         let cleared = try_join(clear, index.remove(&gone)).await;
         if let Err(error) = cleared {
             let (store, deadline) = (self.store.clone(), deadline());
-            compensate(&error, &deadline, "delete", async move || {
+            compensate(error.is_timeout(), &deadline, "delete", async move || {
                 clear_webhook(&store, &application, id).await?;
-                index.restore().await
+                index.reconcile().await
             });
         }
         Ok(())
     }
 
     /// Returns the id of the rotation, unless the webhook is gone.
-    async fn rotate(&self, id: WebhookId) -> Result<Option<WebhookId>, Error> {
+    async fn rotate(&self, id: WebhookId) -> Result<Option<WebhookId>, Fault> {
         let webhook = webhooks::webhook(&self.store, &application(), id).await?;
         let Some(mut webhook) = webhook else {
             return Ok(None);
@@ -223,8 +224,8 @@ impl Requests {
         webhook.rotations.prune(now);
         let document = RotationsDocument::of(&self.store, &application(), id);
         match document.keep(&mut webhook.rotations, rotation).await {
-            Err(Error::NotFound) => return Ok(None),
-            kept => kept?,
+            Ok(Written::WebhookGone) => return Ok(None),
+            written => drop(written?),
         }
         confirm_later(document, webhook.rotations, rotation, &deadline(), "rotate");
         Ok(Some(rotation))

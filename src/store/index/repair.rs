@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Entry, Index, Member};
+use super::entry::{Entry, Member};
+use super::set::Index;
 use crate::concurrency::try_join_bounded;
-use crate::http::error::Error;
+use crate::fault::Fault;
 use crate::model::time::Timestamp;
 use crate::runtime::{sleep, with_jitter};
 use crate::store::compensation::compensate;
@@ -40,7 +41,7 @@ impl<Id: Member> Damage<Id> {
         index: Index<Id>,
         documents: &BTreeMap<Id, Option<Timestamp>>,
         keys: &[String],
-    ) -> Result<Option<Self>, Error> {
+    ) -> Result<Option<Self>, Fault> {
         let (index, is_readable) = index.read_anew().await?;
         let listed = index.dates();
         let lacking = documents.iter().filter(|(id, at)| lacks(&listed, id, at));
@@ -68,7 +69,7 @@ impl<Id: Member> Damage<Id> {
     /// # Errors
     ///
     /// The store's failure.
-    pub async fn confirm(&self) -> Result<Option<Self>, Error> {
+    pub async fn confirm(&self) -> Result<Option<Self>, Fault> {
         let ids = self.lacking.keys().chain(&self.dangling);
         let members: Vec<_> = ids.map(|id| self.index.member(id)).collect();
         let store = &self.index.store;
@@ -100,13 +101,13 @@ impl<Id: Member> Damage<Id> {
     /// seen a moment ago; a webhook deleted in between leaves an id that is ignored, and the next
     /// list or repair removes it. An id that a request adds between our read and our write is
     /// overwritten, and that request looks again after its response and writes it back
-    /// ([`Index::keep`]); where it has died meanwhile, the doctor's next pass finds the id lacking.
+    /// ([`Index::confirm_later`]); where it has died meanwhile, the doctor's next pass finds the id lacking.
     ///
     /// # Errors
     ///
     /// The store's failure. A write that was cut off may take effect late: what it undoes of the
     /// index as it is now is written back for a minute.
-    pub async fn repair(&self, deadline: &Deadline, request_id: &str) -> Result<bool, Error> {
+    pub async fn repair(&self, deadline: &Deadline, request_id: &str) -> Result<bool, Fault> {
         let mut is_written = false;
         for _ in 0..MAX_WRITES {
             let read = self.confirm();
@@ -118,8 +119,8 @@ impl<Id: Member> Damage<Id> {
             let written = deadline.renew().run("repairing an index", write).await;
             if let Err(error) = written {
                 let mut index = damage.index;
-                compensate(&error, deadline, request_id, async move || {
-                    index.restore().await
+                compensate(error.is_timeout(), deadline, request_id, async move || {
+                    index.reconcile().await
                 });
                 return Err(error);
             }
@@ -129,7 +130,7 @@ impl<Id: Member> Damage<Id> {
         Ok(is_written)
     }
 
-    async fn write(&mut self) -> Result<(), Error> {
+    async fn write(&mut self) -> Result<(), Fault> {
         let Self {
             index,
             lacking,
@@ -187,9 +188,9 @@ fn lacks<Id: Ord>(
 
 impl<Id: Member> Index<Id> {
     /// The index as it is stored, and whether that can be read. One that cannot has no ids.
-    async fn read_anew(mut self) -> Result<(Self, bool), Error> {
+    async fn read_anew(mut self) -> Result<(Self, bool), Fault> {
         let (entries, is_readable) = match self.stored().await {
-            Err(Error::Unreadable(_)) => (Vec::new(), false),
+            Err(Fault::Unreadable(_)) => (Vec::new(), false),
             stored => (stored?, true),
         };
         self.entries = entries;

@@ -1,0 +1,261 @@
+//! A request as handlers get it, and the context that is left of it once it is parsed.
+
+use std::future::Future;
+
+use futures::future::try_join;
+use http::HeaderMap;
+
+use crate::config::Config;
+use crate::fault::Fault;
+use crate::http::body::{Body, Object};
+use crate::http::details::Details;
+use crate::http::error::Error;
+use crate::http::idempotency;
+use crate::http::page::PageQuery;
+use crate::http::path::Path;
+use crate::http::query::Query;
+use crate::model::application::Application;
+use crate::model::caller::Caller;
+use crate::model::idempotency_key::IdempotencyKey;
+use crate::model::ids::{ApplicationId, MerchantId, WebhookId};
+use crate::store::applications;
+use crate::store::compensation;
+use crate::store::deadline::Deadline;
+use crate::store::key_value::Store;
+use crate::store::rate_limit::{self, Gate, TooManyChanges};
+
+/// A request of whom its token names: of a merchant, where nothing else is said.
+pub struct Request<Who = MerchantId> {
+    /// Whom its token names.
+    pub caller: Who,
+    /// This instance's configuration.
+    pub config: &'static Config,
+    /// Where everything but events is kept.
+    pub store: Store,
+    /// The id of the request: in its log line, in `x-request-id`, and in the log lines of what it
+    /// leaves to be done after the response.
+    pub request_id: String,
+    /// The parameters in its path.
+    pub path: Path,
+    /// Its query string.
+    pub query: Query,
+    /// What was wrong with the query string. Handlers add what else is wrong, and return all of it
+    /// in one response.
+    pub details: Details,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, unread.
+    pub body: Body,
+}
+
+/// The request of whoever has a valid token: a merchant's, or the platform's own.
+pub type CallerRequest = Request<Caller>;
+
+impl Request<Caller> {
+    /// The merchant's request that it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forbidden`]: the platform's systems are no merchants.
+    pub fn of_merchant(self) -> Result<Request, Error> {
+        let Caller::Merchant(caller) = self.caller else {
+            return Err(Error::Forbidden);
+        };
+        Ok(Request {
+            caller,
+            config: self.config,
+            store: self.store,
+            request_id: self.request_id,
+            path: self.path,
+            query: self.query,
+            details: self.details,
+            headers: self.headers,
+            body: self.body,
+        })
+    }
+}
+
+/// What is read of a request notes in its `details` what is wrong, and is `None` then.
+impl<Who> Request<Who> {
+    /// The path's application.
+    pub fn application(&mut self) -> Option<ApplicationId> {
+        self.path.application(&mut self.details)
+    }
+
+    /// The path's application and webhook.
+    pub fn webhook(&mut self) -> Option<(ApplicationId, WebhookId)> {
+        let application = self.path.application(&mut self.details);
+        let webhook = self.path.webhook(&mut self.details);
+        application.zip(webhook)
+    }
+
+    /// The header `Idempotency-Key`; `None` also where there is none.
+    pub fn idempotency_key(&mut self) -> Option<IdempotencyKey> {
+        idempotency::key(&self.headers, &mut self.details)
+    }
+
+    /// Which page of a list.
+    pub fn page(&mut self) -> Option<PageQuery> {
+        PageQuery::read(&self.query, &mut self.details)
+    }
+
+    /// The body, as `read` has it.
+    ///
+    /// # Errors
+    ///
+    /// Those of `read`.
+    pub async fn body(
+        &mut self,
+        read: impl AsyncFnOnce(&HeaderMap, Body, &mut Details) -> Result<Object, Error>,
+    ) -> Result<Object, Error> {
+        let body = std::mem::take(&mut self.body);
+        read(&self.headers, body, &mut self.details).await
+    }
+
+    /// What was `checked`, if nothing was wrong with the request. The deadline of its store calls
+    /// begins.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] with every note.
+    pub fn begin<T>(self, checked: Option<T>) -> Result<(Context<Who>, T), Error> {
+        let checked = self.details.all(checked)?;
+        let context = Context {
+            caller: self.caller,
+            config: self.config,
+            store: self.store,
+            deadline: Deadline::with_timeout(self.config.store_timeout),
+            request_id: self.request_id,
+            headers: self.headers,
+        };
+        Ok((context, checked))
+    }
+}
+
+/// What all steps of a handler share once its request is parsed.
+pub struct Context<Who = MerchantId> {
+    /// Whom the request's token names.
+    pub caller: Who,
+    /// This instance's configuration.
+    pub config: &'static Config,
+    /// Where everything but events is kept.
+    pub store: Store,
+    /// Until when the request's store calls must be done.
+    pub deadline: Deadline,
+    /// As in [`Request`].
+    pub request_id: String,
+    /// The request's headers, for its conditions.
+    pub headers: HeaderMap,
+}
+
+impl<Who> Context<Who> {
+    /// Runs store calls until the deadline.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Deadline::run`].
+    pub async fn run<T, E: From<Fault>>(
+        &self,
+        what: &str,
+        calls: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        self.deadline.run(what, calls).await
+    }
+
+    /// [`compensation::compensate`], after this request.
+    pub fn compensate(
+        &self,
+        was_cut_off: bool,
+        compensate_once: impl AsyncFnMut() -> Result<(), Fault> + 'static,
+    ) {
+        let request_id = &self.request_id;
+        compensation::compensate(was_cut_off, &self.deadline, request_id, compensate_once);
+    }
+}
+
+impl Context {
+    /// The merchant.
+    pub fn merchant(&self) -> &MerchantId {
+        &self.caller
+    }
+
+    /// Begins a change, which the merchant may make or not.
+    pub fn gate(&self) -> Gate<'_> {
+        rate_limit::begin(&self.store, &self.caller, self.config, &self.request_id)
+    }
+
+    /// Runs the reads of a change, and counts it: what they find comes after whether the merchant may
+    /// make one more.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooManyChanges`], then those of `reads`.
+    pub async fn run_counted<T>(
+        &self,
+        what: &str,
+        reads: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let gate = self.gate();
+        let found = async { Ok::<_, Fault>(gate.beside(reads).await) };
+        let found = self.run(what, found).await?;
+        gate.admit()?;
+        found
+    }
+
+    /// The application, if it is the merchant's.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`], [`Error::Forbidden`], or the store's failure.
+    pub async fn application(&self, id: &ApplicationId) -> Result<Application, Error> {
+        let application = applications::application(&self.store, id).await?;
+        let application = application.ok_or(Error::NotFound)?;
+        self.check_owner(&application)?;
+        Ok(application)
+    }
+
+    /// Lets the merchant's own application through.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forbidden`].
+    pub fn check_owner(&self, application: &Application) -> Result<(), Error> {
+        match application.created.merchant_id == self.caller {
+            true => Ok(()),
+            false => Err(Error::Forbidden),
+        }
+    }
+
+    /// The application, if it is the merchant's, and what `beside` reads meanwhile. Whose application
+    /// it is comes first: until that is known, nothing that `beside` finds is told.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::application`].
+    pub async fn authorize<T>(
+        &self,
+        id: &ApplicationId,
+        beside: impl Future<Output = T>,
+    ) -> Result<(Application, T), Error> {
+        let beside = async { Ok(beside.await) };
+        try_join(self.application(id), beside).await
+    }
+}
+
+impl From<TooManyChanges> for Error {
+    fn from(TooManyChanges { retry_after }: TooManyChanges) -> Self {
+        Self::TooManyChanges { retry_after }
+    }
+}
+
+/// Lets changes to an enabled application through.
+///
+/// # Errors
+///
+/// [`Error::Disabled`].
+pub fn check_enabled(application: &Application) -> Result<(), Error> {
+    match application.is_enabled() {
+        true => Ok(()),
+        false => Err(Error::Disabled),
+    }
+}

@@ -1,0 +1,219 @@
+//! The webhooks of an application.
+
+mod creation;
+pub mod find;
+mod representation;
+mod request;
+
+use std::collections::BTreeSet;
+
+use futures::future::try_join;
+use http::StatusCode;
+
+use self::creation::WebhookCreation;
+use self::find::{find, find_for_change, find_to_delete};
+pub use self::representation::WebhookResponse;
+use self::request::{CHANGEABLE, NewWebhook, READ_ONLY, WebhookChange};
+use super::create::create as create_resource;
+use super::request::Request;
+use crate::fault::Fault;
+use crate::http::body::Object;
+use crate::http::details::Details;
+use crate::http::error::Error;
+use crate::http::etag;
+use crate::http::page::{Page, PageQuery};
+use crate::http::parameters::{
+    ApplicationPath, IdempotencyKeyHeader, IfMatchHeader, IfNoneMatchHeader, WebhookPath,
+};
+use crate::http::response::{self, Response};
+use crate::log;
+use crate::model::ids::ApplicationId;
+use crate::model::time::Timestamp;
+use crate::store::{index, keys, webhooks};
+
+/// Create application webhook
+///
+/// Creates a webhook configuration for the application. The application must belong to the
+/// authenticated merchant.
+#[utoipa::path(
+    post, path = "/api/v1/applications/{applicationId}/webhooks", operation_id = "createWebhook",
+    tag = "Webhooks",
+    params(
+        ("applicationId" = inline(ApplicationId), Path,
+            description = "ID of the application that will own this webhook."),
+        IdempotencyKeyHeader,
+    ),
+    request_body = NewWebhook,
+    responses((status = 201, description = "The webhook, with its signing secret.",
+        body = ref("#/components/schemas/WebhookWithSecret"),
+        headers(("ETag"), ("Location"), ("Idempotency-Replayed")))),
+)]
+pub async fn create(mut request: Request) -> Result<Response, Error> {
+    let application = request.application();
+    let key = request.idempotency_key();
+    let mut body = request.body(Object::read).await?;
+    let new = NewWebhook::read(&mut body, request.config, &mut request.details);
+    let content = body.finish(&mut request.details);
+    let (context, (application, new)) = request.begin(application.zip(new))?;
+    let creation = WebhookCreation { application, new };
+    create_resource(context, creation, key, content).await
+}
+
+/// List application webhooks
+///
+/// The application's webhooks, a page at a time, the newest first. The application must belong to
+/// the authenticated merchant.
+#[utoipa::path(
+    get, path = "/api/v1/applications/{applicationId}/webhooks", operation_id = "listWebhooks",
+    tag = "Webhooks", params(ApplicationPath, PageQuery),
+    responses((status = 200, description = "A page of webhooks.",
+        body = Page<WebhookResponse>)),
+)]
+pub async fn list(mut request: Request) -> Result<Response, Error> {
+    let application = request.application();
+    let page = request.page();
+    let (context, (application, page)) = request.begin(application.zip(page))?;
+    let store = &context.store;
+    let (index, found) = context
+        .run("reading webhooks", async {
+            let index = index::webhooks_of(store, &application);
+            let (_, index) = context.authorize(&application, index).await?;
+            let mut index = index?;
+            let range = |total| page.range(total);
+            let found = webhooks::page(store, &application, &mut index, range).await?;
+            Ok::<_, Error>((index, found))
+        })
+        .await?;
+    index.tidy_later(&context.deadline);
+    let now = Timestamp::now();
+    let readable = log::readable(found.items, &context.request_id);
+    let items = readable.map(|webhook| WebhookResponse::at(&webhook, now));
+    let body = page.of(items.collect::<Vec<_>>(), found.total);
+    Ok(response::json(StatusCode::OK, &body)?)
+}
+
+/// Get application webhook
+///
+/// One webhook. The application must belong to the authenticated merchant.
+#[utoipa::path(
+    get, path = "/api/v1/applications/{applicationId}/webhooks/{webhookId}",
+    operation_id = "getWebhook", tag = "Webhooks",
+    params(ApplicationPath, WebhookPath, IfMatchHeader, IfNoneMatchHeader),
+    responses(
+        (status = 200, description = "The webhook.", body = WebhookResponse, headers(("ETag"))),
+        (status = 304, description = "The webhook is as `If-None-Match` has it, but for its last \
+            test.", headers(("ETag"))),
+    ),
+)]
+pub async fn read(mut request: Request) -> Result<Response, Error> {
+    let ids = request.webhook();
+    let (context, (application, id)) = request.begin(ids)?;
+    let webhook = find(&context, &application, id).await?;
+    let body = WebhookResponse::at(&webhook, Timestamp::now());
+    body.tag()?.respond(&context.headers, &body)
+}
+
+/// Update application webhook
+///
+/// Changes where the webhook's deliveries go, whether there are any, and of which events. A webhook
+/// can be sent back as it was read: other members are accepted when they say what it says, and else
+/// they are read-only fields. The application must belong to the authenticated merchant.
+#[utoipa::path(
+    patch, path = "/api/v1/applications/{applicationId}/webhooks/{webhookId}",
+    operation_id = "updateWebhook", tag = "Webhooks",
+    params(ApplicationPath, WebhookPath, IfMatchHeader, IfNoneMatchHeader),
+    request_body(content(
+        (WebhookChange = "application/json"), (WebhookChange = "application/merge-patch+json"),
+    )),
+    responses((status = 200, description = "The webhook as it is now.", body = WebhookResponse,
+        headers(("ETag")))),
+)]
+pub async fn change(mut request: Request) -> Result<Response, Error> {
+    let ids = request.webhook();
+    let body = request.body(Object::read_change).await?;
+    let (config, details) = (request.config, &mut request.details);
+    if body.is_empty() {
+        details.add(
+            "body",
+            "Must have at least one of url, isActive and subscribedEvents",
+        );
+    }
+    // What the webhook says already can be sent back. If that is the question, it is answered once
+    // the webhook is read.
+    let can_wait = details.is_empty();
+    let mut change = WebhookChange::read(body.clone(), None, config, details)?;
+    let must_wait = can_wait && (body.has(&READ_ONLY) || details.has(&CHANGEABLE));
+    if must_wait {
+        *details = Details::default();
+    }
+    let (context, (application, id)) = request.begin(ids)?;
+
+    let mut webhook = find_for_change(&context, &application, id).await?;
+    WebhookResponse::from(&webhook)
+        .tag()?
+        .check_change(&context.headers)?;
+    if must_wait {
+        let mut details = Details::default();
+        change = WebhookChange::read(body, Some(&webhook), config, &mut details)?;
+        details.finish()?;
+    }
+    let before = webhook.settings();
+    let mut settings = before.clone();
+    if let Some(url) = change.url {
+        settings.url = url.as_str().to_owned();
+    }
+    if let Some(is_active) = change.is_active {
+        settings.set_active(is_active);
+    }
+    if let Some(events) = change.subscribed_events {
+        settings.subscribed_events = events;
+    }
+    if settings != before {
+        settings.updated_at = Timestamp::now().max(webhook.updated_at());
+        let key = keys::webhook_settings(&application, id);
+        let write = context.store.set_document(&key, &settings);
+        context.run("changing a webhook", write).await?;
+        webhook.settings = Some(settings);
+    }
+    let body = WebhookResponse::at(&webhook, Timestamp::now());
+    Ok(body.tag()?.on(response::json(StatusCode::OK, &body)?))
+}
+
+/// Delete application webhook
+///
+/// Deletes the webhook and its secrets. The application must belong to the authenticated merchant.
+#[utoipa::path(
+    delete, path = "/api/v1/applications/{applicationId}/webhooks/{webhookId}",
+    operation_id = "deleteWebhook", tag = "Webhooks",
+    params(ApplicationPath, WebhookPath, IfMatchHeader, IfNoneMatchHeader),
+    responses((status = 204, description = "The webhook is gone.")),
+)]
+pub async fn delete(mut request: Request) -> Result<Response, Error> {
+    let ids = request.webhook();
+    let (context, (application, id)) = request.begin(ids)?;
+    let webhook = find_to_delete(&context, &application, id).await?;
+    if etag::is_conditional(&context.headers) {
+        WebhookResponse::from(&webhook?)
+            .tag()?
+            .check_change(&context.headers)?;
+    }
+    let store = context.store.clone();
+    let key = keys::webhook(&application, id);
+    let delete = store.delete(&key);
+    context.run("deleting a webhook", delete).await?;
+    // It is gone: what is left of it is never read, and no failure of the client's request.
+    let mut index = index::unloaded_webhooks(&store, &application);
+    let gone = BTreeSet::from([id]);
+    let clear = try_join(
+        webhooks::clear_webhook(&store, &application, id),
+        index.remove(&gone),
+    );
+    let cleared: Result<_, Fault> = context.run("clearing up after a webhook", clear).await;
+    if let Err(fault) = cleared {
+        context.compensate(fault.is_timeout(), async move || {
+            webhooks::clear_webhook(&store, &application, id).await?;
+            index.reconcile().await
+        });
+    }
+    Ok(response::empty(StatusCode::NO_CONTENT))
+}

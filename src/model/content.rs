@@ -1,0 +1,58 @@
+//! What a request's body says, whichever way it is written: what repeats are recognized by.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+/// A body as it was sent, and as every body that means the same is written.
+#[derive(Clone, Debug, Default)]
+pub struct Content {
+    /// Its bytes.
+    pub sent: Vec<u8>,
+    /// JSON without white space, members sorted by name, those that are `null` left out, whole
+    /// numbers without a fraction.
+    pub canonical: Vec<u8>,
+}
+
+impl Content {
+    /// What an object with these members says.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be written as JSON.
+    pub fn of(sent: Vec<u8>, members: &[(String, Value)]) -> serde_json::Result<Self> {
+        let members: BTreeMap<&str, Value> = members
+            .iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(name, value)| (name.as_str(), normalized(value)))
+            .collect();
+        let canonical = serde_json::to_vec(&members)?;
+        Ok(Self { sent, canonical })
+    }
+}
+
+/// The value with its objects' members sorted, and its whole numbers without a fraction.
+fn normalized(value: &Value) -> Value {
+    /// The first whole number that a double cannot tell from its neighbours.
+    const INEXACT: f64 = 9_007_199_254_740_992.0;
+
+    match value {
+        Value::Number(number) => match number.as_f64() {
+            Some(whole) if number.is_f64() && whole.fract() == 0.0 && whole.abs() < INEXACT => {
+                Value::from(whole as i64)
+            }
+            _ => value.clone(),
+        },
+        Value::Array(items) => items.iter().map(normalized).collect(),
+        Value::Object(members) => {
+            let sorted: BTreeMap<_, _> = members.iter().collect();
+            let members = sorted.into_iter();
+            Value::Object(
+                members
+                    .map(|(name, value)| (name.clone(), normalized(value)))
+                    .collect(),
+            )
+        }
+        other => other.clone(),
+    }
+}

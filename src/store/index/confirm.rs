@@ -1,0 +1,116 @@
+//! What makes an index eventually consistent: whoever wrote it looks again, and writes back what others
+//! overwrote.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::entry::Member;
+use super::set::Index;
+use crate::fault::Fault;
+use crate::log;
+use crate::model::time::Timestamp;
+use crate::runtime::{Instant, after_response, sleep, with_jitter};
+use crate::store::compensation::{COMPENSATION_TIME, LONGEST_PAUSE_WHILE_FAILING};
+use crate::store::deadline::Deadline;
+
+impl<Id: Member> Index<Id> {
+    /// Goes on, after the response, to check that `id` stays in the index, and writes it back
+    /// as the union of all that was seen, until it has stayed for a while.
+    pub fn confirm_later(
+        mut self,
+        id: Id,
+        created_at: Option<Timestamp>,
+        deadline: &Deadline,
+        request_id: &str,
+    ) {
+        let (deadline, request_id) = (deadline.clone(), request_id.to_owned());
+        after_response(async move {
+            let confirmed = self.confirm_added(&id, created_at, &deadline).await;
+            if let Err(error) = confirmed {
+                log::background(&request_id, "index not confirmed", &error);
+            }
+        });
+    }
+
+    async fn confirm_added(
+        &mut self,
+        id: &Id,
+        created_at: Option<Timestamp>,
+        deadline: &Deadline,
+    ) -> Result<(), Fault> {
+        /// How many checks in a row must find the id.
+        const GOOD_CHECKS: u32 = 3;
+        /// The first pause; after each good check it doubles, up to the longest.
+        const PAUSE: Duration = Duration::from_millis(30);
+        const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+
+        let started = Instant::now();
+        let mut good = 0;
+        let mut pause = PAUSE;
+        loop {
+            sleep(with_jitter(pause)).await;
+            let check = self.check(id, created_at);
+            match deadline.renew().run("checking an index", check).await {
+                Ok(Check::Kept) => good += 1,
+                Ok(Check::MemberGone) => return Ok(()),
+                // Lost for so long, something else is wrong: the doctor repairs it.
+                Ok(Check::WrittenBack) if started.elapsed() > COMPENSATION_TIME => return Ok(()),
+                Ok(Check::WrittenBack) => {
+                    good = 0;
+                    pause = PAUSE;
+                    continue;
+                }
+                // Whoever wrote while the store was away may have overwritten this one.
+                Err(error) if started.elapsed() > COMPENSATION_TIME => return Err(error),
+                Err(_) => {
+                    good = 0;
+                    pause = (pause * 2).min(LONGEST_PAUSE_WHILE_FAILING);
+                    continue;
+                }
+            }
+            if good == GOOD_CHECKS {
+                return Ok(());
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn check(&mut self, id: &Id, created_at: Option<Timestamp>) -> Result<Check, Fault> {
+        let now = self.stored().await?;
+        if now.iter().any(|entry| entry.id() == id) {
+            return Ok(Check::Kept);
+        }
+        // Deleted meanwhile: not to be brought back.
+        if !self.store.exists(&self.member(id)).await? {
+            return Ok(Check::MemberGone);
+        }
+        let seen = std::mem::replace(&mut self.entries, now);
+        self.merge(seen);
+        self.add(id, created_at).await?;
+        Ok(Check::WrittenBack)
+    }
+
+    /// Writes back the ids that were seen in the index and are not there any more, unless what
+    /// they name is gone too.
+    ///
+    /// For [`compensate`](super::compensation::compensate): a write of the index that was cut off
+    /// may take effect late, and then undoes what others added meanwhile.
+    pub async fn reconcile(&mut self) -> Result<(), Fault> {
+        let now = self.stored().await?;
+        let listed: BTreeSet<Id> = now.iter().map(|entry| entry.id().clone()).collect();
+        self.leave_out(&listed);
+        self.prune().await?;
+        let lost = std::mem::replace(&mut self.entries, now);
+        if lost.is_empty() {
+            return Ok(());
+        }
+        self.merge(lost);
+        self.write().await
+    }
+}
+
+enum Check {
+    Kept,
+    MemberGone,
+    WrittenBack,
+}

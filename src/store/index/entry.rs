@@ -1,0 +1,77 @@
+//! The entries of an index, also as earlier releases wrote them.
+
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::model::ids::{ApplicationId, WebhookId};
+use crate::model::time::Timestamp;
+
+/// What an index has of one document: its id, and when it was created, by which lists are sorted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Entry<Id> {
+    /// Both are known.
+    #[serde(rename_all = "camelCase")]
+    Dated {
+        /// The document's id.
+        id: Id,
+        /// When it was created; `None` where the document does not say.
+        created_at: Option<Timestamp>,
+    },
+    /// As earlier releases wrote it: only the document says when it was created.
+    Undated(Id),
+}
+
+impl<Id> Entry<Id> {
+    /// The document's id.
+    pub fn id(&self) -> &Id {
+        let (Self::Dated { id, .. } | Self::Undated(id)) = self;
+        id
+    }
+
+    /// When the document was created, where that is known here.
+    pub fn created_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Dated { created_at, .. } => *created_at,
+            Self::Undated(_) => None,
+        }
+    }
+
+    /// Whether only the document says when it was created.
+    pub fn is_undated(&self) -> bool {
+        matches!(self, Self::Undated(_))
+    }
+}
+
+/// The document of an index. What is no entry in it is ignored: no id of ours looks so.
+pub struct Entries<Id>(pub Vec<Entry<Id>>);
+
+impl<'de, Id: Deserialize<'de>> Deserialize<'de> for Entries<Id> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written<Id> {
+            #[serde(rename_all = "camelCase")]
+            Dated {
+                id: Id,
+                created_at: Option<Timestamp>,
+            },
+            Undated(Id),
+            Other(IgnoredAny),
+        }
+
+        let written = Vec::<Written<Id>>::deserialize(deserializer)?;
+        let entries = written.into_iter().filter_map(|entry| match entry {
+            Written::Dated { id, created_at } => Some(Entry::Dated { id, created_at }),
+            Written::Undated(id) => Some(Entry::Undated(id)),
+            Written::Other(_) => None,
+        });
+        Ok(Self(entries.collect()))
+    }
+}
+
+/// What an index can hold.
+pub trait Member: Clone + Ord + Serialize + DeserializeOwned + 'static {}
+
+impl Member for WebhookId {}
+impl Member for ApplicationId {}
