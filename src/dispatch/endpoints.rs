@@ -155,6 +155,19 @@ impl Endpoints {
         refused.map(|(webhook, _)| *webhook).collect()
     }
 
+    /// How many of a webhook's places are taken. One that was not reached has one place.
+    pub fn taken(&self) -> Vec<(WebhookId, u32)> {
+        let known = self.known.iter();
+        let taken = known.map(|(webhook, endpoint)| {
+            let most = endpoint.most_in_flight();
+            (
+                *webhook,
+                (MAX_PER_WEBHOOK - most + endpoint.in_flight) as u32,
+            )
+        });
+        taken.filter(|(_, count)| *count > 0).collect()
+    }
+
     fn forget(&mut self) {
         if self.known.len() <= MAX_REMEMBERED {
             return;
@@ -173,12 +186,15 @@ impl Endpoint {
         if let Some(retry_at) = self.retry_at.filter(|retry_at| *retry_at > now) {
             return Some(Refusal::LeftAlone(retry_at));
         }
-        // One that was not reached is tried with one attempt: half-open.
-        let most = match self.failures {
+        (self.in_flight >= self.most_in_flight()).then_some(Refusal::Busy)
+    }
+
+    /// One that was not reached is tried with one attempt: half-open.
+    fn most_in_flight(&self) -> usize {
+        match self.failures {
             0 => MAX_PER_WEBHOOK,
             _ => 1,
-        };
-        (self.in_flight >= most).then_some(Refusal::Busy)
+        }
     }
 }
 
@@ -228,7 +244,9 @@ mod tests {
         assert_eq!(endpoints.refused(at(19)), [id(1)]);
         assert_eq!(endpoints.refused(at(20)), []);
 
+        assert_eq!(endpoints.taken(), [(id(1), 3)]);
         let probe = begin(&mut endpoints, 20).unwrap();
+        assert_eq!(endpoints.taken(), [(id(1), 4)]);
         assert_eq!(begin(&mut endpoints, 20), Err(Refusal::Busy));
         assert_eq!(endpoints.refused(at(20)), [id(1)]);
         let failed = endpoints.end(probe, Reach::Unreached(None), at(35));

@@ -133,6 +133,7 @@ impl Dispatcher {
             until,
             limit: limit as u32,
             limit_per_webhook: MAX_PER_WEBHOOK as u32,
+            taken: self.endpoints.borrow().taken(),
             except: self.endpoints.borrow().refused(now),
             order,
         };

@@ -153,6 +153,7 @@ impl Process {
                 until: now.plus(LEASE),
                 limit: 3,
                 limit_per_webhook: 2,
+                taken: Vec::new(),
                 except: Vec::new(),
                 order: ClaimOrder::FirstAttempts,
             };

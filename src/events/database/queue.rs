@@ -31,7 +31,9 @@ pub struct Claim {
     pub limit: u32,
     /// How many at most of one webhook, from 1.
     pub limit_per_webhook: u32,
-    /// Webhooks to leave out, because enough of theirs is under way.
+    /// How many fewer of a webhook, because so many are under way.
+    pub taken: Vec<(WebhookId, u32)>,
+    /// Webhooks to leave out.
     pub except: Vec<WebhookId>,
     /// Which come first.
     pub order: ClaimOrder,

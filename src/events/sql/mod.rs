@@ -56,7 +56,7 @@ impl SqlDatabase {
     }
 }
 
-/// A list, as a parameter.
+/// A list or a map, as a parameter.
 fn list(items: &impl Serialize) -> Result<Value, Fault> {
     json::write(items).map(Value::Text)
 }

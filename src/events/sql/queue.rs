@@ -1,5 +1,7 @@
 //! Deliveries that are due: claimed, recorded, given back.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::super::claim::ClaimToken;
@@ -150,6 +152,10 @@ impl SqlDatabase {
             ClaimOrder::FirstAttempts => 1_u32,
             ClaimOrder::Due => 0,
         };
+        let taken = claim.taken.iter();
+        let taken: BTreeMap<String, u32> = taken
+            .map(|(webhook, count)| (webhook.to_string(), *count))
+            .collect();
         let parameters = [
             claim.token.as_str().into(),
             claim.until.into(),
@@ -159,6 +165,7 @@ impl SqlDatabase {
             list(&claim.except)?,
             first_attempts_first.into(),
             claim.limit.saturating_mul(CHOICE).into(),
+            list(&taken)?,
         ];
         let rows = self.query(&self.statements.claim, &parameters).await?;
         let rows = rows.into_iter();

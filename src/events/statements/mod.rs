@@ -91,7 +91,8 @@ statements! {
     /// 1 ids of events as JSON.
     settle,
     /// 1 token; 2 the lease's end; 3 now; 4 how many; 5 how many of a webhook; 6 webhooks to leave out,
-    /// as JSON; 7 whether first attempts come first; 8 how many to choose from.
+    /// as JSON; 7 whether first attempts come first; 8 how many to choose from; 9 how many fewer of a
+    /// webhook, as JSON.
     claim,
     /// 1 records as JSON. Returns for each its event, its webhook and whether it was held.
     record,

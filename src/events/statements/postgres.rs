@@ -149,7 +149,8 @@ fn claim() -> Statement {
                FROM (SELECT * FROM first UNION ALL SELECT * FROM again) AS due),
              chosen AS MATERIALIZED (
                SELECT event_id, webhook_id FROM placed
-               WHERE place <= $5 ORDER BY retry * $7, next_at LIMIT $4)
+               WHERE place <= $5 - coalesce(($9::text::jsonb ->> webhook_id)::bigint, 0)
+               ORDER BY retry * $7, next_at LIMIT $4)
              UPDATE deliveries AS d SET claim = $1, next_at = $2, attempts = d.attempts + 1,
                step = d.step + 1, retry = 1, resend_claim = NULL, resend_until = NULL,
                uncertain = CASE WHEN d.claim IS NOT NULL OR d.resend_claim IS NOT NULL

@@ -102,7 +102,6 @@ fn claim() -> Statement {
             "SELECT * FROM (
                SELECT event_id, webhook_id, retry, next_at FROM deliveries
                WHERE retry = {retry} AND next_at <= ?3
-                 AND (resend_until IS NULL OR resend_until <= ?3)
                  AND webhook_id NOT IN (SELECT value FROM json_each(?6))
                ORDER BY next_at LIMIT ?8)"
         )
@@ -119,7 +118,10 @@ fn claim() -> Statement {
                  SELECT event_id, webhook_id, retry, next_at, row_number() OVER (
                    PARTITION BY webhook_id ORDER BY retry * ?7, next_at, event_id) AS place
                  FROM ({first} UNION ALL {again}))
-               WHERE place <= ?5 ORDER BY retry * ?7, next_at LIMIT ?4)
+               WHERE place <= ?5 - coalesce(
+                 (SELECT t.value FROM json_each(?9) AS t WHERE t.key = webhook_id), 0)
+               ORDER BY retry * ?7, next_at LIMIT ?4)
+               AND (resend_until IS NULL OR resend_until <= ?3)
              RETURNING {CLAIMED}"
         ),
     )

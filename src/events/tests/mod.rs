@@ -114,6 +114,7 @@ fn claim_at(seconds: i64) -> Claim {
         until: at(seconds + 60),
         limit: 10,
         limit_per_webhook: 10,
+        taken: Vec::new(),
         except: Vec::new(),
         order: ClaimOrder::FirstAttempts,
     }

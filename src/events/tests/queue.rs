@@ -102,6 +102,15 @@ async fn no_webhook_fills_a_batch(database: &SqlDatabase) {
         claimed[2].held.key.event_id.to_string()[..12],
         EventId::first_at(at(2)).to_string()[..12]
     );
+    // Those that are under way count.
+    let taken = Claim {
+        taken: vec![(hook(1), 2), (hook(3), 5)],
+        limit_per_webhook: 3,
+        ..claim_at(40)
+    };
+    let claimed = claim(database, &taken).await;
+    let hooks: Vec<_> = claimed.iter().map(|one| one.held.key.webhook_id).collect();
+    assert_eq!(hooks, [hook(1)]);
     // With that one left out, the others' turn comes however long its backlog is.
     let except = Claim {
         limit: 1,
