@@ -190,3 +190,10 @@ fn an_opening_that_fails_is_reported_and_tried_again_by_the_next() {
     });
     assert_eq!(host.counts(), (3, 1));
 }
+
+#[test]
+fn a_failure_is_one_line_without_a_stack() {
+    let text = "no connection: error connecting\n\nCaused by:\n    0: refused\n\nStack backtrace:\n   0: anyhow";
+    let line = "no connection: error connecting Caused by: 0: refused".to_owned();
+    assert_eq!(Failure::broken(text), Failure::Broken(line));
+}

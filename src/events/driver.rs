@@ -39,6 +39,14 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// What the host says of a connection that may be of no more use: on one line, and without the stack
+    /// that Spin adds where its environment asks for one.
+    pub fn broken(text: &str) -> Self {
+        let text = text.split("Stack backtrace:").next().unwrap_or_default();
+        let words: Vec<&str> = text.split_whitespace().collect();
+        Self::Broken(words.join(" "))
+    }
+
     /// The words.
     pub fn reason(self) -> String {
         match self {

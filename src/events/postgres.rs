@@ -25,7 +25,7 @@ impl Driver for Postgres {
             let opened = pg::Connection::open(self.address.reveal()).await;
             let connection = opened.map_err(|error| match failed(error) {
                 Failure::Refused(reason) | Failure::Broken(reason) => {
-                    Failure::Broken(self.address.redact(&reason))
+                    Failure::broken(&self.address.redact(&reason))
                 }
             })?;
             Ok(Rc::new(Open(connection)) as Rc<dyn Connection>)
@@ -85,14 +85,20 @@ fn failed(error: pg::Error) -> Failure {
                 Failure::Refused(reason)
             }
         }
-        pg::Error::PgError(error) => Failure::Broken(match error {
-            pg::PgError::ConnectionFailed(reason) => format!("no connection: {reason}"),
-            pg::PgError::QueryFailed(pg::QueryError::Text(reason)) => reason,
-            pg::PgError::BadParameter(_) => "a parameter cannot be sent".to_owned(),
-            pg::PgError::ValueConversionFailed(_) => "a value cannot be read".to_owned(),
-            pg::PgError::Other(reason) => reason,
-            pg::PgError::QueryFailed(pg::QueryError::DbError(error)) => error.code,
-        }),
+        pg::Error::PgError(error) => match error {
+            pg::PgError::ConnectionFailed(reason) => {
+                Failure::broken(&format!("no connection: {reason}"))
+            }
+            pg::PgError::QueryFailed(pg::QueryError::Text(reason)) | pg::PgError::Other(reason) => {
+                Failure::broken(&reason)
+            }
+            pg::PgError::QueryFailed(pg::QueryError::DbError(error)) => {
+                Failure::broken(&error.code)
+            }
+            // The host's text may quote the value.
+            pg::PgError::BadParameter(_) => Failure::broken("a parameter cannot be sent"),
+            pg::PgError::ValueConversionFailed(_) => Failure::broken("a value cannot be read"),
+        },
         pg::Error::Decode(_) => Failure::Refused("a column of another type".to_owned()),
     }
 }

@@ -81,7 +81,7 @@ fn column(value: sqlite::Value) -> Result<Value, Failure> {
 fn failed(error: sqlite::Error) -> Failure {
     match error {
         sqlite::Error::Io(reason) if reason.contains("no such table") => Failure::Refused(reason),
-        sqlite::Error::Io(reason) => Failure::Broken(reason),
-        other => Failure::Broken(other.to_string()),
+        sqlite::Error::Io(reason) => Failure::broken(&reason),
+        other => Failure::broken(&other.to_string()),
     }
 }
