@@ -16,8 +16,6 @@ use spin_sdk::http::{IntoRequest, IntoResponse};
 use spin_sdk::wasip3::http::types::{self, ErrorCode};
 use spin_sdk::wit_bindgen::yield_async;
 
-use crate::http::body::BodyError;
-
 /// How many turns a head waits at most. Two were always enough on Spin 4.1.
 const MAX_TURNS: usize = 8;
 
@@ -29,7 +27,7 @@ const MAX_TURNS: usize = 8;
 pub async fn response<B>(response: http::Response<B>) -> Result<types::Response, ErrorCode>
 where
     B: Body<Data = Bytes> + Unpin + 'static,
-    B::Error: Into<BodyError>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let begun = Begun::default();
     let response = response.map(|body| begun.watch(body)).into_response()?;
@@ -45,7 +43,7 @@ where
 pub async fn request<B>(request: http::Request<B>) -> Result<types::Request, ErrorCode>
 where
     B: Body<Data = Bytes> + Unpin + 'static,
-    B::Error: Into<BodyError>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let begun = Begun::default();
     let request = request.map(|body| begun.watch(body)).into_request()?;

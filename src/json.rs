@@ -35,7 +35,7 @@ mod tests {
 
     use super::*;
     use crate::http::{etag::EntityTag, response};
-    use crate::store::idempotency::StoredResponse;
+    use crate::store::stored_response::StoredResponse;
 
     /// One policy, wherever something is written.
     #[test]

@@ -3,7 +3,8 @@
 #![no_main]
 
 use application_webhooks::http::details::Details;
-use application_webhooks::http::body::{Body, MAX_BODY_BYTES, Object};
+use application_webhooks::http::body::{Body, MAX_BODY_BYTES};
+use application_webhooks::http::object::Object;
 use bytes::Bytes;
 use futures::FutureExt;
 use http::header::CONTENT_TYPE;

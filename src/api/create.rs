@@ -17,9 +17,10 @@ use crate::model::idempotency_key::IdempotencyKey;
 use crate::model::ids::WebhookId;
 use crate::model::signing_secret::SigningSecret;
 use crate::model::time::Timestamp;
-use crate::store::idempotency::{Idempotency, Lookup, StoredResponse, look_up};
+use crate::store::idempotency::{Idempotency, Lookup, look_up};
 use crate::store::index::{Index, Member};
 use crate::store::key_value::Store;
+use crate::store::stored_response::StoredResponse;
 
 /// A resource that a request creates, parsed and checked.
 pub trait Creation: Clone + 'static {

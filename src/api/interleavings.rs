@@ -1,6 +1,8 @@
 //! The races of the handlers, as tests: requests of several processes on one store in memory, whose
 //! operations take as long, fail and are cut off as `proptest` decides. Each test states what holds
 //! whatever it decides.
+//!
+//! Long because the races share the merchant, the store and the requests at its beginning.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -165,6 +167,12 @@ fn delays(processes: usize, most: u64) -> impl Strategy<Value = Vec<Vec<Fate>>> 
 
 /// How long the service goes on after its last response to put right what was overwritten.
 const SETTLED: Duration = Duration::from_secs(2);
+
+/// Up to so many operations, of which most are done in time.
+fn mostly_done(most: usize) -> impl Strategy<Value = Vec<Fate>> {
+    let fate = prop_oneof![9 => (0..=300_u64).prop_map(Fate::after), 1 => Fate::any(3000)];
+    prop::collection::vec(fate, 0..=most)
+}
 
 proptest! {
     #![proptest_config(schedules())]
@@ -387,6 +395,46 @@ proptest! {
         // A delete that failed may be repeated, and clears up then.
         if deleted == 204 {
             prop_assert_eq!(memory.keys("webhook-test/"), Vec::<String>::new());
+        }
+    }
+
+    /// A delete leaves nothing of a change that is written at the same moment, whatever fails or is
+    /// late.
+    #[test]
+    fn a_change_that_meets_a_delete_leaves_nothing_behind(
+        change in mostly_done(12),
+        delete in mostly_done(20),
+        start in 0..1200_u64,
+        of_application in any::<bool>(),
+        whole_application in any::<bool>(),
+    ) {
+        let memory = memory();
+        let (change, delete) = (memory.scheduled(change), memory.scheduled(delete));
+        let deleted = simulation::run(async {
+            let created = create_webhook(&calm(&memory), None).await;
+            let webhook = format!("{WEBHOOKS}/{}", created.id());
+            let (path, body) = match of_application {
+                true => (SHOP, json!({"description": "changed"})),
+                false => (webhook.as_str(), json!({"isActive": false})),
+            };
+            let change = send(&change, "PATCH", path, body, None);
+            let path = match of_application || whole_application {
+                true => SHOP,
+                false => webhook.as_str(),
+            };
+            let delete = async {
+                sleep(Duration::from_millis(start)).await;
+                send(&delete, "DELETE", path, Value::Null, None).await
+            };
+            let (_, deleted) = futures::join!(change, delete);
+            // What is repeated after the responses, and the latest of its writes.
+            sleep(Duration::from_secs(120)).await;
+            deleted.status
+        });
+        // A delete that failed may be repeated, and clears up then.
+        if deleted == 204 {
+            let kind = if of_application { "application-settings/" } else { "webhook-settings/" };
+            prop_assert_eq!(memory.keys(kind), Vec::<String>::new());
         }
     }
 

@@ -10,7 +10,8 @@ use crate::http::etag::EntityTag;
 use crate::http::idempotency::IDEMPOTENCY_REPLAYED;
 use crate::http::response::{self, Response};
 use crate::model::signing_secret::SigningSecret;
-use crate::store::idempotency::{Replay, StoredResponse};
+use crate::store::idempotency::Replay;
+use crate::store::stored_response::StoredResponse;
 
 /// What is kept of a response whose body shows this secret, or none.
 ///

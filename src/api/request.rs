@@ -7,10 +7,11 @@ use http::HeaderMap;
 
 use crate::config::Config;
 use crate::fault::Fault;
-use crate::http::body::{Body, Object};
+use crate::http::body::Body;
 use crate::http::details::Details;
 use crate::http::error::Error;
 use crate::http::idempotency;
+use crate::http::object::Object;
 use crate::http::page::PageQuery;
 use crate::http::path::Path;
 use crate::http::query::Query;

@@ -9,10 +9,10 @@ use super::replay;
 use super::request::{Request, check_enabled};
 use super::webhooks::WebhookResponse;
 use crate::fault::Fault;
-use crate::http::body::Object;
 use crate::http::details::Details;
 use crate::http::error::Error;
 use crate::http::idempotency;
+use crate::http::object::Object;
 use crate::http::parameters::{
     ApplicationPath, IdempotencyKeyHeader, IfMatchHeader, IfNoneMatchHeader, WebhookPath,
 };

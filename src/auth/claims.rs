@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 
 use crate::config::Config;
-use crate::http::error::TokenProblem;
+use crate::http::token_problem::TokenProblem;
 use crate::model::caller::{Caller, Scopes};
 use crate::model::ids::MerchantId;
 use crate::model::time::Timestamp;

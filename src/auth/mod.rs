@@ -2,6 +2,7 @@
 
 mod claims;
 mod freshness;
+mod known_keys;
 mod remote_jwks;
 
 use std::collections::HashMap;
@@ -12,9 +13,11 @@ use http::header::AUTHORIZATION;
 use sha2::{Digest, Sha256};
 
 use crate::auth::claims::Claims;
-use crate::auth::remote_jwks::{Published, RemoteJwks};
+use crate::auth::known_keys::Published;
+use crate::auth::remote_jwks::RemoteJwks;
 use crate::config::Config;
-use crate::http::error::{Error, TokenProblem};
+use crate::http::error::Error;
+use crate::http::token_problem::TokenProblem;
 use crate::model::caller::Caller;
 use crate::model::jws::Jws;
 use crate::model::key_set::Verification;

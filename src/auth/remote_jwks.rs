@@ -4,7 +4,7 @@
 //! starts with them. Their age decides what they are good for ([`Freshness`]).
 
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +14,10 @@ use http_body_util::{BodyExt, Full, Limited};
 use sha2::{Digest, Sha256};
 
 use super::freshness::{COOLDOWN_WITHOUT_KEYS, Freshness, REFETCH_COOLDOWN, UnknownKey};
+use super::known_keys::{
+    FetchPermit, Published, SOURCE, attempted_within, failed_within, known_skipped, log_skipped,
+    state,
+};
 use crate::config::{Config, SENDER};
 use crate::fault::Fault;
 use crate::http::error::Error;
@@ -30,9 +34,6 @@ use crate::store::spin;
 /// How much of the provider's answer is read, in bytes. A longer one is a failure.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// What the log calls the provider: its URL is never shown.
-const SOURCE: &str = "jwks_url";
-
 /// How often a request looks whether another one's fetch is done. Requests must not wake each
 /// other (ARCHITECTURE.md), so they look.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
@@ -42,58 +43,6 @@ const POLL_INTERVAL: Duration = Duration::from_millis(5);
 pub struct RemoteJwks {
     source: &'static JwksSource,
     config: &'static Config,
-}
-
-/// The keys as they were published at some moment.
-pub struct Published {
-    /// The keys.
-    pub keys: KeySet,
-    /// What tells this set from others: the SHA-256 of its text.
-    pub id: [u8; 32],
-    fetched_at: Timestamp,
-    /// The age at which they are refreshed: a half to three quarters of their lifetime, by chance,
-    /// so that not all instances fetch at once.
-    refresh_age: Duration,
-    /// The keys of the set that are not used, and why: for the log.
-    skipped: Vec<String>,
-}
-
-/// What an instance knows.
-struct State {
-    published: Option<Arc<Published>>,
-    attempt: Option<Attempt>,
-    /// Whether one of the instance's requests or tasks is fetching.
-    fetching: bool,
-}
-
-static STATE: Mutex<State> = Mutex::new(State {
-    published: None,
-    attempt: None,
-    fetching: false,
-});
-
-fn state() -> MutexGuard<'static, State> {
-    STATE.lock().unwrap_or_else(|e| e.into_inner())
-}
-
-/// The right to fetch; one at a time in an instance.
-struct FetchPermit;
-
-impl FetchPermit {
-    fn begin() -> Option<Self> {
-        let mut state = state();
-        if state.fetching {
-            return None;
-        }
-        state.fetching = true;
-        Some(Self)
-    }
-}
-
-impl Drop for FetchPermit {
-    fn drop(&mut self) {
-        state().fetching = false;
-    }
 }
 
 /// Why keys are looked for.
@@ -393,40 +342,5 @@ impl RemoteJwks {
                 log::background(&request_id, "keys not cached", &error);
             }
         });
-    }
-}
-
-/// The keys that are known not to be used, and why.
-fn known_skipped() -> Vec<String> {
-    let state = state();
-    let published = state.published.as_ref();
-    published.map_or_else(Vec::new, |published| published.skipped.clone())
-}
-
-/// Logs which keys of the set that was just fetched are not used: each once, and not with every
-/// fetch and every instance.
-fn log_skipped(before: &[String]) {
-    let mut new = known_skipped();
-    new.retain(|key| !before.contains(key));
-    if !new.is_empty() {
-        log::warning(&format!("keys of jwks_url not used: {}", new.join(", ")));
-    }
-}
-
-fn attempted_within(pause: Duration, now: Timestamp) -> Option<Outcome> {
-    let attempt = state().attempt?;
-    (attempt.at.distance(now) < pause).then_some(attempt.outcome)
-}
-
-/// The failure of a fetch less than `pause` ago.
-fn failed_within(pause: Duration, now: Timestamp) -> Result<(), Fault> {
-    match attempted_within(pause, now) {
-        None | Some(Outcome::Fetched) => Ok(()),
-        Some(Outcome::Failed) => Err(Fault::Dependency(format!(
-            "{SOURCE}: could not be read a moment ago"
-        ))),
-        Some(Outcome::Late) => Err(Fault::Timeout(format!(
-            "{SOURCE}: did not answer a moment ago"
-        ))),
     }
 }

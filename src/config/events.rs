@@ -3,7 +3,8 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::{Config, ConfigError, Variables, problem, read};
+use super::Config;
+use super::variables::{ConfigError, Variables, problem, read};
 use crate::concurrency::try_join_bounded;
 use crate::fault::Fault;
 use crate::model::database_address::DatabaseAddress;

@@ -3,13 +3,14 @@
 //! [`dispatcher`] is what an instance has for it; [`pump`] takes what is due; [`attempt`] makes one
 //! attempt; [`recorder`] writes what came of them; [`endpoints`] keeps one endpoint from delaying the
 //! others; [`fan_out`] decides who gets an event, at publish and once more later; [`retention`] deletes
-//! what is old; [`delivery`] signs and sends, tests too.
+//! what is old; [`delivery`] signs and sends, tests too, and [`outcome`] is what came of that.
 
 pub mod attempt;
 pub mod delivery;
 pub mod dispatcher;
 pub mod endpoints;
 pub mod fan_out;
+pub mod outcome;
 pub mod pump;
 pub mod recorder;
 pub mod retention;

@@ -1,5 +1,7 @@
 //! Dispatch as a whole, in simulated time: several processes share a store and a database, endpoints
 //! answer as a test decides, and so do the operations of both.
+//!
+//! Long because the tests share the processes, endpoints and clock at its beginning.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

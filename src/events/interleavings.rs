@@ -1,5 +1,7 @@
 //! The races of the queue, as tests: processes on one database in memory, whose statements take as
 //! long, fail and are cut off as `proptest` decides. Each test states what holds whatever it decides.
+//!
+//! Long because the races share the processes and their database at its beginning.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::future::{join, try_join};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::compensation::remove_orphan;
 use super::index::{self, Index, Listed, Page, listed};
 use super::key_value::Store;
 use super::keys;
@@ -108,6 +109,16 @@ pub async fn delete_application(store: &Store, id: &ApplicationId) -> Result<(),
         }
     }
     store.delete(&keys::application(id)).await
+}
+
+/// Removes the settings of an application that is gone. Returns whether it is there.
+///
+/// # Errors
+///
+/// The store's failure.
+pub async fn remove_orphaned_settings(store: &Store, id: &ApplicationId) -> Result<bool, Fault> {
+    let settings = keys::application_settings(id);
+    remove_orphan(store, &keys::application(id), &settings).await
 }
 
 /// Removes what belongs to an application that is gone: the index of its webhooks, its settings,

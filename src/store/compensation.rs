@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use super::deadline::Deadline;
+use super::key_value::Store;
 use crate::fault::Fault;
 use crate::log;
 use crate::runtime::{Instant, after_response, sleep};
@@ -38,6 +39,23 @@ pub fn compensate(
         deadline,
         request_id,
     ));
+}
+
+/// Removes the document under `key` where there is none under `owner`, which it belongs to. Returns
+/// whether there is an owner.
+///
+/// A delete removes the owner first and its other documents afterwards. So what is written before this
+/// looks is removed by the delete, or this finds no owner and removes it.
+///
+/// # Errors
+///
+/// The store's failure.
+pub async fn remove_orphan(store: &Store, owner: &str, key: &str) -> Result<bool, Fault> {
+    let has_owner = store.exists(owner).await?;
+    if !has_owner {
+        store.delete(key).await?;
+    }
+    Ok(has_owner)
 }
 
 /// Not generic: each use of its own would be a kilobyte of the component.

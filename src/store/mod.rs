@@ -16,4 +16,5 @@ pub mod rate_limit;
 pub mod recipients;
 pub mod rotations;
 pub mod spin;
+pub mod stored_response;
 pub mod webhooks;

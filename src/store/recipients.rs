@@ -5,6 +5,7 @@ use futures::future::{join, try_join3};
 use super::index::{self, listed};
 use super::key_value::Store;
 use super::keys;
+use super::webhooks;
 use crate::concurrency::try_join_bounded;
 use crate::fault::Fault;
 use crate::log;
@@ -143,13 +144,8 @@ pub async fn disable(
         return Ok(());
     }
     settings.disable(reason, now);
-    let key = keys::webhook_settings(application, id);
-    store.set_document(&key, &settings).await?;
-    // A delete removes the webhook first and its settings afterwards: one of the two sees the other.
-    match store.exists(&keys::webhook(application, id)).await? {
-        true => Ok(()),
-        false => store.delete(&key).await,
-    }
+    let written = webhooks::write_settings(store, application, id, &settings);
+    written.await.map(drop)
 }
 
 /// Whether there is the application, and whether its webhooks get deliveries; `None`: there is not.

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use futures::future::{join, join3, try_join3};
 
+use super::compensation::remove_orphan;
 use super::index::{Index, Page, listed};
 use super::key_value::Store;
 use super::keys;
@@ -154,6 +155,37 @@ pub async fn clear_webhook(
     settings.and(secrets).and(test)
 }
 
+/// Writes what the merchant changed of a webhook, unless the webhook is gone. Returns whether it is
+/// there.
+///
+/// # Errors
+///
+/// The store's failure. Then [`remove_orphaned_settings`] is due.
+pub async fn write_settings(
+    store: &Store,
+    application: &ApplicationId,
+    id: WebhookId,
+    settings: &WebhookSettings,
+) -> Result<bool, Fault> {
+    let key = keys::webhook_settings(application, id);
+    store.set_document(&key, settings).await?;
+    remove_orphaned_settings(store, application, id).await
+}
+
+/// Removes the settings of a webhook that is gone. Returns whether it is there.
+///
+/// # Errors
+///
+/// The store's failure.
+pub async fn remove_orphaned_settings(
+    store: &Store,
+    application: &ApplicationId,
+    id: WebhookId,
+) -> Result<bool, Fault> {
+    let key = keys::webhook_settings(application, id);
+    remove_orphan(store, &keys::webhook(application, id), &key).await
+}
+
 /// Records the result of a webhook's test, unless the webhook is gone.
 ///
 /// # Errors
@@ -173,9 +205,6 @@ pub async fn record_test(
 
 /// Removes the result of a test whose webhook is gone.
 ///
-/// A delete removes the webhook first and its results afterwards. So a result that is written
-/// before this looks is removed by the delete, or this finds no webhook and removes it.
-///
 /// # Errors
 ///
 /// The store's failure.
@@ -184,8 +213,9 @@ pub async fn remove_orphaned_test(
     application: &ApplicationId,
     id: WebhookId,
 ) -> Result<(), Fault> {
-    if store.exists(&keys::webhook(application, id)).await? {
-        return Ok(());
-    }
-    store.delete(&keys::webhook_test(application, id)).await
+    let (owner, key) = (
+        keys::webhook(application, id),
+        keys::webhook_test(application, id),
+    );
+    remove_orphan(store, &owner, &key).await.map(drop)
 }

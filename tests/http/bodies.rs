@@ -1,4 +1,6 @@
 //! The request's body: what is accepted, what is refused, and how it is told.
+//!
+//! Long because each way in which a body can be wrong is a line of its tables.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

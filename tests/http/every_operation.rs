@@ -4,6 +4,8 @@
 //! Which operations there are is not written down here: an undisturbed request tells. Whatever
 //! happens to it, a request ends in a documented answer, what its client was told holds, and no
 //! later request trips over what it left.
+//!
+//! Long because each endpoint says what its clients may rely on, and one test disturbs them all.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -2,6 +2,8 @@
 //!
 //! The rule behind all of it: either the client is told a webhook and it is there, or the client
 //! is told an error and no webhook stays whose secret nobody knows.
+//!
+//! Long because each operation of a create fails, hangs and is late in turn.
 
 use std::time::{Duration, Instant};
 

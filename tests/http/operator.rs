@@ -3,6 +3,8 @@
 //! What they find and repair is put into the store before the start and looked at over HTTP, so that
 //! it is tested on every store that Spin has. Where a store is shared with other tests, theirs is
 //! found too: so each line is looked for by its key.
+//!
+//! Long because each damage is put into a store, found and repaired.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;

@@ -1,4 +1,6 @@
 //! `jwks_url`: tokens of an identity provider that publishes its keys, changes them, and fails.
+//!
+//! Long because a provider can fail in many ways, and each is a test of its own.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,6 @@
 //! The API reference: `GET /openapi.json` tells what the API really does.
+//!
+//! Long because each part of the document is compared with what the service does.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,6 @@
 //! Test deliveries: what goes to the endpoint, and what comes back of it.
+//!
+//! Long because an endpoint can answer in many ways, and each is a test of its own.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::Sender;

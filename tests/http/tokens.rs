@@ -1,4 +1,6 @@
 //! Bearer tokens: which are believed, and which are not.
+//!
+//! Long because each way in which a token can be wrong is a line of its tables.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde_json::{Value, json};

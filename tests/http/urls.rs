@@ -1,5 +1,7 @@
 //! `url`: where deliveries may go. Whoever could make us call into a private network would try
 //! one of these spellings; so that all tricks are visible, they are in one place.
+//!
+//! Long because the tables of spellings are.
 
 use serde_json::json;
 

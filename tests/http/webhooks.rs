@@ -1,4 +1,6 @@
 //! A webhook after it was made: list, read, change, delete.
+//!
+//! Long because reads, changes and their conditions are about one webhook.
 
 use serde_json::{Value, json};
 

@@ -3,6 +3,11 @@
 //!
 //! Which operations those are is recorded at the start: the local runtime tells what the service
 //! does for each kind of request, and the other component replays it (`recording.rs`, `bench/`).
+//!
+//! Long because the cases, their load and the report of one run belong together.
+
+mod seed;
+mod tokens;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,22 +17,20 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use base64ct::{Base64, Base64UrlUnpadded, Encoding};
+use base64ct::{Base64, Encoding};
 use do_nothing::recording::Recording;
-use jwt_compact::alg::{Ed25519, Es256, Hs256, Hs256Key, Rsa};
-use jwt_compact::jwk::JsonWebKey;
-use jwt_compact::{Algorithm, AlgorithmSignature};
-use rusqlite::Connection;
 use rustix::process::{Pid, Signal, kill_process_group};
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use self::seed::{FULL, LARGE, directory, fresh_store, id};
+use self::tokens::{Tokens, forge, middle_of_signature};
 use crate::profile::{self, Samples};
 use crate::recording::{self, Exchange, Request};
 use crate::runtime::{self, Choice, Runtime};
-use crate::{build, project, store};
+use crate::{build, project};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -50,12 +53,6 @@ const DO_NOTHING: build::Component = build::Component {
 
 /// How many applications without webhooks a store has, for creates and reads to be spread over.
 const SMALL: usize = 1000;
-
-/// How many applications have [`FULL`] webhooks.
-const LARGE: usize = 100;
-
-/// The webhooks of a large application: the default limit.
-const FULL: usize = 50;
 
 /// The connections of the load generator.
 const CONNECTIONS: usize = 32;
@@ -772,74 +769,6 @@ impl Pair {
     }
 }
 
-fn directory() -> PathBuf {
-    project::root().join("target/bench")
-}
-
-/// The id of an application's `number`th seeded webhook.
-fn id(number: usize) -> String {
-    format!("8a1c2f9e-0000-4000-8000-{number:012}")
-}
-
-/// The folder of a new store with `applications` and those that other cases need.
-fn fresh_store(name: &str, applications: usize) -> Result<PathBuf> {
-    let state = directory().join(name);
-    if state.exists() {
-        fs::remove_dir_all(&state)?;
-    }
-    fs::create_dir_all(&state)?;
-    seed(&state, applications)?;
-    Ok(state)
-}
-
-/// Fills a store: `applications` with one webhook, then those that other cases need.
-fn seed(state: &Path, applications: usize) -> Result<()> {
-    let mut connection = Connection::open(state.join(store::FILE))?;
-    connection.execute_batch(
-        "CREATE TABLE spin_key_value (store TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT \
-         NULL, PRIMARY KEY (store, key))",
-    )?;
-    let transaction = connection.transaction()?;
-    {
-        let mut insert =
-            transaction.prepare("INSERT INTO spin_key_value VALUES ('default', ?1, ?2)")?;
-        let mut application = |name: String, webhooks: usize| -> Result<()> {
-            let owner = json!({"merchantId": MERCHANT}).to_string();
-            insert.execute((format!("application/{name}"), owner.as_bytes()))?;
-            let ids: Vec<String> = (0..webhooks).map(id).collect();
-            let created_at = |number: usize| format!("2026-01-15T08:00:{:02}.000Z", number % 60);
-            for (number, id) in ids.iter().enumerate() {
-                let document = json!({
-                    "v": 1, "id": id, "applicationId": name,
-                    "url": "https://merchant.example.com/hooks/kadosei", "isActive": true,
-                    "subscribedEvents": ["session.completed", "session.expired"],
-                    "secret": {"fingerprint": "whsec_****a3f2", "sealed": "0".repeat(128)},
-                    "createdAt": created_at(number),
-                });
-                let document = document.to_string();
-                insert.execute((format!("webhook/{name}/{id}"), document.as_bytes()))?;
-            }
-            let entries = ids.iter().enumerate();
-            let entries: Vec<Value> = entries
-                .map(|(number, id)| json!({"id": id, "createdAt": created_at(number)}))
-                .collect();
-            let entries = json!(entries).to_string();
-            insert.execute((format!("webhooks/{name}"), entries.as_bytes()))?;
-            Ok(())
-        };
-        for number in 0..applications {
-            application(format!("small-{number}"), 1)?;
-        }
-        for number in 0..LARGE {
-            application(format!("one-{number}"), 1)?;
-            application(format!("large-{number}"), FULL)?;
-            application(format!("listed-{number}"), FULL)?;
-        }
-    }
-    transaction.commit()?;
-    Ok(())
-}
-
 /// A component that is served. Ends when this is dropped.
 struct Server {
     child: Child,
@@ -924,104 +853,6 @@ fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
-const MERCHANT: &str = "merchant-of-the-benchmark";
-
-/// The key set, and a token by each algorithm.
-struct Tokens {
-    jwks: String,
-    tokens: Vec<(&'static str, String)>,
-}
-
-impl Tokens {
-    /// Signs with the keys that the tests use: RSA keys take long to make.
-    fn sign() -> Result<Self> {
-        let file = project::root().join("tests/http/support/test-keys.json");
-        let keys: Value = serde_json::from_slice(&fs::read(file)?)?;
-        let mut jwks = Vec::new();
-        let mut tokens = Vec::new();
-        for (algorithm, name) in [
-            ("HS256", "hs256"),
-            ("EdDSA", "eddsa"),
-            ("ES256", "es256"),
-            ("RS256", "rs256"),
-        ] {
-            let jwk = &keys["keys"][name];
-            tokens.push((algorithm, token(algorithm, jwk)?));
-            let mut public = jwk.as_object().cloned().unwrap_or_default();
-            for private in ["d", "p", "q", "dp", "dq", "qi"] {
-                public.remove(private);
-            }
-            jwks.push(Value::Object(public));
-        }
-        Ok(Self {
-            jwks: json!({ "keys": jwks }).to_string(),
-            tokens,
-        })
-    }
-
-    fn of(&self, algorithm: &str) -> &str {
-        let mut tokens = self.tokens.iter();
-        tokens
-            .find(|(name, _)| *name == algorithm)
-            .map_or("", |(_, token)| token)
-    }
-}
-
-/// A token of [`MERCHANT`] that is valid for a day.
-fn token(algorithm: &str, jwk: &Value) -> Result<String> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    let header = json!({"typ": "JWT", "alg": algorithm, "kid": jwk["kid"]}).to_string();
-    let claims = json!({"sub": MERCHANT, "iat": now, "exp": now + 24 * 60 * 60}).to_string();
-    let message = format!(
-        "{}.{}",
-        Base64UrlUnpadded::encode_string(header.as_bytes()),
-        Base64UrlUnpadded::encode_string(claims.as_bytes())
-    );
-    let jwk: JsonWebKey<'_> = serde_json::from_value(jwk.clone())?;
-    let signature = match &jwk {
-        JsonWebKey::Symmetric { secret } => {
-            let key = Hs256Key::new(AsRef::<[u8]>::as_ref(secret));
-            Hs256.sign(&key, message.as_bytes()).as_bytes().into_owned()
-        }
-        JsonWebKey::Rsa { .. } => {
-            let key = <Rsa as Algorithm>::SigningKey::try_from(&jwk)?;
-            let signature = Rsa::rs256().sign(&key, message.as_bytes());
-            signature.as_bytes().into_owned()
-        }
-        JsonWebKey::EllipticCurve { .. } => {
-            let key = <Es256 as Algorithm>::SigningKey::try_from(&jwk)?;
-            Es256.sign(&key, message.as_bytes()).as_bytes().into_owned()
-        }
-        _ => {
-            let key = <Ed25519 as Algorithm>::SigningKey::try_from(&jwk)?;
-            Ed25519
-                .sign(&key, message.as_bytes())
-                .as_bytes()
-                .into_owned()
-        }
-    };
-    Ok(format!(
-        "{message}.{}",
-        Base64UrlUnpadded::encode_string(&signature)
-    ))
-}
-
-/// Makes the token's signature wrong in a bit, so that all of it must be computed to see it.
-fn forge(token: &mut String) {
-    let middle = middle_of_signature(token);
-    let other = if token[middle..].starts_with('A') {
-        "B"
-    } else {
-        "A"
-    };
-    token.replace_range(middle..=middle, other);
-}
-
-fn middle_of_signature(token: &str) -> usize {
-    let dot = token.rfind('.').unwrap_or_default();
-    dot + (token.len() - dot) / 2
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -1030,13 +861,5 @@ mod tests {
     fn medians() {
         assert_eq!(median([3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median([4.0, 1.0, 2.0, 3.0]), 2.5);
-    }
-
-    #[test]
-    fn a_forged_token_differs_in_its_signature_only() {
-        let mut token = "header.claims.signature".to_owned();
-        forge(&mut token);
-        assert_eq!(token.len(), "header.claims.signature".len());
-        assert!(token.starts_with("header.claims.") && !token.ends_with("signature"));
     }
 }

@@ -6,6 +6,8 @@
 //! fault that was on while the request ran has that status by the documentation; everything else
 //! is not. Then `doctor --fix` runs under load and at rest, and all that was acknowledged is read
 //! back.
+//!
+//! Long because workers, faults and checks know the same record of what was acknowledged.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};

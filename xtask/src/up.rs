@@ -1,4 +1,6 @@
 //! `cargo xtask up`: from a fresh clone to a service that answers.
+//!
+//! Long because it is one story, from the keys to the line that can be pasted.
 
 use std::fmt::Write as _;
 use std::io::Write as _;

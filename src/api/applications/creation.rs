@@ -20,10 +20,10 @@ use crate::model::ids::{ApplicationId, MerchantId, WebhookId};
 use crate::model::signing_secret::SigningSecret;
 use crate::model::time::Timestamp;
 use crate::store::applications::{self, Holder, Taking};
-use crate::store::idempotency::StoredResponse;
 use crate::store::index::{self, Index};
 use crate::store::key_value::Store;
 use crate::store::keys;
+use crate::store::stored_response::StoredResponse;
 
 /// An application that a merchant creates.
 #[derive(Clone)]

@@ -17,10 +17,10 @@ use self::request::{ApplicationChange, CHANGEABLE, NewApplication, READ_ONLY};
 use super::create::create as create_resource;
 use super::request::{Context, Request};
 use crate::fault::Fault;
-use crate::http::body::Object;
 use crate::http::details::Details;
 use crate::http::error::Error;
 use crate::http::etag::{self, EntityTag};
+use crate::http::object::Object;
 use crate::http::page::{Page, PageQuery};
 use crate::http::parameters::{
     ApplicationPath, IdempotencyKeyHeader, IfMatchHeader, IfNoneMatchHeader,
@@ -179,6 +179,11 @@ pub async fn change(mut request: Request) -> Result<Response, Error> {
 }
 
 /// Writes an application's settings, and takes the name that is new in them.
+///
+/// # Errors
+///
+/// [`NAME_TAKEN`], [`NAME_PENDING`], [`Error::NotFound`] where the application was deleted meanwhile,
+/// and the store's failure. Either way nothing is left of one that is gone.
 async fn write(
     context: &Context,
     application: &Application,
@@ -193,21 +198,37 @@ async fn write(
     let key = keys::application_settings(id);
     let write = store.set_document(&key, settings);
     let written = context.run("changing an application", async {
-        let Some(name) = renamed else {
-            write.await?;
-            return Ok::<_, Fault>(Ok(()));
-        };
-        match applications::take_name(store, merchant, name, id, write).await? {
-            Taking::Taken => Ok(Ok(())),
-            Taking::Refused(Holder::Application(_)) => Ok(Err(NAME_TAKEN)),
-            Taking::Refused(_) => Ok(Err(NAME_PENDING)),
-            Taking::Lost => {
-                store.set_document(&key, before).await?;
-                Ok(Err(NAME_PENDING))
+        let refused = match renamed {
+            None => {
+                write.await?;
+                None
             }
-        }
+            Some(name) => match applications::take_name(store, merchant, name, id, write).await? {
+                Taking::Taken => None,
+                Taking::Refused(Holder::Application(_)) => return Ok(Err(NAME_TAKEN)),
+                Taking::Refused(_) => return Ok(Err(NAME_PENDING)),
+                Taking::Lost => {
+                    store.set_document(&key, before).await?;
+                    Some(NAME_PENDING)
+                }
+            },
+        };
+        let exists = applications::remove_orphaned_settings(store, id).await?;
+        Ok::<_, Fault>(match (exists, refused) {
+            (false, _) => Err(Error::NotFound),
+            (true, Some(refused)) => Err(refused),
+            (true, None) => Ok(()),
+        })
     });
-    written.await??;
+    let written = written.await;
+    if let Err(fault) = &written {
+        let (store, id) = (store.clone(), id.clone());
+        context.compensate(fault.is_timeout(), async move || {
+            let removed = applications::remove_orphaned_settings(&store, &id);
+            removed.await.map(drop)
+        });
+    }
+    written??;
     if let (Some(old), Some(_)) = (&before.name, renamed) {
         // It has the new name, so the claim to the old one counts for nothing if it stays.
         let release = applications::release_name(store, merchant, old, id);

@@ -4,9 +4,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::representation::ApplicationResponse;
-use crate::http::body::Object;
 use crate::http::details::Details;
 use crate::http::error::Error;
+use crate::http::object::Object;
 use crate::model::application::{Application, ApplicationName};
 
 /// Longest description, in characters.

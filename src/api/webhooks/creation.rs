@@ -20,9 +20,9 @@ use crate::model::rotation::StoredSecret;
 use crate::model::signing_secret::SigningSecret;
 use crate::model::time::Timestamp;
 use crate::model::webhook::{Webhook, WebhookRecord};
-use crate::store::idempotency::StoredResponse;
 use crate::store::index::{self, Index};
 use crate::store::key_value::Store;
+use crate::store::stored_response::StoredResponse;
 use crate::store::{keys, webhooks};
 
 /// A webhook that is created in an application.

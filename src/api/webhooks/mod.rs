@@ -15,20 +15,21 @@ use self::find::{find, find_for_change, find_to_delete};
 pub use self::representation::WebhookResponse;
 use self::request::{CHANGEABLE, NewWebhook, READ_ONLY, WebhookChange};
 use super::create::create as create_resource;
-use super::request::Request;
+use super::request::{Context, Request};
 use crate::fault::Fault;
-use crate::http::body::Object;
 use crate::http::details::Details;
 use crate::http::error::Error;
 use crate::http::etag;
+use crate::http::object::Object;
 use crate::http::page::{Page, PageQuery};
 use crate::http::parameters::{
     ApplicationPath, IdempotencyKeyHeader, IfMatchHeader, IfNoneMatchHeader, WebhookPath,
 };
 use crate::http::response::{self, Response};
 use crate::log;
-use crate::model::ids::ApplicationId;
+use crate::model::ids::{ApplicationId, WebhookId};
 use crate::model::time::Timestamp;
+use crate::model::webhook::WebhookSettings;
 use crate::store::{index, keys, webhooks};
 
 /// Create application webhook
@@ -170,13 +171,38 @@ pub async fn change(mut request: Request) -> Result<Response, Error> {
     }
     if settings != before {
         settings.updated_at = Timestamp::now().max(webhook.updated_at());
-        let key = keys::webhook_settings(&application, id);
-        let write = context.store.set_document(&key, &settings);
-        context.run("changing a webhook", write).await?;
+        write(&context, &application, id, &settings).await?;
         webhook.settings = Some(settings);
     }
     let body = WebhookResponse::at(&webhook, Timestamp::now());
     Ok(body.tag()?.on(response::json(StatusCode::OK, &body)?))
+}
+
+/// Writes a webhook's settings.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] where the webhook was deleted meanwhile, and the store's failure. Either way
+/// nothing is left of one that is gone.
+async fn write(
+    context: &Context,
+    application: &ApplicationId,
+    id: WebhookId,
+    settings: &WebhookSettings,
+) -> Result<(), Error> {
+    let write = webhooks::write_settings(&context.store, application, id, settings);
+    let written = context.run("changing a webhook", write).await;
+    if let Err(fault) = &written {
+        let (store, application) = (context.store.clone(), application.clone());
+        context.compensate(fault.is_timeout(), async move || {
+            let removed = webhooks::remove_orphaned_settings(&store, &application, id);
+            removed.await.map(drop)
+        });
+    }
+    match written? {
+        true => Ok(()),
+        false => Err(Error::NotFound),
+    }
 }
 
 /// Delete application webhook

@@ -5,9 +5,9 @@ use serde_json::Value;
 
 use super::representation::WebhookResponse;
 use crate::config::Config;
-use crate::http::body::Object;
 use crate::http::details::Details;
 use crate::http::error::Error;
+use crate::http::object::Object;
 use crate::model::endpoint_url::EndpointUrl;
 use crate::model::event::{SubscribedEvent, SubscribedEvents};
 use crate::model::time::Timestamp;

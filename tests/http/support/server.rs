@@ -1,4 +1,6 @@
 //! Servers: the built component on a runtime, each with a state directory of its own.
+//!
+//! Long because both runtimes are started, watched and ended here.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};

@@ -1,0 +1,197 @@
+//! What several documents say of one webhook.
+
+use super::*;
+use crate::model::rotation::Rotation;
+
+fn stored(name: &str) -> StoredSecret {
+    serde_json::from_value(serde_json::json!({"fingerprint": name, "sealed": "x"})).unwrap()
+}
+
+fn webhook() -> Webhook {
+    Webhook::new(WebhookRecord {
+        v: WebhookRecord::VERSION,
+        id: WebhookId::generate(),
+        application_id: None,
+        url: "https://example.com/".to_owned(),
+        is_active: true,
+        subscribed_events: SubscribedEvents::Every,
+        secret: stored("0"),
+        created_at: Timestamp::from_millis(0),
+    })
+}
+
+fn rotation(name: &str, at_secs: i64, grace: u32) -> Rotation {
+    Rotation {
+        id: WebhookId::generate(),
+        secret: stored(name),
+        rotated_at: Timestamp::from_millis(at_secs * 1000),
+        grace_period_seconds: grace,
+    }
+}
+
+fn live(webhook: &Webhook, at_secs: i64) -> Vec<&str> {
+    webhook
+        .live_secrets(Timestamp::from_millis(at_secs * 1000))
+        .iter()
+        .map(|secret| secret.fingerprint.as_str())
+        .collect()
+}
+
+#[test]
+fn what_the_service_disabled_says_so_until_the_merchant_enables_it() {
+    let earlier = r#"{"url":"https://example.com/","isActive":true,"subscribedEvents":["*"],
+        "updatedAt":"2026-01-15T08:00:00.000Z"}"#;
+    let before: WebhookSettings = serde_json::from_str(earlier).unwrap();
+    let mut settings = before.clone();
+    let now = before.updated_at.plus_secs(60);
+    settings.disable(DisabledReason::Gone, now);
+    assert!(!settings.is_active);
+    let document = serde_json::to_value(&settings).unwrap();
+    assert_eq!(document["disabledAt"], "2026-01-15T08:01:00.000Z");
+    assert_eq!(document["disabledReason"], "gone");
+    settings.set_active(false);
+    assert_eq!(settings.disabled_reason, Some(DisabledReason::Gone));
+    settings.set_active(true);
+    assert_eq!((settings.disabled_at, settings.updated_at), (None, now));
+    let document = serde_json::to_value(&settings).unwrap();
+    assert_eq!(document.as_object().unwrap().len(), 4);
+}
+
+#[test]
+fn an_old_secret_lives_until_the_grace_period_that_replaced_it_ends() {
+    let mut webhook = webhook();
+    assert_eq!(live(&webhook, 5), ["0"]);
+    webhook.rotations.add(rotation("1", 10, 100));
+    assert_eq!(live(&webhook, 10), ["1", "0"]);
+    assert_eq!(live(&webhook, 109), ["1", "0"]);
+    assert_eq!(live(&webhook, 110), ["1"]);
+}
+
+#[test]
+fn a_rotation_without_grace_ends_all_earlier_secrets_at_once() {
+    let mut webhook = webhook();
+    webhook.rotations.add(rotation("1", 10, 100));
+    webhook.rotations.add(rotation("2", 20, 100));
+    assert_eq!(live(&webhook, 20), ["2", "1", "0"]);
+    webhook.rotations.add(rotation("3", 30, 0));
+    assert_eq!(live(&webhook, 30), ["3"]);
+    // Those after it have a grace of their own again.
+    webhook.rotations.add(rotation("4", 40, 100));
+    assert_eq!(live(&webhook, 40), ["4", "3"]);
+    // Their secrets are not kept any longer.
+    webhook.rotations.prune(Timestamp::from_millis(40_000));
+    let kept = serde_json::to_string(&webhook.rotations).unwrap();
+    assert!(!kept.contains(r#""fingerprint":"2""#), "{kept}");
+    assert_eq!(live(&webhook, 40), ["4", "3"]);
+}
+
+#[test]
+fn a_previous_secret_says_when_it_ends() {
+    let mut webhook = webhook();
+    assert_eq!(webhook.previous_secrets(Timestamp::from_millis(0)), []);
+    webhook.rotations.add(rotation("1", 10, 100));
+    webhook.rotations.add(rotation("2", 20, 5));
+    let previous = |at_secs: i64| {
+        let now = Timestamp::from_millis(at_secs * 1000);
+        let previous = webhook.previous_secrets(now);
+        let previous = previous.into_iter();
+        previous
+            .map(|(secret, until)| (secret.fingerprint.clone(), until.as_secs()))
+            .collect::<Vec<_>>()
+    };
+    let (first, second) = (("0".to_owned(), 110), ("1".to_owned(), 25));
+    assert_eq!(previous(20), [second, first.clone()]);
+    assert_eq!(previous(25), [first]);
+    assert_eq!(previous(110), []);
+}
+
+/// Also where the machine that made the one before has a clock that is ahead.
+#[test]
+fn a_rotation_comes_after_those_that_its_request_has_seen() {
+    let mut rotations = Rotations::default();
+    let now = Timestamp::from_millis(5_000);
+    assert_eq!(rotations.next_at(now), now);
+    for name in ["1", "2", "3"] {
+        let mut next = rotation(name, 0, 0);
+        next.rotated_at = rotations.next_at(now);
+        let id = next.id;
+        rotations.add(next);
+        assert_eq!(rotations.newest().map(|newest| newest.id), Some(id));
+    }
+    rotations.add(rotation("4", 100, 0));
+    assert!(rotations.next_at(now) > Timestamp::from_millis(100_000));
+}
+
+#[test]
+fn pruning_changes_no_answer() {
+    for now in [0, 10, 20, 25, 31, 60, 111, 500] {
+        let mut webhook = webhook();
+        for (name, at, grace) in [("1", 10, 100), ("2", 20, 5), ("3", 30, 0), ("4", 31, 90)] {
+            if at <= now {
+                webhook.rotations.add(rotation(name, at, grace));
+            }
+        }
+        let before: Vec<String> = live(&webhook, now)
+            .iter()
+            .map(|s| (*s).to_owned())
+            .collect();
+        webhook.rotations.prune(Timestamp::from_millis(now * 1000));
+        assert_eq!(live(&webhook, now), before, "at {now}");
+        assert!(live(&webhook, 10_000).len() == 1);
+    }
+}
+
+#[test]
+fn at_most_five_old_secrets_live() {
+    let mut webhook = webhook();
+    for number in 1..=9 {
+        webhook
+            .rotations
+            .add(rotation(&number.to_string(), number, 1000));
+        webhook
+            .rotations
+            .prune(Timestamp::from_millis(number * 1000));
+    }
+    assert_eq!(live(&webhook, 10), ["9", "8", "7", "6", "5", "4"]);
+}
+
+#[test]
+fn a_rotation_that_is_taken_back_leaves_the_secrets_as_they_were() {
+    let mut webhook = webhook();
+    for number in 1..=5 {
+        webhook
+            .rotations
+            .add(rotation(&number.to_string(), number, 1000));
+    }
+    let before = webhook.rotations.clone();
+    assert_eq!(live(&webhook, 10), ["5", "4", "3", "2", "1", "0"]);
+    // Two fail one after the other; each drops the oldest secret.
+    let failed = [rotation("x", 11, 0), rotation("y", 12, 0)];
+    for rotation in &failed {
+        webhook.rotations.add(rotation.clone());
+        webhook.rotations.prune(Timestamp::from_millis(12_000));
+    }
+    assert_eq!(live(&webhook, 12)[0], "y");
+    for rotation in &failed {
+        webhook.rotations.remove_uncommitted(rotation.id, &before);
+    }
+    assert_eq!(webhook.rotations, before);
+    assert_eq!(live(&webhook, 12), ["5", "4", "3", "2", "1", "0"]);
+}
+
+#[test]
+fn rotations_merge_into_their_union_in_any_order() {
+    let (a, b) = (rotation("a", 10, 60), rotation("b", 10, 60));
+    let with = |list: &[&Rotation]| {
+        let mut rotations = Rotations::default();
+        for rotation in list {
+            rotations.add((*rotation).clone());
+        }
+        rotations
+    };
+    let mut one = with(&[&a]);
+    one.merge(&with(&[&b]));
+    let mut two = with(&[&b, &a]);
+    two.merge(&with(&[&a]));
+    assert_eq!(one, two);
+}
