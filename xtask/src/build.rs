@@ -91,13 +91,21 @@ pub fn check(component: &Component) -> Result<u64> {
     let wasm = std::fs::read(&path)
         .with_context(|| format!("{} cannot be read: build it first", path.display()))?;
     let imports = imports::of(&wasm)?;
-    let foreign = imports::foreign(&imports);
+    let foreign = imports::foreign(component.package, &imports);
     if !foreign.is_empty() {
         bail!(
             "{} imports what Spin 4.1 does not provide, or what may block it: {}; \
              find the dependency that brings it, or extend the list in xtask/src/imports.rs",
             component.package,
             foreign.join(", ")
+        );
+    }
+    let blocking = imports::blocking(&wasm)?;
+    if !blocking.is_empty() {
+        bail!(
+            "{} imports what stops the whole instance while it runs: {}; use the asynchronous function",
+            component.package,
+            blocking.join(", ")
         );
     }
     Ok(wasm.len() as u64)

@@ -1,7 +1,8 @@
 //! What a component imports, read from its binary form.
 
-use anyhow::{Result, bail};
-use wasmparser::{Parser, Payload};
+use anyhow::{Context, Result, bail};
+use wasmparser::component_types::ComponentEntityType;
+use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
 /// The interfaces that the component may import: what Spin 4.1 provides, less
 /// what it must not touch. `wasi:keyvalue` is missing on purpose, because its
@@ -18,13 +19,58 @@ const ALLOWED: [(&str, &[&str]); 9] = [
     ("wasi:sockets/", &["0.2", "0.3.0"]),
 ];
 
-/// The imports that are not allowed.
-pub fn foreign(imports: &[String]) -> Vec<&str> {
+/// The component that may import the databases.
+const DISPATCHER: &str = "event-dispatcher";
+
+/// What only [`DISPATCHER`] may import.
+const DATABASES: [&str; 2] = ["spin:postgres/postgres@4.2.0", "spin:sqlite/sqlite@3.1.0"];
+
+/// Functions of [`DATABASES`] that are not asynchronous and ask nobody.
+const AT_ONCE: [&str; 2] = [
+    "[constructor]connection-builder",
+    "[method]connection-builder.set-ca-root",
+];
+
+/// The imports that are not allowed to the component that the package makes.
+pub fn foreign<'a>(package: &str, imports: &'a [String]) -> Vec<&'a str> {
+    let databases = |import: &str| package == DISPATCHER && DATABASES.contains(&import);
     imports
         .iter()
         .map(String::as_str)
-        .filter(|import| !allowed(import))
+        .filter(|import| !allowed(import) && !databases(import))
         .collect()
+}
+
+/// The functions of databases that a component imports and that stop the whole instance while they
+/// run.
+///
+/// # Errors
+///
+/// When it is no component, or an invalid one.
+pub fn blocking(wasm: &[u8]) -> Result<Vec<String>> {
+    let imports = of(wasm)?;
+    let types = Validator::new_with_features(WasmFeatures::all())
+        .validate_all(wasm)
+        .context("the build's result is invalid")?;
+    let mut blocking = Vec::new();
+    for import in imports {
+        let item = types.component_item_for_import(&import);
+        let Some(ComponentEntityType::Instance(instance)) = item.map(|item| item.ty) else {
+            continue;
+        };
+        if !DATABASES.contains(&import.as_str()) {
+            continue;
+        }
+        for (name, item) in &types[instance].exports {
+            if let ComponentEntityType::Func(function) = item.ty
+                && !types[function].async_
+                && !AT_ONCE.contains(&name.as_str())
+            {
+                blocking.push(format!("{name} of {import}"));
+            }
+        }
+    }
+    Ok(blocking)
 }
 
 fn allowed(import: &str) -> bool {
@@ -131,6 +177,59 @@ mod tests {
             "wasi:http/types",
         ] {
             assert!(!allowed(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_the_dispatcher_may_import_the_databases() {
+        let imports =
+            ["spin:sqlite/sqlite@3.1.0", "spin:postgres/postgres@4.2.0"].map(str::to_owned);
+        assert!(foreign("event-dispatcher", &imports).is_empty());
+        assert_eq!(foreign("application-webhooks", &imports), imports);
+        let others = [
+            "spin:sqlite/sqlite@3.0.0",
+            "spin:postgres/postgres@4.0.0",
+            "fermyon:spin/sqlite@2.0.0",
+            "fermyon:spin/postgres@2.0.0",
+        ];
+        let others = others.map(str::to_owned);
+        assert_eq!(foreign("event-dispatcher", &others), others);
+    }
+
+    /// A component that imports an interface with these functions, of which some are asynchronous.
+    fn importing(interface: &str, functions: &[(&str, bool)]) -> Vec<u8> {
+        let short = |length: usize| u8::try_from(length).expect("short");
+        let name = |name: &str| [&[0, short(name.len())], name.as_bytes()].concat();
+        let mut instance = vec![1, 0x42, short(functions.len() * 2)];
+        for (number, (function, asynchronous)) in functions.iter().enumerate() {
+            let kind = if *asynchronous { 0x43 } else { 0x40 };
+            instance.extend([1, kind, 0, 1, 0]);
+            instance.push(4);
+            instance.extend(name(function));
+            instance.extend([1, short(number)]);
+        }
+        let import = [&[1], &*name(interface), &[5, 0]].concat();
+        component(&[(7, &instance), (10, &import)])
+    }
+
+    #[test]
+    fn blocking_functions_of_databases_are_found() {
+        let functions = [("execute", false), ("execute-async", true)];
+        for (interface, found) in [
+            (
+                "spin:sqlite/sqlite@3.1.0",
+                &["execute of spin:sqlite/sqlite@3.1.0"][..],
+            ),
+            (
+                "spin:postgres/postgres@4.2.0",
+                &["execute of spin:postgres/postgres@4.2.0"],
+            ),
+            ("spin:key-value/key-value@3.0.0", &[]),
+        ] {
+            let wasm = importing(interface, &functions);
+            assert_eq!(blocking(&wasm).expect("valid"), found);
+            let wasm = importing(interface, &functions[1..]);
+            assert!(blocking(&wasm).expect("valid").is_empty());
         }
     }
 }
