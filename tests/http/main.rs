@@ -10,7 +10,7 @@
 //! | `WEBHOOKS_XTASK` | the `xtask` command, when it is not there either |
 //! | `WEBHOOKS_RUNTIME_CONFIG` | with `spin`: its `--runtime-config-file`; else `deploy/runtime-config.toml` |
 //! | `WEBHOOKS_PYTHON` | the Python interpreter, one that has `requests` and `standardwebhooks` |
-//! | `WEBHOOKS_REQUIRE_CLIENTS` | `1`: a client whose language is missing is a failure |
+//! | `WEBHOOKS_REQUIRE_CLIENTS` | `1`: a client whose language is missing, or PostgreSQL, is a failure |
 //! | `WEBHOOKS_NOT_RUN` | a file that gets a line for each test that could not run |
 //!
 //! A test that a runtime cannot host says so at the end of the run, by name.

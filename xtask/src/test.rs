@@ -54,6 +54,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         command.env("WEBHOOKS_PYTHON", python);
     }
     // What stays missing is no failure here: the tests report it.
+    postgres();
     npm_package("oidc-provider", "9.13.3", "openid-provider");
     npm_package("standardwebhooks", "1.1.1", "standardwebhooks");
     npm_package("playwright-core", "1.65.1", "playwright-core");
@@ -218,6 +219,22 @@ fn clients() -> Option<PathBuf> {
         PYTHON_MODULES.map(|(_, package)| package).join(" ")
     );
     None
+}
+
+/// Prepares PostgreSQL's server, of which tests start clusters of their own.
+fn postgres() {
+    let debian = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten();
+    let found = debian
+        .flatten()
+        .any(|version| version.path().join("bin/initdb").exists());
+    if !found && project::on_path("initdb").is_none() && !install(&["postgresql"]) {
+        eprintln!(
+            "MISSING: PostgreSQL, for the tests on it: install its server (Debian: apt-get install \
+             postgresql) to run these too"
+        );
+    }
 }
 
 /// Installs a package of npm's into `target/tools/{directory}`.

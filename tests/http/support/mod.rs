@@ -5,6 +5,7 @@ pub mod authority;
 pub mod client;
 pub mod contract;
 pub mod faults;
+pub mod postgres;
 pub mod provider;
 pub mod raw;
 pub mod receiver;
@@ -20,6 +21,7 @@ use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use application::Application;
 pub use authority::Authority;
 pub use client::{Created, Response};
+pub use postgres::Postgres;
 pub use receiver::Receiver;
 pub use server::{Server, Setup, bulk, custom, delivering, hasty, standard};
 
@@ -79,3 +81,18 @@ macro_rules! local_runtime_only {
     };
 }
 pub(crate) use local_runtime_only;
+
+/// The server that tests on PostgreSQL share; where it is not installed, ends the test and reports it.
+macro_rules! postgres {
+    () => {
+        match crate::support::Postgres::shared() {
+            Some(postgres) => postgres,
+            None => {
+                fn here() {}
+                crate::support::report::server_missing(std::any::type_name_of_val(&here));
+                return;
+            }
+        }
+    };
+}
+pub(crate) use postgres;

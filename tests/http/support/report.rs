@@ -13,11 +13,24 @@ static NOT_RUN: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// A test that Spin cannot host; `function` is the path of something inside of it.
 pub fn not_applicable_on_spin(function: &str) {
-    let name = function
+    record(&NOT_APPLICABLE, test(function).to_owned());
+}
+
+/// A test that needs a PostgreSQL server; `function` is the path of something inside of it.
+///
+/// # Panics
+///
+/// Where `WEBHOOKS_REQUIRE_CLIENTS` is `1`.
+pub fn server_missing(function: &str) {
+    client_missing(&format!("{} on PostgreSQL", test(function)));
+}
+
+/// The name of the test that the function is in.
+fn test(function: &str) -> &str {
+    function
         .trim_end_matches("::here")
         .trim_end_matches("::{{closure}}")
-        .trim_start_matches("http::");
-    record(&NOT_APPLICABLE, name.to_owned());
+        .trim_start_matches("http::")
 }
 
 /// A check whose means are missing on this machine.

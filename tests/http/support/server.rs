@@ -125,6 +125,7 @@ pub struct Setup {
     manifest: PathBuf,
     runtime_config: Option<PathBuf>,
     resolved: Vec<String>,
+    flags: Vec<&'static str>,
     state_dir: PathBuf,
     applications: Vec<Application>,
 }
@@ -145,6 +146,8 @@ impl Setup {
             manifest: Path::new(env!("CARGO_MANIFEST_DIR")).join("spin.toml"),
             runtime_config: Some(runtime_config_file()),
             resolved: Vec::new(),
+            // A probe keeps an instance alive, and makes operations that no test asked for.
+            flags: vec!["--no-probe"],
             state_dir: fresh_state_dir(),
             // Known from the start, since a running Spin cannot be given any more.
             applications: (0..256).map(|_| Application::new()).collect(),
@@ -191,6 +194,19 @@ impl Setup {
     /// Resolves a host name to this address. Spin cannot be told to.
     pub fn resolve(mut self, host: &str, address: &str) -> Self {
         self.resolved.push(format!("{host}={address}"));
+        self
+    }
+
+    /// Asks the dispatcher every second whether it is ready, as a load balancer does. On Spin nobody
+    /// does.
+    pub fn probed(mut self) -> Self {
+        self.flags.retain(|flag| *flag != "--no-probe");
+        self
+    }
+
+    /// Cuts off what is running when it is told to stop. Spin always does.
+    pub fn without_drain(mut self) -> Self {
+        self.flags.push("--no-drain");
         self
     }
 
@@ -303,6 +319,7 @@ impl Setup {
             .arg(&self.manifest)
             .args(["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"])
             .arg("--stop-with-stdin")
+            .args(&self.flags)
             .arg("--state-dir")
             .arg(&self.state_dir)
             .args(self.key_value_flags());
@@ -457,6 +474,21 @@ impl Server {
 
     /// Ends it, and hands back what it was started with: the same store.
     pub fn stop(self) -> Setup {
+        self.setup.clone()
+    }
+
+    /// Tells it to stop (SIGTERM), waits until it has ended, and hands back what it was started with.
+    pub fn terminate(self) -> Setup {
+        let mut process = self.process.lock().unwrap_or_else(|e| e.into_inner());
+        if on_spin() {
+            // The shell around it passes the signal on.
+            process.stdin.take();
+        } else {
+            let pid = process.child.id().to_string();
+            let told = Command::new("kill").args(["-TERM", &pid]).status();
+            assert!(told.expect("kill").success());
+        }
+        process.child.wait().expect("wait");
         self.setup.clone()
     }
 
