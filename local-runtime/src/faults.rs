@@ -38,11 +38,16 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fault {
-    /// `open`, `get`, `set`, `delete`, `exists`, `get-keys`, `http` or `*`.
+    /// `open`, `get`, `set`, `delete`, `exists`, `get-keys`, `http`, `sql-open`, `sql` or `*`.
     pub op: String,
-    /// Strikes only where the store's key (the label for `open`, the URL for `http`) contains this.
+    /// Strikes only where the key contains this. The key is the store's; for `open` the label, for
+    /// `http` the URL, for `sql` the statement's name, for `sql-open` the label of the SQLite database
+    /// or PostgreSQL's `host:port`.
     #[serde(default)]
     pub key_contains: String,
+    /// Strikes only where the key is this.
+    #[serde(default)]
+    pub key: Option<String>,
     /// Strikes only operations of the request that names itself so ([`Caller`]).
     #[serde(default)]
     pub request: Option<String>,
@@ -125,6 +130,7 @@ impl Faults {
             let request = fault.request.as_deref();
             let matches = (fault.op == "*" || fault.op == op)
                 && key.contains(&fault.key_contains)
+                && fault.key.as_deref().is_none_or(|exact| exact == key)
                 && request.is_none_or(|name| caller.is(name, key));
             if !matches {
                 return None;
@@ -176,6 +182,15 @@ mod tests {
         assert!(faults.strike("get", "webhook/a/1", Caller(None)).is_none());
         assert!(faults.strike("set", "webhook/b/1", Caller(None)).is_none());
         assert!(faults.strike("set", "webhook/a/1", Caller(None)).is_some());
+    }
+
+    #[test]
+    fn a_fault_of_a_statement_spares_those_whose_names_contain_its_own() {
+        let faults = Faults::default();
+        faults.arm(fault(r#"{"op":"sql","key":"publish","action":"error"}"#));
+        let strike = |key| faults.strike("sql", key, Caller(None)).is_some();
+        assert!(!strike("published_before"));
+        assert!(strike("publish"));
     }
 
     #[test]

@@ -1,19 +1,17 @@
 //! `spin:key-value@3.0.0` on SQLite: the file, the table and the limits of Spin's default store.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use anyhow::Context;
 use rusqlite::{Connection, OptionalExtension, params};
-use wasmtime::AsContextMut;
-use wasmtime::component::{
-    Accessor, FutureReader, GuestTaskId, HasData, Resource, ResourceTable, StreamReader,
-};
+use wasmtime::component::{Accessor, FutureReader, Resource, StreamReader};
 
 use crate::bindings::spin::key_value::key_value::{Error, Host, HostStore, HostStoreWithStore};
-use crate::faults::{Faults, Struck, When};
-use crate::stats::{Caller, Stats};
+use crate::instruments::Instruments;
+use crate::stats::Caller;
+use crate::view::{Has, View, request};
 
 /// The largest result that Spin buffers: its `MAX_HOST_BUFFERED_BYTES`.
 const MAX_RESULT_BYTES: usize = 128 << 20;
@@ -38,6 +36,19 @@ impl Database {
         }
         let connection =
             Connection::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        Self::with_table(connection)
+    }
+
+    /// A database that is gone with the process.
+    ///
+    /// # Errors
+    ///
+    /// When SQLite cannot.
+    pub fn in_memory() -> anyhow::Result<Self> {
+        Self::with_table(Connection::open_in_memory()?)
+    }
+
+    fn with_table(connection: Connection) -> anyhow::Result<Self> {
         // Another process (Spin, a backup) may hold the file for a moment.
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         connection.execute(
@@ -98,10 +109,8 @@ pub struct KeyValue {
     pub allowed: Arc<BTreeSet<String>>,
     /// Every store that the runtime knows.
     pub stores: Arc<Stores>,
-    /// The armed faults.
-    pub faults: Arc<Faults>,
-    /// The counters.
-    pub stats: Arc<Stats>,
+    /// The armed faults and the counters.
+    pub instruments: Instruments,
     /// How many stores the instance has open.
     pub open: usize,
 }
@@ -126,8 +135,10 @@ impl OpenStore {
     ) -> wasmtime::Result<Result<R, Error>> {
         let label = self.label.clone();
         let database = self.database.clone();
+        let caller = Caller(self.caller.as_deref());
         self.context
-            .with_faults(op, key, Caller(self.caller.as_deref()), size, async move {
+            .instruments
+            .run(op, key, caller, injected(), size, async move {
                 database
                     .run(move |connection| work(connection, &label))
                     .await
@@ -136,80 +147,14 @@ impl OpenStore {
     }
 }
 
-impl KeyValue {
-    /// Runs an operation, or what a fault makes of it, and notes when, and of what `size` the value
-    /// is.
-    async fn with_faults<R: Send + 'static>(
-        &self,
-        op: &'static str,
-        key: &str,
-        caller: Caller<'_>,
-        size: impl FnOnce(&R) -> Option<usize> + Send,
-        operation: impl Future<Output = Result<R, Error>> + Send + 'static,
-    ) -> wasmtime::Result<Result<R, Error>> {
-        let ongoing = self.stats.operation(op, key, caller);
-        let result = self.run_or_strike(op, key, caller, operation).await;
-        let bytes = match &result {
-            Ok(Ok(value)) => size(value),
-            _ => None,
-        };
-        self.stats.ended(ongoing, bytes);
-        result
-    }
-
-    async fn run_or_strike<R: Send + 'static>(
-        &self,
-        op: &'static str,
-        key: &str,
-        caller: Caller<'_>,
-        operation: impl Future<Output = Result<R, Error>> + Send + 'static,
-    ) -> wasmtime::Result<Result<R, Error>> {
-        let Some(fault) = self.faults.strike(op, key, caller) else {
-            return Ok(operation.await);
-        };
-        let detach = fault.detach;
-        let faulty = async move {
-            let injected = || Ok(Err(Error::Other("injected fault".to_owned())));
-            let trap = || Err(wasmtime::Error::msg("injected trap"));
-            match fault.act(When::Before).await {
-                Struck::GoOn => {}
-                Struck::Error => return injected(),
-                Struck::Trap => return trap(),
-            }
-            let result = operation.await;
-            match fault.act(When::After).await {
-                Struck::GoOn => Ok(result),
-                Struck::Error => injected(),
-                Struck::Trap => trap(),
-            }
-        };
-        if detach {
-            return tokio::spawn(faulty).await?;
-        }
-        faulty.await
-    }
+/// The error of an injected fault.
+fn injected() -> Error {
+    Error::Other("injected fault".to_owned())
 }
 
-/// The instance's part that the generated traits work on.
-pub struct KeyValueView<'a> {
-    /// The instance's stores.
-    pub context: &'a mut KeyValue,
-    /// The instance's resources.
-    pub table: &'a mut ResourceTable,
-    /// The names of the instance's requests that have one.
-    pub requests: &'a HashMap<GuestTaskId, Arc<str>>,
-}
+impl Host for View<'_, KeyValue> {}
 
-/// Names [`KeyValueView`] for the linker.
-pub struct HasKeyValue;
-
-impl HasData for HasKeyValue {
-    type Data<'a> = KeyValueView<'a>;
-}
-
-impl Host for KeyValueView<'_> {}
-
-impl HostStore for KeyValueView<'_> {
+impl HostStore for View<'_, KeyValue> {
     async fn drop(&mut self, store: Resource<OpenStore>) -> wasmtime::Result<()> {
         self.table.delete(store)?;
         self.context.open -= 1;
@@ -219,21 +164,19 @@ impl HostStore for KeyValueView<'_> {
 
 /// The store behind the handle, as the request uses it that the guest works on right now.
 fn opened<T>(
-    accessor: &Accessor<T, HasKeyValue>,
+    accessor: &Accessor<T, Has<KeyValue>>,
     store: &Resource<OpenStore>,
 ) -> wasmtime::Result<OpenStore> {
+    let caller = request(accessor)?;
     accessor.with(|mut access| {
-        let request = access.as_context_mut().async_call_stack()?.last();
-        let view = access.get();
-        let caller = request.and_then(|request| view.requests.get(&request));
         Ok(OpenStore {
-            caller: caller.cloned(),
-            ..view.table.get(store)?.clone()
+            caller,
+            ..access.get().table.get(store)?.clone()
         })
     })
 }
 
-impl<T: Send> HostStoreWithStore<T> for HasKeyValue {
+impl<T: Send> HostStoreWithStore<T> for Has<KeyValue> {
     async fn open(
         accessor: &Accessor<T, Self>,
         label: String,
@@ -242,13 +185,21 @@ impl<T: Send> HostStoreWithStore<T> for HasKeyValue {
         let found = context.stores.get(&label).cloned();
         let allowed = context.allowed.contains(&label);
         let result = context
+            .instruments
             // The instance's, not the request's that happens to need it first.
-            .with_faults("open", &label, Caller(None), |_| None, async move {
-                if !allowed {
-                    return Err(Error::AccessDenied);
-                }
-                found.ok_or(Error::NoSuchStore)
-            })
+            .run(
+                "open",
+                &label,
+                Caller(None),
+                injected(),
+                |_| None,
+                async move {
+                    if !allowed {
+                        return Err(Error::AccessDenied);
+                    }
+                    found.ok_or(Error::NoSuchStore)
+                },
+            )
             .await?;
         let database = match result {
             Ok(database) => database,

@@ -1,26 +1,36 @@
 //! The command: serves `spin.toml` on this machine, for development and tests.
 
 use std::collections::HashMap;
-use std::io::Write;
+use std::ffi::OsString;
+use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use application_webhooks::config::Config;
+use application_webhooks::config::events::EventsConfig;
 use clap::Parser;
-use local_runtime::control;
-use local_runtime::faults::Faults;
+use local_runtime::allowed_hosts::AllowedHosts;
+use local_runtime::engine::engine;
+use local_runtime::instance::{Imports, Template};
+use local_runtime::instruments::Instruments;
 use local_runtime::key_value::{Database, KeyValue, Stores};
 use local_runtime::manifest::{Component, Manifest};
 use local_runtime::outbound::Outbound;
+use local_runtime::postgres::Postgres;
+use local_runtime::postgres::pool::Limit;
+use local_runtime::routes::Routes;
 use local_runtime::runtime_config::RuntimeConfig;
-use local_runtime::server::{Server, Template, engine};
-use local_runtime::stats::Stats;
-use tokio::io::AsyncReadExt;
+use local_runtime::server::Server;
+use local_runtime::sqlite::{Databases, Sqlite, databases};
+use local_runtime::variables::Variables;
+use local_runtime::{control, probe};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use wasmtime::Engine;
 use wasmtime_wasi_http::handler::ProxyHandler;
 
 /// Serves a Spin application on this machine. A development tool: production is Spin.
@@ -32,9 +42,9 @@ struct Arguments {
     /// Where to listen; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:3000")]
     listen: SocketAddr,
-    /// Where the data is kept
+    /// Where the data is kept; `--state-dir ""` keeps it in memory
     #[arg(long, default_value = ".spin")]
-    state_dir: PathBuf,
+    state_dir: OsString,
     /// Writes a value into the store `default` first
     #[arg(long, value_name = "KEY=VALUE")]
     key_value: Vec<String>,
@@ -53,18 +63,33 @@ struct Arguments {
     /// Stops when standard input ends
     #[arg(long)]
     stop_with_stdin: bool,
+    /// Cuts off what is running when it is told to stop, as Spin does
+    #[arg(long)]
+    no_drain: bool,
+    /// Does not ask the dispatcher every second whether it is ready
+    #[arg(long)]
+    no_probe: bool,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
-        // A read of standard input may still be pending, and would hold an orderly return up.
-        Ok(()) => std::process::exit(0),
+/// How long SQLite's statements may take to end when the command ends.
+const LAST_STATEMENTS: Duration = Duration::from_secs(10);
+
+fn main() -> ExitCode {
+    match serve(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::from(2)
         }
     }
+}
+
+fn serve(arguments: Arguments) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let served = runtime.block_on(run(arguments));
+    // As on Spin: statements of SQLite that are running come to their end, all else is cut off.
+    runtime.shutdown_timeout(LAST_STATEMENTS);
+    served
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
@@ -81,62 +106,118 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         check_config(component)?;
     }
     let listener = bind(arguments.listen).await?;
-    let faults = Arc::new(Faults::default());
-    let stats = Arc::new(Stats::default());
-    let stores = Arc::new(stores(&arguments, &config)?);
-    let resolve = resolve(&arguments.resolve)?;
-
-    let engine = engine(arguments.perf_map)?;
+    let address = listener.local_addr()?;
+    let state_dir = Some(Path::new(&arguments.state_dir)).filter(|path| *path != Path::new(""));
+    let host = Host {
+        engine: engine(arguments.perf_map)?,
+        stores: Arc::new(stores(&arguments, state_dir, &config)?),
+        databases: Arc::new(databases(&config, state_dir)?),
+        limit: Limit::new(config.outbound_pg.max_connections),
+        resolve: resolve(&arguments.resolve)?,
+        config,
+        address,
+        instruments: Instruments::default(),
+    };
     let mut handlers = HashMap::new();
     for component in &components {
-        let key_value = KeyValue {
-            allowed: Arc::new(component.key_value_stores.iter().cloned().collect()),
-            stores: stores.clone(),
-            faults: faults.clone(),
-            stats: stats.clone(),
-            open: 0,
-        };
-        let outbound = Outbound::new(
-            component,
-            &config,
-            resolve.clone(),
-            listener.local_addr()?,
-            faults.clone(),
-            stats.clone(),
-        )?;
-        let template = Template::new(
-            &engine,
-            &component.source,
-            key_value,
-            component.variables.clone(),
-            Arc::new(outbound),
-        )?;
+        let template = host.template(component)?;
         handlers.insert(component.id.as_str(), ProxyHandler::new(template));
     }
     let routes = manifest
         .routes()
-        .map(|(route, id)| (route.to_owned(), handlers[id].clone()))
-        .collect();
+        .map(|(route, id)| (route.to_owned(), handlers[id].clone()));
+    let routes = Routes::new(routes)?;
 
+    let stats = host.instruments.stats.clone();
     if let Some(address) = arguments.control {
         let control = bind(address).await?;
         say(&format!("Control http://{}", control.local_addr()?));
+        let faults = host.instruments.faults.clone();
         tokio::spawn(control::serve(control, faults, stats.clone()));
     }
-    say(&format!("Serving http://{}", listener.local_addr()?));
-    Arc::new(Server::new(routes, stats))
-        .serve(listener, stop(arguments.stop_with_stdin)?)
-        .await;
+    let stop = stop(arguments.stop_with_stdin)?;
+    say(&format!("Serving http://{address}"));
+    let probed = probe::applies(manifest.routes().map(|(route, _)| route));
+    let probe = (probed && !arguments.no_probe).then(|| tokio::spawn(probe::run(address)));
+    let server = Arc::new(Server::new(routes, stats));
+    server.clone().serve(listener, stop).await;
+    if let Some(probe) = probe {
+        probe.abort();
+    }
+    if !arguments.no_drain {
+        server.drain().await;
+    }
     Ok(())
 }
 
-/// What Spin would find out with the first request, told at the start.
+/// What all components share.
+struct Host {
+    engine: Engine,
+    config: RuntimeConfig,
+    stores: Arc<Stores>,
+    databases: Arc<Databases>,
+    limit: Limit,
+    resolve: HashMap<String, IpAddr>,
+    address: SocketAddr,
+    instruments: Instruments,
+}
+
+impl Host {
+    /// The component as its instances start, with what the manifest lets it use.
+    fn template(&self, component: &Component) -> anyhow::Result<Template> {
+        let allowed = Arc::new(AllowedHosts::parse(&component.allowed_outbound_hosts)?);
+        let imports = Imports {
+            key_value: KeyValue {
+                allowed: Arc::new(component.key_value_stores.iter().cloned().collect()),
+                stores: self.stores.clone(),
+                instruments: self.instruments.clone(),
+                open: 0,
+            },
+            postgres: Postgres::new(
+                allowed.clone(),
+                self.limit.clone(),
+                self.instruments.clone(),
+            ),
+            sqlite: Sqlite::new(
+                &component.id,
+                &component.sqlite_databases,
+                self.databases.clone(),
+                self.instruments.clone(),
+            )?,
+            variables: Variables(Arc::new(component.variables.clone())),
+        };
+        let outbound = Outbound::new(
+            component,
+            allowed,
+            &self.config,
+            self.resolve.clone(),
+            self.address,
+            self.instruments.clone(),
+        )?;
+        Template::new(
+            &self.engine,
+            &component.source,
+            imports,
+            Arc::new(outbound),
+            self.instruments.stats.clone(),
+        )
+    }
+}
+
+/// What Spin would find out with the first request, reported at the start.
 fn check_config(component: &Component) -> anyhow::Result<()> {
-    if component.id == "application-webhooks" {
-        let config = Config::parse(&|name| component.variables.get(name).cloned())?;
-        for warning in config.warnings() {
-            eprintln!("warning: {warning}");
+    let variable = |name: &str| component.variables.get(name).cloned();
+    match component.id.as_str() {
+        "application-webhooks" => {
+            for warning in Config::parse(&variable)?.warnings() {
+                eprintln!("warning: {warning}");
+            }
         }
+        "event-dispatcher" => {
+            let store_timeout = Config::parse(&variable)?.store_timeout;
+            EventsConfig::parse(&variable, store_timeout)?;
+        }
+        _ => {}
     }
     Ok(())
 }
@@ -147,7 +228,15 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-fn stores(arguments: &Arguments, config: &RuntimeConfig) -> anyhow::Result<Stores> {
+fn stores(
+    arguments: &Arguments,
+    state_dir: Option<&Path>,
+    config: &RuntimeConfig,
+) -> anyhow::Result<Stores> {
+    let in_state_dir = |name: &str| match state_dir {
+        Some(directory) => Database::open(&directory.join(name)),
+        None => Database::in_memory(),
+    };
     let mut stores = Stores::new();
     for (label, table) in &config.key_value_store {
         if table.r#type != "spin" {
@@ -156,15 +245,14 @@ fn stores(arguments: &Arguments, config: &RuntimeConfig) -> anyhow::Result<Store
                 table.r#type
             );
         }
-        let path = match &table.path {
-            Some(path) => config.directory.join(path),
-            None => arguments.state_dir.join(format!("{label}.db")),
+        let database = match &table.path {
+            Some(path) => Database::open(&config.directory.join(path))?,
+            None => in_state_dir(&format!("{label}.db"))?,
         };
-        stores.insert(label.clone(), Database::open(&path)?);
+        stores.insert(label.clone(), database);
     }
     if !stores.contains_key("default") {
-        let path = arguments.state_dir.join("sqlite_key_value.db");
-        stores.insert("default".to_owned(), Database::open(&path)?);
+        stores.insert("default".to_owned(), in_state_dir("sqlite_key_value.db")?);
     }
     for pair in &arguments.key_value {
         let (key, value) = pair
@@ -186,23 +274,25 @@ fn resolve(pairs: &[String]) -> anyhow::Result<HashMap<String, IpAddr>> {
         .collect()
 }
 
-/// Ready on SIGINT, on SIGTERM and, if asked for, at the end of standard input.
-fn stop(with_stdin: bool) -> anyhow::Result<impl Future<Output = ()>> {
+/// Ready on SIGINT and on SIGTERM. With `stdin` the process also ends at once where that ends.
+fn stop(stdin: bool) -> anyhow::Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        let stdin_ended = async {
-            if !with_stdin {
-                return std::future::pending().await;
-            }
-            let mut stdin = tokio::io::stdin();
+    if stdin {
+        // A thread of its own: Tokio would wait for its read before the runtime can end.
+        std::thread::spawn(|| {
             let mut buffer = [0; 64];
-            while stdin.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
-        };
+            while std::io::stdin()
+                .read(&mut buffer)
+                .is_ok_and(|read| read > 0)
+            {}
+            std::process::exit(0);
+        });
+    }
+    Ok(async move {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
-            () = stdin_ended => std::process::exit(0),
         }
     })
 }

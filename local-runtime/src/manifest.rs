@@ -33,8 +33,19 @@ struct Triggers {
 
 #[derive(Debug, Deserialize)]
 struct HttpTrigger {
-    route: String,
+    route: Route,
     component: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Route {
+    Path(String),
+    /// Only other components would reach it, which the local runtime does not offer.
+    Private {
+        #[serde(rename = "private")]
+        _private: bool,
+    },
 }
 
 #[derive(Debug, Deserialize)]
@@ -42,6 +53,8 @@ struct ComponentTable {
     source: PathBuf,
     #[serde(default)]
     key_value_stores: Vec<String>,
+    #[serde(default)]
+    sqlite_databases: Vec<String>,
     #[serde(default)]
     allowed_outbound_hosts: Vec<String>,
     #[serde(default)]
@@ -57,6 +70,8 @@ pub struct Component {
     pub source: PathBuf,
     /// The labels of the stores that it may open.
     pub key_value_stores: Vec<String>,
+    /// The labels of the SQLite databases that it may open.
+    pub sqlite_databases: Vec<String>,
     /// Where it may connect to.
     pub allowed_outbound_hosts: Vec<String>,
     /// Its variables.
@@ -103,7 +118,10 @@ impl Manifest {
         self.trigger
             .http
             .iter()
-            .map(|trigger| (trigger.route.as_str(), trigger.component.as_str()))
+            .filter_map(|trigger| match &trigger.route {
+                Route::Path(route) => Some((route.as_str(), trigger.component.as_str())),
+                Route::Private { .. } => None,
+            })
     }
 
     /// The components that a route leads to, with what `provider` has for a variable's name over the
@@ -142,11 +160,8 @@ impl Manifest {
                 id: id.to_owned(),
                 source: self.directory.join(&table.source),
                 key_value_stores: table.key_value_stores.clone(),
-                allowed_outbound_hosts: table
-                    .allowed_outbound_hosts
-                    .iter()
-                    .map(resolve)
-                    .collect::<anyhow::Result<_>>()?,
+                sqlite_databases: table.sqlite_databases.clone(),
+                allowed_outbound_hosts: hosts(&table.allowed_outbound_hosts, &application)?,
                 variables: table
                     .variables
                     .iter()
@@ -156,6 +171,19 @@ impl Manifest {
         }
         Ok(components)
     }
+}
+
+/// Fills the templates of hosts. As on Spin, one that its variables leave empty is skipped.
+fn hosts(templates: &[String], variables: &BTreeMap<&str, String>) -> anyhow::Result<Vec<String>> {
+    let mut hosts = Vec::new();
+    for template in templates {
+        let host = resolve(template, variables)?;
+        let is_empty = matches!(host.as_str(), "" | "http://" | "https://");
+        if !(is_empty && template.contains("{{")) {
+            hosts.push(host);
+        }
+    }
+    Ok(hosts)
 }
 
 /// Fills the `{{ name }}` of a template.
@@ -220,6 +248,29 @@ mod tests {
             components[0].allowed_outbound_hosts,
             ["https://fancy.example.com"]
         );
+    }
+
+    #[test]
+    fn a_host_that_a_variable_leaves_empty_is_skipped_and_an_empty_one_is_not() {
+        let text = MANIFEST.replace(
+            r#"["https://{{ mode }}.example.com"]"#,
+            r#"["{{ mode }}", "https://{{ mode }}", "postgres://{{ mode }}", ""]"#,
+        );
+        let manifest: Manifest = toml::from_str(&text).unwrap();
+        let hosts = |mode: &str| {
+            let components = manifest.components(&|_| Some(mode.to_owned())).unwrap();
+            components[0].allowed_outbound_hosts.clone()
+        };
+        // Spin refuses the two that stay, and so does the local runtime.
+        assert_eq!(hosts(""), ["postgres://", ""]);
+        assert_eq!(hosts("a"), ["a", "https://a", "postgres://a", ""]);
+    }
+
+    #[test]
+    fn a_private_route_leads_nowhere() {
+        let text = MANIFEST.replace(r#"route = "/...""#, "route = { private = true }");
+        let manifest: Manifest = toml::from_str(&text).unwrap();
+        assert_eq!(manifest.routes().count(), 0);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The component's outbound HTTP, by the client that Spin has too: only to allowed hosts, never into
 //! blocked networks, and over kept connections unless the runtime config says otherwise.
 
+mod connector;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -10,42 +12,35 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HOST;
-use http::uri::Scheme;
-use http::{Request, Response, Uri};
+use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming};
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::client::legacy::{self, Client};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, lookup_host};
+use hyper_util::rt::TokioExecutor;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tower_service::Service;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
-use crate::faults::{Faults, Struck, When};
+pub use self::connector::mozilla_roots;
+use self::connector::{
+    CONNECT_TIMEOUT, ConnectError, Connector, DEFAULT_TIMEOUT, default_port, without_brackets,
+};
+use crate::allowed_hosts::AllowedHosts;
+use crate::faults::{Struck, When};
+use crate::instruments::Instruments;
 use crate::manifest::Component;
-use crate::runtime_config::{BlockedNetworks, RuntimeConfig};
-use crate::stats::{Caller, Stats};
-
-/// Spin's default for each of the three timeouts.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
+use crate::runtime_config::RuntimeConfig;
+use crate::stats::Caller;
 
 /// The host that Spin takes for the application itself, whatever the scheme and the port.
 const SELF: &str = "self.alt";
 
 /// Where a component may connect to, and how.
 pub struct Outbound {
-    allowed: Vec<AllowedHost>,
+    allowed: Arc<AllowedHosts>,
     client: Client<Connector, WasiBody>,
     /// Where [`SELF`] leads.
     own: SocketAddr,
-    faults: Arc<Faults>,
-    stats: Arc<Stats>,
+    instruments: Instruments,
 }
 
 impl Outbound {
@@ -57,32 +52,22 @@ impl Outbound {
     /// One line that tells which setting is malformed.
     pub fn new(
         component: &Component,
+        allowed: Arc<AllowedHosts>,
         config: &RuntimeConfig,
         resolve: HashMap<String, IpAddr>,
         own: SocketAddr,
-        faults: Arc<Faults>,
-        stats: Arc<Stats>,
+        instruments: Instruments,
     ) -> anyhow::Result<Self> {
-        let connector = Connector(Arc::new(Connections {
-            blocked: BlockedNetworks::parse(&config.outbound_networking.block_networks)?,
-            tls: tls(component, config)?,
-            default_tls: client_config(mozilla_roots()),
-            resolve,
-        }));
+        let connector = Connector::new(component, config, resolve)?;
         let mut client = Client::builder(TokioExecutor::new());
         if !config.outbound_http.connection_pooling {
             client.pool_max_idle_per_host(0);
         }
         Ok(Self {
-            allowed: component
-                .allowed_outbound_hosts
-                .iter()
-                .map(|entry| AllowedHost::parse(entry))
-                .collect::<anyhow::Result<_>>()?,
+            allowed,
             client: client.build(connector),
             own,
-            faults,
-            stats,
+            instruments,
         })
     }
 
@@ -96,13 +81,10 @@ impl Outbound {
         let host = uri.host().ok_or(Error::HttpRequestUriInvalid)?;
         let to_self = host == SELF;
         let allowed = if to_self {
-            self.allowed.iter().any(AllowedHost::matches_self)
+            self.allowed.allow_self()
         } else {
             let port = uri.port_u16().unwrap_or(default_port(uri));
-            let host = without_brackets(host);
-            self.allowed
-                .iter()
-                .any(|allowed| allowed.matches(scheme, host, port))
+            self.allowed.allow(scheme, without_brackets(host), port)
         };
         if !allowed {
             eprintln!(
@@ -138,178 +120,6 @@ impl Outbound {
     }
 }
 
-/// Who is trusted for which hosts by the runtime config.
-fn tls(
-    component: &Component,
-    config: &RuntimeConfig,
-) -> anyhow::Result<Vec<(Vec<String>, Arc<rustls::ClientConfig>)>> {
-    let mut tls = Vec::new();
-    let entries = config.client_tls.iter();
-    for entry in entries.filter(|entry| entry.component_ids.contains(&component.id)) {
-        let mut roots = if entry.ca_use_webpki_roots {
-            mozilla_roots()
-        } else {
-            rustls::RootCertStore::empty()
-        };
-        if let Some(file) = &entry.ca_roots_file {
-            let file = config.directory.join(file);
-            let unreadable = |error| {
-                anyhow::anyhow!("cannot read certificates from {}: {error}", file.display())
-            };
-            for certificate in CertificateDer::pem_file_iter(&file).map_err(unreadable)? {
-                roots.add(certificate.map_err(unreadable)?)?;
-            }
-        }
-        tls.push((entry.hosts.clone(), client_config(roots)));
-    }
-    Ok(tls)
-}
-
-fn mozilla_roots() -> rustls::RootCertStore {
-    webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()
-}
-
-fn client_config(roots: rustls::RootCertStore) -> Arc<rustls::ClientConfig> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring offers the default protocol versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Arc::new(config)
-}
-
-fn default_port(uri: &Uri) -> u16 {
-    if uri.scheme() == Some(&Scheme::HTTPS) {
-        443
-    } else {
-        80
-    }
-}
-
-fn without_brackets(host: &str) -> &str {
-    host.trim_start_matches('[').trim_end_matches(']')
-}
-
-tokio::task_local! {
-    /// How long the request that needs a connection waits for it. The client hands nothing but the
-    /// URI to its connector.
-    static CONNECT_TIMEOUT: Duration;
-}
-
-/// Connects to an address that was judged, so that a second look-up cannot give another.
-#[derive(Clone)]
-struct Connector(Arc<Connections>);
-
-struct Connections {
-    blocked: BlockedNetworks,
-    tls: Vec<(Vec<String>, Arc<rustls::ClientConfig>)>,
-    default_tls: Arc<rustls::ClientConfig>,
-    resolve: HashMap<String, IpAddr>,
-}
-
-impl Connections {
-    async fn connect(&self, uri: &Uri) -> Result<Link, ConnectError> {
-        let host = uri.host().unwrap_or_default();
-        let tcp = self.connect_tcp(uri, without_brackets(host)).await?;
-        if uri.scheme() != Some(&Scheme::HTTPS) {
-            return Ok(Link {
-                stream: TokioIo::new(Box::new(tcp)),
-                http2: false,
-            });
-        }
-        // As on Spin the name is the host as the URI spells it: an IPv6 address keeps its brackets,
-        // and is no name then.
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| ConnectError::Dns("invalid dns name"))?;
-        let connector = TlsConnector::from(self.tls_for(host));
-        let tls = connector
-            .connect(name, tcp)
-            .await
-            .map_err(|_| ConnectError::Tls)?;
-        let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-        Ok(Link {
-            stream: TokioIo::new(Box::new(tls)),
-            http2,
-        })
-    }
-
-    async fn connect_tcp(&self, uri: &Uri, host: &str) -> Result<TcpStream, ConnectError> {
-        const NO_ADDRESS: ConnectError = ConnectError::Dns("address not available");
-
-        let port = uri.port_u16().unwrap_or(default_port(uri));
-        let mut addresses: Vec<SocketAddr> = match self.resolve.get(host) {
-            Some(address) => vec![SocketAddr::new(*address, port)],
-            None => lookup_host((host, port))
-                .await
-                .map_err(|_| NO_ADDRESS)?
-                .collect(),
-        };
-        let resolved = addresses.len();
-        addresses.retain(|address| !self.blocked.blocks(address.ip()));
-        if addresses.is_empty() && resolved > 0 {
-            eprintln!("A component tried to connect to a blocked network.");
-            return Err(ConnectError::Prohibited);
-        }
-        let limit = CONNECT_TIMEOUT
-            .try_with(|limit| *limit)
-            .unwrap_or(DEFAULT_TIMEOUT);
-        let stream = timeout(limit, TcpStream::connect(&*addresses))
-            .await
-            .map_err(|_| ConnectError::Timeout)?
-            .map_err(|error| match error.kind() {
-                std::io::ErrorKind::AddrNotAvailable => NO_ADDRESS,
-                _ => ConnectError::Refused,
-            })?;
-        stream
-            .set_nodelay(true)
-            .map_err(|_| ConnectError::Refused)?;
-        Ok(stream)
-    }
-
-    fn tls_for(&self, host: &str) -> Arc<rustls::ClientConfig> {
-        let configured = self
-            .tls
-            .iter()
-            .find(|(hosts, _)| hosts.iter().any(|known| known == "*" || known == host));
-        configured.map_or_else(|| self.default_tls.clone(), |(_, config)| config.clone())
-    }
-}
-
-impl Service<Uri> for Connector {
-    type Response = Link;
-    type Error = ConnectError;
-    type Future = Pin<Box<dyn Future<Output = Result<Link, ConnectError>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let connections = self.0.clone();
-        Box::pin(async move { connections.connect(&uri).await })
-    }
-}
-
-/// Why there is no connection, as far as Spin reports it to a component.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ConnectError {
-    Dns(&'static str),
-    Prohibited,
-    Refused,
-    Timeout,
-    Tls,
-}
-
-impl std::fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        std::fmt::Debug::fmt(self, f)
-    }
-}
-
-impl std::error::Error for ConnectError {}
-
 /// The error that a component gets when its request fails before there is a response.
 fn failure(error: &legacy::Error) -> Error {
     let cause = std::error::Error::source(error);
@@ -323,72 +133,6 @@ fn failure(error: &legacy::Error) -> Error {
         Some(ConnectError::Timeout) => Error::ConnectionTimeout,
         Some(ConnectError::Tls) => Error::TlsProtocolError,
         None => Error::HttpProtocolError,
-    }
-}
-
-/// A connection, over TLS or not.
-struct Link {
-    stream: TokioIo<Box<dyn Stream>>,
-    http2: bool,
-}
-
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
-impl Connection for Link {
-    fn connected(&self) -> Connected {
-        let connected = Connected::new();
-        if self.http2 {
-            connected.negotiated_h2()
-        } else {
-            connected
-        }
-    }
-}
-
-impl Read for Link {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl Write for Link {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffers: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, buffers)
     }
 }
 
@@ -440,9 +184,10 @@ impl WasiHttpHooks for Hooks {
         let outbound = self.0.clone();
         Box::new(async move {
             let url = request.uri().to_string();
-            outbound.stats.operation("http", &url, Caller(None));
+            let Instruments { faults, stats } = &outbound.instruments;
+            stats.operation("http", &url, Caller(None));
             let failed = || Error::InternalError(Some("injected fault".to_owned()));
-            let fault = outbound.faults.strike("http", &url, Caller(None));
+            let fault = faults.strike("http", &url, Caller(None));
             if let Some(fault) = &fault
                 && !matches!(fault.act(When::Before).await, Struck::GoOn)
             {
@@ -459,60 +204,6 @@ impl WasiHttpHooks for Hooks {
                 Box::new(async { Ok(()) }) as Box<dyn Future<Output = _> + Send>,
             ))
         })
-    }
-}
-
-/// One entry of `allowed_outbound_hosts`: `scheme://host:port`, with `*` for any of each.
-#[derive(Debug)]
-struct AllowedHost {
-    scheme: String,
-    host: String,
-    port: Option<u16>,
-}
-
-impl AllowedHost {
-    fn parse(entry: &str) -> anyhow::Result<Self> {
-        let malformed = || {
-            anyhow::anyhow!(
-                "allowed_outbound_hosts has `{entry}`: entries look like https://example.com or https://*:*"
-            )
-        };
-        let (scheme, authority) = entry.split_once("://").ok_or_else(malformed)?;
-        let authority = authority.trim_end_matches('/');
-        let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-            _ => (authority, None),
-        };
-        let port = match (port, scheme) {
-            (Some("*"), _) => None,
-            (Some(port), _) => Some(port.parse().map_err(|_| malformed())?),
-            (None, "https") => Some(443),
-            (None, "http") => Some(80),
-            (None, _) => return Err(malformed()),
-        };
-        Ok(Self {
-            scheme: scheme.to_owned(),
-            host: host.trim_matches(['[', ']']).to_ascii_lowercase(),
-            port,
-        })
-    }
-
-    fn matches(&self, scheme: &str, host: &str, port: u16) -> bool {
-        let host_matches = match self.host.strip_prefix("*.") {
-            Some(domain) => host
-                .strip_suffix(domain)
-                .is_some_and(|rest| rest.ends_with('.')),
-            None => self.host == "*" || self.host.eq_ignore_ascii_case(host),
-        };
-        (self.scheme == "*" || self.scheme == scheme)
-            && host_matches
-            && self.port.is_none_or(|allowed| allowed == port)
-    }
-
-    /// Whether it lets the application make requests to itself.
-    fn matches_self(&self) -> bool {
-        ["*", "http", "https"].contains(&self.scheme.as_str())
-            && ["*", "self", SELF].contains(&self.host.as_str())
     }
 }
 
@@ -533,14 +224,23 @@ mod tests {
             id: "a".to_owned(),
             source: std::path::PathBuf::new(),
             key_value_stores: Vec::new(),
+            sqlite_databases: Vec::new(),
             allowed_outbound_hosts: vec!["*://*:*".to_owned()],
             variables: std::collections::BTreeMap::new(),
         };
+        let allowed = AllowedHosts::parse(&component.allowed_outbound_hosts).unwrap();
         let loopback = IpAddr::from([127, 0, 0, 1]);
         let resolve = ["hooks.example.com", "::1"].map(|host| (host.to_owned(), loopback));
         let config = toml::from_str(config).unwrap();
-        let (faults, stats) = (Arc::default(), Arc::default());
-        Outbound::new(&component, &config, resolve.into(), own, faults, stats).unwrap()
+        Outbound::new(
+            &component,
+            Arc::new(allowed),
+            &config,
+            resolve.into(),
+            own,
+            Instruments::default(),
+        )
+        .unwrap()
     }
 
     fn nowhere() -> SocketAddr {
@@ -660,37 +360,5 @@ mod tests {
         assert!(matches!(error, Err(Error::TlsProtocolError)), "{error:?}");
         let error = get(&outbound, &format!("http://{address}/")).await;
         assert!(matches!(error, Err(Error::HttpProtocolError)), "{error:?}");
-    }
-
-    #[test]
-    fn allowed_hosts_match_as_spin_reads_them() {
-        let matches = |entry: &str, scheme, host, port| {
-            AllowedHost::parse(entry)
-                .unwrap()
-                .matches(scheme, host, port)
-        };
-        assert!(matches("https://*:*", "https", "a.example.com", 8443));
-        assert!(!matches("https://*:*", "http", "a.example.com", 80));
-        assert!(matches("https://example.com", "https", "example.com", 443));
-        assert!(!matches(
-            "https://example.com",
-            "https",
-            "example.com",
-            8443
-        ));
-        assert!(matches(
-            "http://*.example.com:80",
-            "http",
-            "a.example.com",
-            80
-        ));
-        assert!(!matches(
-            "http://*.example.com:80",
-            "http",
-            "example.com",
-            80
-        ));
-        assert!(matches("*://[::1]:*", "http", "::1", 9000));
-        assert!(AllowedHost::parse("example.com").is_err());
     }
 }

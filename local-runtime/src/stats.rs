@@ -8,12 +8,16 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::sql::STATEMENT;
+
 /// Counters, shared by all instances.
 #[derive(Default)]
 pub struct Stats {
     started: AtomicUsize,
     live: AtomicUsize,
     operations: Mutex<BTreeMap<&'static str, usize>>,
+    /// How often each statement ran, by name.
+    statements: Mutex<BTreeMap<String, usize>>,
     traces: Mutex<BTreeMap<String, Trace>>,
 }
 
@@ -107,6 +111,10 @@ impl Stats {
         let mut operations = self.operations.lock().unwrap_or_else(|e| e.into_inner());
         *operations.entry(op).or_default() += 1;
         drop(operations);
+        if op == STATEMENT {
+            let mut statements = self.statements.lock().unwrap_or_else(|e| e.into_inner());
+            *statements.entry(key.to_owned()).or_default() += 1;
+        }
         let mut traces = self.traces.lock().unwrap_or_else(|e| e.into_inner());
         let name = match caller.0 {
             Some(name) => name.to_owned(),
@@ -150,10 +158,12 @@ impl Stats {
     /// All counters as JSON.
     pub fn to_json(&self) -> Value {
         let operations = self.operations.lock().unwrap_or_else(|e| e.into_inner());
+        let statements = self.statements.lock().unwrap_or_else(|e| e.into_inner());
         json!({
             "instances": self.started.load(Ordering::SeqCst),
             "liveInstances": self.live_instances(),
             "operations": *operations,
+            "statements": *statements,
         })
     }
 }
@@ -194,5 +204,10 @@ mod tests {
             stats.to_json()["operations"],
             json!({"get": 4, "http": 1, "set": 1})
         );
+        stats.operation("sql", "claim", Caller(Some("a")));
+        stats.operation("sql", "claim", Caller(None));
+        assert_eq!(stats.to_json()["statements"], json!({"claim": 2}));
+        let trace = stats.trace("a").unwrap();
+        assert_eq!([&trace[3]["op"], &trace[3]["key"]], ["sql", "claim"]);
     }
 }
