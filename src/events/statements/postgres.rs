@@ -4,6 +4,8 @@
 //! its bytes. Rows that others may hold are passed over (`SKIP LOCKED`), so that no statement waits for
 //! another one's rows.
 //!
+//! Rows that two statements change at once are changed in the order of their keys by both.
+//!
 //! Keys that a statement finds first are compared as an array: it is looked up in an index then, also
 //! where the planner has no statistics yet.
 
@@ -174,7 +176,8 @@ fn record() -> Statement {
              \"retryAfter\" bigint, \"nextAttempt\" bigint, status text, reason text, step bigint,
              next bigint, gone bigint, completed bigint)
            JOIN deliveries AS d ON d.event_id = r.event AND d.webhook_id = r.webhook
-           JOIN events AS e ON e.id = r.event),
+           JOIN events AS e ON e.id = r.event
+           ORDER BY r.event, r.webhook),
          scheduled AS (
            UPDATE deliveries AS d SET status = r.status, reason = r.reason, step = r.step,
              due_at = coalesce(r.next, d.due_at), next_at = r.next, gone_at = r.gone,

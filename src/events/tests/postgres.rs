@@ -167,12 +167,18 @@ impl TestDatabase {
         TestDriver { address }
     }
 
-    /// How it finds what a statement asks for, if it has any choice but to look at whole tables.
-    pub async fn plan(&self, sql: &str) -> String {
+    /// A connection of the test's own.
+    pub async fn client(&self) -> Client {
         let (client, connection) = tokio_postgres::connect(&self.driver().address, NoTls)
             .await
             .expect("a connection");
         tokio::task::spawn_local(connection);
+        client
+    }
+
+    /// How it finds what a statement asks for, if it has any choice but to look at whole tables.
+    pub async fn plan(&self, sql: &str) -> String {
+        let client = self.client().await;
         let count = (1..)
             .take_while(|number| sql.contains(&format!("${number}")))
             .count();

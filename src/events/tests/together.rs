@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::thread;
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 
 use super::*;
 use crate::events::database::{Postponement, Settlement};
@@ -151,5 +151,49 @@ fn processes_of_one_server_never_claim_the_same_and_never_lock_each_other_out() 
                 .count()
         };
         assert_eq!((own(1), own(2)), (120, 120));
+    });
+}
+
+/// A record that began before an erasure, and has not ended yet, keeps no response.
+#[test]
+fn an_erasure_waits_for_the_records_that_began_before_it() {
+    let name = concat!(
+        module_path!(),
+        "::an_erasure_waits_for_the_records_that_began_before_it"
+    );
+    postgres::run_with(name, async |database| {
+        let eraser = database.connect();
+        let event = event_for(0, &[1]);
+        publish(&eraser, &event).await;
+        // What the record's statement does, as far as others see it.
+        let recorder = database.client().await;
+        let (id, webhook) = (event.id, hook(1));
+        let record = format!(
+            "BEGIN;
+             UPDATE deliveries SET claim = NULL WHERE event_id = '{id}';
+             INSERT INTO attempts (event_id, webhook_id, number, trigger, started_at, duration_ms, url,
+               secret_fingerprints, response_truncated, response_body)
+             VALUES ('{id}', '{webhook}', 1, 'schedule', 0, 0, '', '[]', 0, 'an answer')"
+        );
+        recorder
+            .batch_execute(&record)
+            .await
+            .expect("it is recorded");
+        let observer = database.client().await;
+        let commit = async {
+            // As soon as the erasure waits for it.
+            let waits = "SELECT 1 FROM pg_stat_activity
+                WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            while observer.query(waits, &[]).await.expect(waits).is_empty() {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            recorder.batch_execute("COMMIT").await.expect("it ends");
+        };
+        let shop = shop();
+        let (erased, ()) = join(eraser.erase(&shop, event.id, at(1)), commit).await;
+        assert_eq!(erased, Ok(true));
+        let delivery = eraser.delivery(event.id, hook(1)).await.unwrap().unwrap();
+        let last = delivery.last_attempt.expect("an attempt");
+        assert_eq!((last.number, last.response_body), (1, None));
     });
 }
