@@ -83,7 +83,7 @@ macro_rules! local_runtime_only {
 pub(crate) use local_runtime_only;
 
 /// The server that tests on PostgreSQL share; where it is not installed, ends the test and reports it.
-macro_rules! postgres {
+macro_rules! postgres_server {
     () => {
         match crate::support::Postgres::shared() {
             Some(postgres) => postgres,
@@ -95,4 +95,4 @@ macro_rules! postgres {
         }
     };
 }
-pub(crate) use postgres;
+pub(crate) use postgres_server;
