@@ -51,7 +51,7 @@ pub const VARIABLES: [&str; 21] = [
     "support_scope",
 ];
 
-/// What the operator is told where private networks are not blocked.
+/// What the log says where private networks are not blocked.
 pub const PRIVATE_NETWORKS_OPEN: &str = "host names that resolve to private addresses are connected to: \
      start Spin with `--runtime-config-file` and a file made from one in deploy/";
 

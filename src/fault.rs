@@ -1,5 +1,5 @@
 //! What is nobody's request's fault: a dependency failed, or we did. The store, the database, the identity
-//! provider and the configuration fail with it; `http/error.rs` says what a client is told of it.
+//! provider and the configuration fail with it; `http/error.rs` says what a client receives for it.
 
 /// Why the service could not do its part. Its text is for the log: it never holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -130,7 +130,7 @@ pub fn readable<T>(listed: Vec<Result<T, Fault>>, request_id: &str) -> impl Iter
     })
 }
 
-/// Logs what the operator should put right, though requests are served.
+/// Logs what the operator should correct, though requests are served.
 pub fn warning(text: &str) {
     print(&Line {
         level: "warn",

@@ -280,7 +280,7 @@ fn complete(method: &str, operation: &mut Value) {
         (412, has_parameter("If-Match")),
         (413, takes_body),
         (415, takes_body),
-        // Only merchants are told to wait.
+        // Only merchants are asked to wait.
         (
             429,
             method != "get" && operation["tags"] != json!(["Events"]),

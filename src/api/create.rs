@@ -161,7 +161,7 @@ where
         if let Err(refused) = creation.write(&context, &made, &record, &mut index).await? {
             return Ok(Err(refused));
         }
-        // The record last: who is told the resource by a repeat finds it in the list too.
+        // The record last: who receives the resource by a repeat finds it in the list too.
         let keep = idempotency.keep(store, key, &response, config, now);
         keep.await.map(Ok)
     });

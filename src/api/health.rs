@@ -1,4 +1,4 @@
-//! Whether the service is up, for probes: no token is asked for, and nothing else is told.
+//! Whether the service is up, for probes: no token is asked for, and nothing else is said.
 
 use http::StatusCode;
 use serde::Serialize;
@@ -9,7 +9,7 @@ use crate::http::response::{self, Response};
 use crate::store::deadline::Deadline;
 use crate::store::spin;
 
-/// What a probe is told.
+/// What a probe receives.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Health {
     /// In one word.

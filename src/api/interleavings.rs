@@ -165,7 +165,7 @@ fn delays(processes: usize, most: u64) -> impl Strategy<Value = Vec<Vec<Fate>>> 
     prop::collection::vec(delays, processes)
 }
 
-/// How long the service goes on after its last response to put right what was overwritten.
+/// How long the service goes on after its last response to reconcile what was overwritten.
 const SETTLED: Duration = Duration::from_secs(2);
 
 /// Up to so many operations, of which most are done in time.
@@ -585,7 +585,7 @@ fn a_write_that_is_stuck_can_give_a_name_twice() {
     assert_eq!((answers.0.status, answers.1.status), (201, 201));
 }
 
-/// A create whose index could not be written is taken back: until then the answer to another one of
+/// A create whose index could not be written is compensated: until then the answer to another one of
 /// the same name names no application, and soon the name is free.
 #[test]
 fn a_409_never_points_to_an_application_that_is_about_to_be_removed() {

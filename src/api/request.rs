@@ -228,7 +228,7 @@ impl Context {
     }
 
     /// The application, if it is the merchant's, and what `beside` reads meanwhile. Whose application
-    /// it is comes first: until that is known, nothing that `beside` finds is told.
+    /// it is comes first: until that is known, nothing that `beside` finds is shown.
     ///
     /// # Errors
     ///

@@ -162,8 +162,8 @@ pub async fn rotate(mut request: Request) -> Result<Response, Error> {
             (fault.into(), was_cut_off)
         }
     };
-    // Else the secret that the merchant has would end in favour of one that nobody was told.
-    // A rotation with a key can be repeated and then tells it.
+    // Else the secret that the merchant has would end in favour of one that nobody received.
+    // A rotation with a key can be repeated and then returns it.
     let undo = !idempotency.is_repeatable();
     let (error, was_cut_off) = failed;
     context.compensate(was_cut_off, async move || {

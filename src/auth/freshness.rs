@@ -60,7 +60,7 @@ pub enum UnknownKey {
 }
 
 impl UnknownKey {
-    /// `issued_at` is the token's `iat`, which nobody has verified: who lies there is only told to
+    /// `issued_at` is the token's `iat`, which nobody has verified: who lies there is only asked to
     /// come again.
     pub fn of(
         now: Timestamp,

@@ -27,7 +27,7 @@ const IDLE: Duration = Duration::from_secs(1);
 const SOON: Duration = Duration::from_millis(1500);
 
 /// How often it looks whether what it waits for has come.
-const GLANCE: Duration = Duration::from_millis(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// How long it waits where what is due is somebody else's, or an endpoint's that is busy.
 const OTHERS: Duration = Duration::from_millis(50);
@@ -69,7 +69,7 @@ impl Dispatcher {
         while started.elapsed() < LONGEST_RUN {
             let free = self.endpoints.borrow().free();
             if free == 0 {
-                sleep(GLANCE).await;
+                sleep(POLL_INTERVAL).await;
                 continue;
             }
             let wanted = free.min(CLAIMED_AT_ONCE);
@@ -107,7 +107,7 @@ impl Dispatcher {
             if left.is_zero() {
                 return;
             }
-            sleep(left.min(GLANCE)).await;
+            sleep(left.min(POLL_INTERVAL)).await;
         }
     }
 

@@ -57,7 +57,7 @@ impl Connections {
     ///
     /// As [`Self::query`].
     pub async fn prepare(&self) -> Result<(), Fault> {
-        self.in_time("open", async { self.connection().await.map(drop) })
+        self.with_deadline("open", async { self.connection().await.map(drop) })
             .await
     }
 
@@ -74,7 +74,7 @@ impl Connections {
         parameters: &[Value],
     ) -> Result<Vec<Row>, Fault> {
         let rows = self
-            .in_time(statement.name, self.run(statement, parameters))
+            .with_deadline(statement.name, self.run(statement, parameters))
             .await?;
         let rows = rows.into_iter();
         Ok(rows.map(|row| Row::new(statement.name, row)).collect())
@@ -122,7 +122,7 @@ impl Connections {
         Ok((connection, true))
     }
 
-    async fn in_time<T>(
+    async fn with_deadline<T>(
         &self,
         name: &str,
         call: impl Future<Output = Result<T, Failure>>,

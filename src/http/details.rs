@@ -6,7 +6,8 @@ use crate::fault::Fault;
 /// How many wrong fields a response names at most: a body of 16 KiB can have thousands.
 pub const MAX_DETAILS: usize = 32;
 
-/// Collects what is wrong with a request, up to [`MAX_DETAILS`] notes, so that the client is told all of it at once.
+/// Collects what is wrong with a request, up to [`MAX_DETAILS`] notes, so that one response
+/// names all of it.
 #[derive(Debug, Default)]
 pub struct Details(pub(super) Vec<Detail>);
 

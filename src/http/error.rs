@@ -8,7 +8,7 @@ use super::token_problem::TokenProblem;
 use crate::fault::Fault;
 use crate::http::response::{self, Response};
 
-/// Why a request failed. What the client is told follows from the variant alone; the text in
+/// Why a request failed. What the client receives follows from the variant alone; the text in
 /// some of them is for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
@@ -130,7 +130,7 @@ pub struct ErrorBody {
     pub details: Option<Vec<Detail>>,
 }
 
-/// What the log is told about a failed request; rides on the response as an extension.
+/// Detail for the log about a failed request; rides on the response as an extension.
 #[derive(Clone)]
 pub struct LogDetail(pub String);
 
@@ -268,8 +268,8 @@ impl Error {
         }
     }
 
-    /// What the log is told beside the status.
-    fn cause(&self) -> Option<String> {
+    /// Detail for the log, beside the status.
+    fn log_detail(&self) -> Option<String> {
         match self {
             Self::InvalidToken(why) => Some(format!("token refused: {}", why.log_detail())),
             Self::KeyNotKnownYet { .. } => Some(
@@ -285,10 +285,10 @@ impl Error {
         }
     }
 
-    /// The response. What the log is told rides on it.
+    /// The response. The detail for the log rides on it.
     pub fn into_response(self) -> Response {
         let status = self.status();
-        let cause = self.cause();
+        let cause = self.log_detail();
         let header = match &self {
             Self::NoToken => Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
             Self::InvalidToken(why) => Some((WWW_AUTHENTICATE, why.challenge())),

@@ -2,7 +2,7 @@
 
 use http::HeaderValue;
 
-/// Why a bearer token is refused: a few things that the client is told (RFC 6750 §3), and for the
+/// Why a bearer token is refused: a few things that the response says (RFC 6750 §3), and for the
 /// rest what is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenProblem {
@@ -16,7 +16,7 @@ pub enum TokenProblem {
     Malformed(&'static str),
     /// It is longer than the longest that is looked at.
     TooLong,
-    /// Anything else, which the client is not told.
+    /// Anything else, which the response does not say.
     Refused(&'static str),
 }
 

@@ -6,6 +6,7 @@ use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use hkdf::Hkdf;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use super::random;
 use super::signing_secret::SigningSecret;
@@ -43,17 +44,18 @@ impl SecretsKey {
     ///
     /// What the text must be; never the text.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let key: [u8; 32] = Base64::decode_vec(text)
-            .ok()
-            .and_then(|bytes| bytes.try_into().ok())
-            .ok_or("must be base64 of 32 bytes")?;
-        let digest = Sha256::digest(key);
+        let mut key = Zeroizing::new([0; 32]);
+        match Base64::decode(text, key.as_mut_slice()) {
+            Ok(decoded) if decoded.len() == 32 => {}
+            _ => return Err("must be base64 of 32 bytes"),
+        }
+        let digest = Sha256::digest(*key);
         let mut id = [0; KEY_ID_BYTES];
         id.copy_from_slice(&digest[..KEY_ID_BYTES]);
         Ok(Self {
             id,
-            cipher: XChaCha20Poly1305::new(&key.into()),
-            derivation: Hkdf::new(Some(b"application-webhooks idempotency v1"), &key),
+            cipher: XChaCha20Poly1305::new((&*key).into()),
+            derivation: Hkdf::new(Some(b"application-webhooks idempotency v1"), &*key),
             previous: Vec::new(),
         })
     }
@@ -155,11 +157,9 @@ impl SecretsKey {
     ///
     /// As [`Self::open`].
     pub fn open_secret(&self, webhook: &str, sealed: &Sealed) -> Result<SigningSecret, CannotOpen> {
-        let bytes = self.open(webhook, sealed)?;
-        bytes
-            .try_into()
-            .map(SigningSecret::from_bytes)
-            .map_err(|_| CannotOpen)
+        let bytes = Zeroizing::new(self.open(webhook, sealed)?);
+        let bytes = bytes.as_slice().try_into().map_err(|_| CannotOpen)?;
+        Ok(SigningSecret::from_bytes(bytes))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The secret that a webhook's deliveries are signed with: made, shown once, never printed.
 
 use base64ct::{Base64, Encoding};
+use zeroize::Zeroizing;
 
 use super::random;
 
@@ -10,9 +11,9 @@ const PREFIX: &str = "whsec_";
 /// The HMAC key that a webhook's deliveries are signed with.
 ///
 /// 36 bytes: Standard Webhooks asks for 24 to 64, RFC 2104 §3 for at least the hash's 32, and a
-/// multiple of three is base64 without padding.
+/// multiple of three is base64 without padding. Its memory is overwritten when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SigningSecret([u8; Self::BYTES]);
+pub struct SigningSecret(Zeroizing<[u8; Self::BYTES]>);
 
 impl SigningSecret {
     /// The secret's length in bytes.
@@ -20,27 +21,27 @@ impl SigningSecret {
 
     /// A new secret from the platform's randomness.
     pub fn generate() -> Self {
-        Self(random::bytes())
+        Self(random::bytes().into())
     }
 
     /// The secret made of these bytes.
     pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
-        Self(bytes)
+        Self(bytes.into())
     }
 
     /// The HMAC key's bytes, for signing.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        self.0.as_slice()
     }
 
-    /// The text that the merchant is told once: `whsec_` and 48 characters of base64.
+    /// The text that the merchant receives once: `whsec_` and 48 characters of base64.
     pub fn reveal(&self) -> String {
-        format!("{PREFIX}{}", Base64::encode_string(&self.0))
+        format!("{PREFIX}{}", Base64::encode_string(self.as_bytes()))
     }
 
     /// What can be shown of the secret at any time: `whsec_****` and its last four characters.
     pub fn fingerprint(&self) -> String {
-        let text = Base64::encode_string(&self.0);
+        let text = Base64::encode_string(self.as_bytes());
         format!("{PREFIX}****{}", &text[text.len() - 4..])
     }
 }

@@ -31,7 +31,7 @@ const DEADLINE: Duration = Duration::from_millis(1500);
 const LATE: Duration = Duration::from_millis(2500);
 
 /// How many cases run side by side.
-const SIDE_BY_SIDE: usize = 12;
+const MAX_CONCURRENCY: usize = 12;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Endpoint {
@@ -101,7 +101,7 @@ impl Endpoint {
 }
 
 /// A merchant with one application and one webhook, and the request that is disturbed.
-struct Scene<'a> {
+struct Fixture<'a> {
     api: &'a Server,
     application: Application,
     webhook: Value,
@@ -109,7 +109,7 @@ struct Scene<'a> {
     name: String,
 }
 
-impl<'a> Scene<'a> {
+impl<'a> Fixture<'a> {
     async fn new(api: &'a Server) -> Self {
         let merchant = unique("merchant");
         let name = unique("request");
@@ -122,13 +122,13 @@ impl<'a> Scene<'a> {
             request
                 .token(&application.token())
                 .json(body)
-                .header("idempotency-key", "scene")
+                .header("idempotency-key", "fixture")
         };
         let made = answered(&create(&json!({ "name": "Shop" })), &[201]).await;
         application.id = text(&made.json()["id"]);
         let url = format!("https://merchant.example.com/{name}");
         let create = api.create(&application).url(&url);
-        let webhook = answered(&create.header("idempotency-key", "scene"), &[201]).await;
+        let webhook = answered(&create.header("idempotency-key", "fixture"), &[201]).await;
         Self {
             api,
             application,
@@ -336,7 +336,7 @@ impl<'a> Scene<'a> {
         .await
     }
 
-    /// Beside the scene's own webhook there is soon none, and none comes back.
+    /// Beside the fixture's own webhook there is soon none, and none comes back.
     async fn stays_alone(&self, what: &str) {
         let own = [text(&self.webhook["id"])];
         let since = Instant::now();
@@ -418,12 +418,12 @@ async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<T, Strin
 async fn operations(api: &Server) -> Vec<(Endpoint, Vec<Operation>)> {
     let ask = |endpoint: Endpoint| async move {
         let since = Instant::now();
-        let scene = loop {
-            let scene = Scene::new(api).await;
-            let response = scene.disturbed(endpoint).send_unchecked().await;
+        let fixture = loop {
+            let fixture = Fixture::new(api).await;
+            let response = fixture.disturbed(endpoint).send_unchecked().await;
             let response = response.expect("an answer");
             if response.status == endpoint.success() {
-                break scene;
+                break fixture;
             }
             // As in `answered`; the operations of a request that was cut off are not all.
             assert!(
@@ -433,7 +433,7 @@ async fn operations(api: &Server) -> Vec<(Endpoint, Vec<Operation>)> {
             );
         };
         tokio::time::sleep(AFTERWARDS).await;
-        let operations = trace(api, &scene.name);
+        let operations = trace(api, &fixture.name);
         assert!(operations.len() >= 2, "{endpoint:?}: {operations:?}");
         (endpoint, operations)
     };
@@ -485,9 +485,9 @@ impl Case {
     }
 
     /// The fault that `action` makes of this operation.
-    fn fault(&self, action: impl Fn(&str) -> Fault, scene: &Scene<'_>) -> Fault {
+    fn fault(&self, action: impl Fn(&str) -> Fault, fixture: &Fixture<'_>) -> Fault {
         let fault = action(&self.operation.op).on(self.kind.as_str());
-        let fault = fault.of(&scene.name).skip(self.earlier as u64).times(1);
+        let fault = fault.of(&fixture.name).skip(self.earlier as u64).times(1);
         if self.after { fault.after() } else { fault }
     }
 
@@ -505,10 +505,10 @@ async fn each_operation(api: &Server, action: impl Fn(&str) -> Fault, error: (u1
     let strike = |case: Case| async move {
         let what = format!("{case:?}");
         let begun = Instant::now();
-        let (scene, response, struck) = loop {
-            let scene = Scene::new(api).await;
-            let fault = case.fault(action, &scene).inject(api);
-            let request = scene.disturbed(case.endpoint);
+        let (fixture, response, struck) = loop {
+            let fixture = Fixture::new(api).await;
+            let fault = case.fault(action, &fixture).inject(api);
+            let request = fixture.disturbed(case.endpoint);
             let response = request.send_unchecked().await.expect("an answer");
             // A busy machine may be late for the service's deadline before the fault's turn comes.
             let is_late = response.status == 504;
@@ -519,7 +519,7 @@ async fn each_operation(api: &Server, action: impl Fn(&str) -> Fault, error: (u1
             let struck = fault.hits() == 1;
             fault.end();
             if struck || !(is_late && begun.elapsed() < PUT_RIGHT) {
-                break (scene, response, struck);
+                break (fixture, response, struck);
             }
         };
         assert!(struck || !case.is_certain(), "{what}: never happened");
@@ -532,13 +532,13 @@ async fn each_operation(api: &Server, action: impl Fn(&str) -> Fault, error: (u1
             assert_eq!(answer, error, "{what}");
         }
         let told = succeeded.then(|| told(&response));
-        scene.is_in_order(case.endpoint, told, false, &what).await;
+        fixture.is_in_order(case.endpoint, told, false, &what).await;
         usize::from(struck)
     };
     let count = cases.len();
     let struck = stream::iter(cases)
         .map(strike)
-        .buffer_unordered(SIDE_BY_SIDE);
+        .buffer_unordered(MAX_CONCURRENCY);
     let struck: usize = struck.fold(0, |sum, one| async move { sum + one }).await;
     assert!(
         struck * 10 >= count * 8,
@@ -587,22 +587,24 @@ async fn whichever_operation_of_an_endpoint_is_the_last_before_a_crash_all_stays
     let stop = |case: Case| {
         let api = &api;
         async move {
-            let scene = Scene::new(api).await;
-            let fault = case.fault(Fault::hang, &scene).inject(api);
-            let request = scene.disturbed(case.endpoint);
+            let fixture = Fixture::new(api).await;
+            let fault = case.fault(Fault::hang, &fixture).inject(api);
+            let request = fixture.disturbed(case.endpoint);
             let request = tokio::spawn(async move { request.send_unchecked().await.ok() });
             // The server that it was injected into will be no more.
             std::mem::forget(fault);
-            let Scene {
+            let Fixture {
                 application,
                 webhook,
                 name,
                 ..
-            } = scene;
+            } = fixture;
             (case, application, webhook, name, request)
         }
     };
-    let stopped = stream::iter(cases).map(stop).buffer_unordered(SIDE_BY_SIDE);
+    let stopped = stream::iter(cases)
+        .map(stop)
+        .buffer_unordered(MAX_CONCURRENCY);
     let stopped: Vec<_> = stopped.collect().await;
     let certain = stopped.iter().filter(|it| it.0.is_certain()).count();
     let since = Instant::now();
@@ -630,18 +632,18 @@ async fn whichever_operation_of_an_endpoint_is_the_last_before_a_crash_all_stays
             if let Some(response) = &response {
                 assert_eq!(response.status, case.endpoint.success(), "{what}");
             }
-            let scene = Scene {
+            let fixture = Fixture {
                 api,
                 application,
                 webhook,
                 name,
             };
             let told = response.as_ref().map(told);
-            scene.is_in_order(case.endpoint, told, true, &what).await;
+            fixture.is_in_order(case.endpoint, told, true, &what).await;
         }
     };
     let checks = stream::iter(stopped)
         .map(check)
-        .buffer_unordered(SIDE_BY_SIDE);
+        .buffer_unordered(MAX_CONCURRENCY);
     checks.collect::<()>().await;
 }

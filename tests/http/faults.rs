@@ -13,8 +13,8 @@ use crate::support::contract::{DEPENDENCY_FAILED, DEPENDENCY_LATE};
 use crate::support::faults::Fault;
 use crate::support::server::HASTE;
 use crate::support::{
-    Application, Created, PATIENCE, Response, Server, Setup, hasty, local_runtime_only, poll,
-    standard,
+    Application, Created, PATIENCE, Response, Server, Setup, local_runtime_only, poll,
+    short_deadline, standard,
 };
 
 /// Within this, a webhook that nobody was told is gone again: the service tries for about a minute,
@@ -59,7 +59,7 @@ async fn recovers(api: &Server, application: &Application, what: &str) {
             stays(api, application, &created.webhook.id, what).await;
             return;
         }
-        let late = std::ptr::eq(api, hasty()) && response.status == 504;
+        let late = std::ptr::eq(api, short_deadline()) && response.status == 504;
         assert!(
             late && since.elapsed() < PATIENCE,
             "{what}: {}",
@@ -128,7 +128,7 @@ const LATE: Duration = HASTE.saturating_mul(5);
 
 /// At each operation of a create: 504 at the deadline, nothing remains, and then it works again.
 async fn late_is_504_and_leaves_nothing(what: &str, fault: impl Fn(&'static str) -> Fault) {
-    let api = hasty();
+    let api = short_deadline();
     for index in 0..4 {
         let begun = Instant::now();
         let (application, started, what) = loop {
@@ -190,7 +190,7 @@ async fn a_store_that_hangs_is_504_at_the_deadline_and_leaves_nothing() {
 #[tokio::test]
 async fn a_store_that_hangs_for_everything_is_504_until_it_answers_again() {
     local_runtime_only!();
-    let api = hasty();
+    let api = short_deadline();
     let application = api.application();
     let fault = Fault::hang("*").on(application.id.as_str()).inject(api);
     for _ in 0..3 {
@@ -240,7 +240,7 @@ async fn a_webhook_that_nobody_was_told_is_removed_even_if_removing_fails_at_fir
 #[tokio::test]
 async fn a_webhook_that_nobody_was_told_is_removed_after_a_blackout() {
     local_runtime_only!();
-    let api = hasty();
+    let api = short_deadline();
     let application = api.application();
     let written = Fault::error("set")
         .on(application.webhook_prefix())
@@ -297,7 +297,7 @@ async fn whichever_operation_fails_the_client_is_told_the_truth() {
 #[tokio::test]
 async fn whichever_operation_is_late_the_client_is_told_the_truth() {
     local_runtime_only!();
-    let api = hasty();
+    let api = short_deadline();
     for detached in [false, true] {
         for position in 0..8 {
             let application = api.application();
@@ -644,7 +644,7 @@ async fn an_application_document_may_have_other_members() {
     api.create(&application).expect(201).await;
 }
 
-/// The index is "a hint that heals": whatever is in it, no webhook is lost over it.
+/// The index is a hint that is reconciled: whatever is in it, no webhook is lost over it.
 #[tokio::test]
 async fn an_index_that_is_not_ours_is_never_a_fault_of_ours() {
     local_runtime_only!();

@@ -6,7 +6,7 @@ use base64ct::{Base64, Encoding};
 use serde_json::json;
 
 use crate::support::client::URL;
-use crate::support::{Setup, faults::Fault, hasty, local_runtime_only, standard};
+use crate::support::{Setup, faults::Fault, local_runtime_only, short_deadline, standard};
 
 pub const NOT_READY: &str = r#"{"error":"Service Unavailable","message":"The service is not ready","code":503,"reason":"notReady"}"#;
 
@@ -22,7 +22,7 @@ async fn probes_answer_without_a_token() {
 #[tokio::test]
 async fn readyz_is_503_while_the_store_fails_or_hangs_and_healthz_is_not() {
     local_runtime_only!();
-    let api = hasty();
+    let api = short_deadline();
     for fault in [Fault::error("exists"), Fault::hang("exists")] {
         let fault = fault.on("readyz").inject(api);
         api.request("GET", "/readyz").expect_error(NOT_READY).await;

@@ -588,7 +588,7 @@ async fn the_message_says_what_to_do_about_a_dot_and_about_ipv6() {
     }
 }
 
-/// The message is for the merchant: it says what to mend, and does not read the URL back.
+/// The message is for the merchant: it says what to correct, and does not read the URL back.
 #[tokio::test]
 async fn the_message_does_not_repeat_the_url() {
     let api = standard();

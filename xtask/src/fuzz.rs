@@ -88,7 +88,7 @@ fn fuzz(target: &str, program: &Path, directory: &Path, args: &Args) -> Result<(
     if !status.success() {
         bail!(
             "fuzzing `{target}` found something: it is above, and its input in {}; \
-             put that into fuzz/seeds/{target} when it is mended",
+             put that into fuzz/seeds/{target} when it is fixed",
             found.display()
         );
     }

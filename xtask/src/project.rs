@@ -140,7 +140,7 @@ pub fn manifest() -> Result<toml::Table> {
         )
     })?;
     parse_manifest(&text)
-        .map_err(|problem| anyhow::anyhow!("{} {problem}: mend it there", path.display()))
+        .map_err(|problem| anyhow::anyhow!("{} {problem}: correct it there", path.display()))
 }
 
 fn parse_manifest(text: &str) -> Result<toml::Table, String> {

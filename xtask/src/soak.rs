@@ -272,7 +272,7 @@ async fn soak(state_dir: &Path, duration: Duration) -> Result<bool> {
         }
     }
 
-    let told = |what: &str| eprintln!("{:>5} s: {what}", begin.elapsed().as_secs());
+    let announce = |what: &str| eprintln!("{:>5} s: {what}", begin.elapsed().as_secs());
     let token = keys.operator_token()?;
     let doctor = format!("http://{}/operator/v1/doctor?fix=true", server.address);
     let doctor: Uri = doctor.parse()?;
@@ -280,7 +280,7 @@ async fn soak(state_dir: &Path, duration: Duration) -> Result<bool> {
         let last = operator::stream(&doctor, &token, &mut std::io::stdout()).await?;
         anyhow::Ok(operator::is_sound(&last))
     };
-    told("doctor --fix under load");
+    announce("doctor --fix under load");
     // What the load changes all the time may not come to rest under it; nothing may be lost.
     repair().await?;
     soak.stop.store(true, Ordering::Relaxed);
@@ -288,9 +288,9 @@ async fn soak(state_dir: &Path, duration: Duration) -> Result<bool> {
     for worker in workers {
         kept.push(worker.await?);
     }
-    told("doctor --fix at rest");
+    announce("doctor --fix at rest");
     let sound = repair().await?;
-    told("reading back");
+    announce("reading back");
     for worker in &mut kept {
         worker.read_back().await;
     }
@@ -420,8 +420,8 @@ async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>> {
     Ok(sender)
 }
 
-/// What a client was last told of a webhook.
-struct Told {
+/// What a client can expect of a webhook, by the last response about it.
+struct Expected {
     /// The end of its secret. `None`: a rotation ended without an explanation, which was counted.
     fingerprint: Option<String>,
     /// `None`: so did a change; or a write that was given up may undo it, which is no secret's
@@ -436,7 +436,7 @@ struct Worker {
     authorization: String,
     /// Kept from request to request, and not beyond the process that it leads to.
     connection: Option<(SocketAddr, SendRequest<Full<Bytes>>)>,
-    told: BTreeMap<String, Told>,
+    expected: BTreeMap<String, Expected>,
     deleted: Vec<String>,
 }
 
@@ -449,7 +449,7 @@ impl Worker {
             application,
             authorization: format!("Bearer {token}"),
             connection: None,
-            told: BTreeMap::new(),
+            expected: BTreeMap::new(),
             deleted: Vec::new(),
         })
     }
@@ -461,7 +461,7 @@ impl Worker {
                 continue;
             };
             match random() % 10 {
-                0..2 if self.told.len() < KEPT => self.create().await,
+                0..2 if self.expected.len() < KEPT => self.create().await,
                 0..3 => self.delete(&id).await,
                 3..5 => self.rotate(&id).await,
                 5..7 => self.change(&id).await,
@@ -475,8 +475,8 @@ impl Worker {
     }
 
     fn any_webhook(&self) -> Option<String> {
-        let number = usize::try_from(random()).ok()? % self.told.len().max(1);
-        self.told.keys().nth(number).cloned()
+        let number = usize::try_from(random()).ok()? % self.expected.len().max(1);
+        self.expected.keys().nth(number).cloned()
     }
 
     async fn create(&mut self) {
@@ -486,18 +486,18 @@ impl Worker {
             self.ask("POST", "", Some(&body), None, &[201]).await.ok()
         } else {
             let key = format!("create-{:016x}", random());
-            self.insist("POST", "", Some(&body), Some(&key), &[201])
+            self.retry_until_success("POST", "", Some(&body), Some(&key), &[201])
                 .await
         };
         let Some((_, created)) = created else { return };
         count(&self.soak.acknowledged);
-        let told = Told {
+        let expected = Expected {
             fingerprint: secret_end(&created),
             is_active: Some(true),
         };
         match created["id"].as_str() {
-            Some(id) if told.fingerprint.is_some() => {
-                self.told.insert(id.to_owned(), told);
+            Some(id) if expected.fingerprint.is_some() => {
+                self.expected.insert(id.to_owned(), expected);
             }
             _ => self.soak.lose("a webhook was created without id or secret"),
         }
@@ -506,44 +506,46 @@ impl Worker {
     async fn rotate(&mut self, id: &str) {
         let key = format!("rotate-{:016x}", random());
         let path = format!("/{id}/rotate");
-        let rotated = self.insist("POST", &path, None, Some(&key), &[200]).await;
+        let rotated = self
+            .retry_until_success("POST", &path, None, Some(&key), &[200])
+            .await;
         if rotated.is_some() {
             count(&self.soak.acknowledged);
         }
-        if let Some(told) = self.told.get_mut(id) {
-            told.fingerprint = rotated.and_then(|(_, rotated)| secret_end(&rotated));
+        if let Some(expected) = self.expected.get_mut(id) {
+            expected.fingerprint = rotated.and_then(|(_, rotated)| secret_end(&rotated));
         }
     }
 
     async fn change(&mut self, id: &str) {
-        let Some(told) = self.told.get(id) else {
+        let Some(expected) = self.expected.get(id) else {
             return;
         };
-        let is_active = !told.is_active.unwrap_or_default();
+        let is_active = !expected.is_active.unwrap_or_default();
         let body = json!({ "isActive": is_active });
         let since = Instant::now();
         let changed = self
-            .insist("PATCH", &format!("/{id}"), Some(&body), None, &[200])
+            .retry_until_success("PATCH", &format!("/{id}"), Some(&body), None, &[200])
             .await;
         let stays = changed.is_some() && !self.late_writes(since);
-        if let Some(told) = self.told.get_mut(id) {
-            told.is_active = stays.then_some(is_active);
+        if let Some(expected) = self.expected.get_mut(id) {
+            expected.is_active = stays.then_some(is_active);
         }
     }
 
     async fn delete(&mut self, id: &str) {
-        self.told.remove(id);
+        self.expected.remove(id);
         // A delete whose answer failed may have taken effect.
         let answer = self
-            .insist("DELETE", &format!("/{id}"), None, None, &[204, 404])
+            .retry_until_success("DELETE", &format!("/{id}"), None, None, &[204, 404])
             .await;
         if answer.is_some() {
             self.deleted.push(id.to_owned());
         }
     }
 
-    /// What is read is what was told: at once, or soon when a write that was given up may take
-    /// effect only now, which the service then notices and puts right.
+    /// What is read is what was expected: at once, or soon when a write that was given up may take
+    /// effect only now, which the service then notices and compensates.
     async fn read(&mut self, id: &str) {
         let since = Instant::now();
         while let Ok((_, webhook)) = self
@@ -566,25 +568,27 @@ impl Worker {
         self.soak.explains(self.application, Some(504), given_up)
     }
 
-    /// Says what of the webhook is not as it was told.
+    /// Reports what of the webhook is not as expected.
     fn compare(&self, id: &str, read: &Value) -> Result<(), String> {
-        let Some(told) = self.told.get(id) else {
+        let Some(expected) = self.expected.get(id) else {
             return Ok(());
         };
         let shown = read["keyFingerprint"].as_str();
-        let same_secret = told
+        let same_secret = expected
             .fingerprint
             .as_ref()
             .is_none_or(|end| shown.is_some_and(|shown| shown.ends_with(end.as_str())));
-        let same_state = told.is_active.is_none_or(|told| read["isActive"] == told);
+        let same_state = expected
+            .is_active
+            .is_none_or(|is_active| read["isActive"] == is_active);
         if read["id"] == id && same_secret && same_state {
             return Ok(());
         }
         Err(format!(
-            "{}: told {:?}, active {:?}; read {read}",
+            "{}: expected {:?}, active {:?}; read {read}",
             id_of(self.application, id),
-            told.fingerprint,
-            told.is_active
+            expected.fingerprint,
+            expected.is_active
         ))
     }
 
@@ -606,7 +610,7 @@ impl Worker {
                     .filter_map(|it| Some(it["id"].as_str()?.to_owned())),
             );
         }
-        let ids: Vec<String> = self.told.keys().cloned().collect();
+        let ids: Vec<String> = self.expected.keys().cloned().collect();
         for id in ids {
             self.read(&id).await;
             if !listed.contains(&id) {
@@ -625,7 +629,7 @@ impl Worker {
     }
 
     /// Asks until the answer is a wanted one; `None` when it is one that nothing explains.
-    async fn insist(
+    async fn retry_until_success(
         &mut self,
         method: &str,
         path: &str,
@@ -728,8 +732,8 @@ fn id_of(application: usize, webhook: &str) -> String {
 }
 
 /// What a fingerprint shows of a secret: its last four characters.
-fn secret_end(told: &Value) -> Option<String> {
-    let secret = told["signingSecret"].as_str()?;
+fn secret_end(webhook: &Value) -> Option<String> {
+    let secret = webhook["signingSecret"].as_str()?;
     Some(secret.get(secret.len().checked_sub(4)?..)?.to_owned())
 }
 
@@ -763,11 +767,11 @@ mod tests {
         let soak = Arc::new(Soak::new(SocketAddr::from(([127, 0, 0, 1], 1))));
         let keys = Keys::ensure(&crate::keys::tests::scratch("soak")).expect("keys");
         let mut worker = Worker::new(soak, 0, &keys, CALM).expect("a worker");
-        let told = Told {
+        let expected = Expected {
             fingerprint: secret_end(&json!({ "signingSecret": "whsec_abcd1234" })),
             is_active: Some(true),
         };
-        worker.told.insert("w".to_owned(), told);
+        worker.expected.insert("w".to_owned(), expected);
         let lost = |read: Value| worker.compare("w", &read).is_err();
         let read = json!({"id": "w", "keyFingerprint": "whsec_****1234", "isActive": true});
         assert!(!lost(read.clone()));

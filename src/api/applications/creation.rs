@@ -133,7 +133,7 @@ impl Creation for ApplicationCreation {
         Ok(Ok(()))
     }
 
-    /// Else the name stays taken by an application that nobody was told of.
+    /// Else the name stays taken by an application that nobody knows of.
     async fn remove(&self, store: &Store, id: &ApplicationId) -> Result<(), Fault> {
         store.delete(&keys::application(id)).await?;
         applications::release_name(store, &self.merchant, &self.new.name, id).await

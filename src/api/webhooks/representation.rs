@@ -31,7 +31,7 @@ pub struct WebhookResponse {
     /// `whsec_****` and the last four characters of the newest signing secret.
     #[schema(pattern = r"^whsec_\*{4}[A-Za-z0-9+/]{4}$", examples("whsec_****a3f2"))]
     key_fingerprint: String,
-    /// The secret that deliveries are signed with. It is told in this response and never again.
+    /// The secret that deliveries are signed with. It is shown in this response and never again.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(
         nullable = false,

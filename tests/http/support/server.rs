@@ -106,7 +106,7 @@ pub fn bulk() -> &'static Server {
 }
 
 /// The service with the deadline that tests of it use: [`HASTE`].
-pub fn hasty() -> &'static Server {
+pub fn short_deadline() -> &'static Server {
     static SERVER: LazyLock<Server> = LazyLock::new(|| {
         let millis = HASTE.as_millis().to_string();
         Setup::new().variable("store_timeout_ms", &millis).start()
@@ -114,7 +114,7 @@ pub fn hasty() -> &'static Server {
     &SERVER
 }
 
-/// The deadline of [`hasty`].
+/// The deadline of [`short_deadline`].
 pub const HASTE: Duration = Duration::from_millis(300);
 
 /// A server that is not started yet.
@@ -504,7 +504,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         let process = self.process.get_mut().unwrap_or_else(|e| e.into_inner());
         process.stdin.take();
-        // It has nothing left to lose: give it a moment to end by itself, then insist.
+        // It has nothing left to lose: give it a moment to end by itself, then end it.
         let since = Instant::now();
         while since.elapsed() < Duration::from_secs(5) {
             if !matches!(process.child.try_wait(), Ok(None)) {
