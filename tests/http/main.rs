@@ -9,6 +9,7 @@
 //! | `WEBHOOKS_LOCAL_RUNTIME` | the `local-runtime` command, when it is not beside the tests' target directory |
 //! | `WEBHOOKS_XTASK` | the `xtask` command, when it is not there either |
 //! | `WEBHOOKS_RUNTIME_CONFIG` | with `spin`: its `--runtime-config-file`; else `deploy/runtime-config.toml` |
+//! | `WEBHOOKS_SQL_PROBE` | the component of `databases.rs`, when it is not in this target directory |
 //! | `WEBHOOKS_PYTHON` | the Python interpreter, one that has `requests` and `standardwebhooks` |
 //! | `WEBHOOKS_REQUIRE_CLIENTS` | `1`: a client whose language is missing, or PostgreSQL, is a failure |
 //! | `WEBHOOKS_NOT_RUN` | a file that gets a line for each test that could not run |
@@ -27,6 +28,7 @@ mod concurrent_changes;
 mod configuration;
 mod cors;
 mod create;
+mod databases;
 mod durability;
 mod earlier_documents;
 mod errors;

@@ -31,6 +31,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
 
     build::components()?;
+    build::compile(&build::SQL_PROBE)?;
     project::build_local_runtime()?;
 
     let mut command = project::cargo();
@@ -39,6 +40,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         .args(&args.arguments)
         .env("WEBHOOKS_LOCAL_RUNTIME", project::local_runtime())
         .env("WEBHOOKS_XTASK", std::env::current_exe()?)
+        .env("WEBHOOKS_SQL_PROBE", build::SQL_PROBE.path())
         .env(
             "WEBHOOKS_RUNTIME",
             match runtime {

@@ -5,6 +5,10 @@ pub mod authority;
 pub mod client;
 pub mod contract;
 pub mod faults;
+#[allow(
+    dead_code,
+    reason = "the local runtime's tests share it, and need other parts of it"
+)]
 pub mod postgres;
 pub mod provider;
 pub mod raw;
