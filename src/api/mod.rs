@@ -3,10 +3,14 @@
 pub mod app;
 pub mod applications;
 pub mod create;
+#[cfg(any(feature = "dispatcher", test))]
 pub mod delivery_policy;
+#[cfg(any(feature = "dispatcher", test))]
 pub mod dispatcher_health;
+#[cfg(any(feature = "dispatcher", test))]
 pub mod dispatcher_routes;
 pub mod event_types;
+#[cfg(any(feature = "dispatcher", test))]
 pub mod events;
 pub mod health;
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::http::response::Response;
 use crate::operator;
 
 /// The routes of a component.
-pub struct Routes(matchit::Router<Route>);
+pub struct Routes(Vec<Route>);
 
 /// A path, and what answers its methods.
 pub struct Route {
@@ -57,8 +57,8 @@ pub struct Match {
 
 /// Makes a component's table of routes, a static, and beside it the type whose
 /// [`utoipa::OpenApi::openapi`] describes those that are annotated. A line says whom the handler
-/// answers (`public`, `caller`, `merchant`, `operator`), and after `?` which parameters its query string can
-/// have.
+/// answers (`public`, `caller`, `merchant`, `operator`), and after `?` which parameters its query string
+/// can have.
 macro_rules! routes {
     (
         $(#[$doc:meta])*
@@ -73,22 +73,23 @@ macro_rules! routes {
     ) => {
         $(#[$doc])*
         pub static $name: std::sync::LazyLock<$crate::api::routing::Routes> =
-            std::sync::LazyLock::new(|| {
-                let mut routes = $crate::api::routing::Table::default();
+            std::sync::LazyLock::new(|| $crate::api::routing::Routes::new(&[
                 $(pastey::paste! {
-                    routes.annotated::<$module::[<__path_ $handler>]>(
-                        $crate::api::routing::routes!(@$who $module::$handler),
-                        &[$($(stringify!($parameter)),+)?],
-                    );
-                })+
-                $($(routes.add(
-                    stringify!($method),
-                    $path,
-                    $crate::api::routing::routes!(@$other_who $other_module::$other_handler),
-                    &[$($(stringify!($other_parameter)),+)?],
-                );)+)?
-                routes.into()
-            });
+                    $crate::api::routing::Line {
+                        place: $crate::api::routing::Place::Annotated(
+                            <$module::[<__path_ $handler>] as utoipa::Path>::path,
+                            <$module::[<__path_ $handler>] as utoipa::Path>::methods,
+                        ),
+                        handler: $crate::api::routing::routes!(@$who $module::$handler),
+                        query: &[$($(stringify!($parameter)),+)?],
+                    }
+                },)+
+                $($($crate::api::routing::Line {
+                    place: $crate::api::routing::Place::Here($path, stringify!($method)),
+                    handler: $crate::api::routing::routes!(@$other_who $other_module::$other_handler),
+                    query: &[$($(stringify!($other_parameter)),+)?],
+                },)+)?
+            ]));
 
         /// What the handlers' annotations say of them.
         #[derive(utoipa::OpenApi)]
@@ -110,40 +111,22 @@ macro_rules! routes {
 }
 pub(crate) use routes;
 
-/// Routes that are being put together.
-#[derive(Default)]
-pub struct Table(Vec<Route>);
+/// A line of [`routes!`].
+pub struct Line {
+    /// Where its method and path are.
+    pub place: Place,
+    /// What answers it.
+    pub handler: Handler,
+    /// The parameters that its query string can have.
+    pub query: &'static [&'static str],
+}
 
-impl Table {
-    /// Adds the operation with this annotation.
-    pub fn annotated<A: utoipa::Path>(&mut self, handler: Handler, query: &'static [&'static str]) {
-        let path = A::path();
-        for method in A::methods() {
-            self.add(name(&method), &path, handler, query);
-        }
-    }
-
-    /// Adds an operation.
-    pub fn add(
-        &mut self,
-        method: &'static str,
-        path: &str,
-        handler: Handler,
-        query: &'static [&'static str],
-    ) {
-        let operation = Operation {
-            method,
-            handler,
-            query,
-        };
-        match self.0.iter_mut().find(|route| route.template == path) {
-            Some(route) => route.operations.push(operation),
-            None => self.0.push(Route {
-                template: path.to_owned(),
-                operations: vec![operation],
-            }),
-        }
-    }
+/// Where a line's method and path are.
+pub enum Place {
+    /// In the handler's annotation.
+    Annotated(fn() -> String, fn() -> Vec<HttpMethod>),
+    /// Here: the path, and the method.
+    Here(&'static str, &'static str),
 }
 
 fn name(method: &HttpMethod) -> &'static str {
@@ -159,27 +142,46 @@ fn name(method: &HttpMethod) -> &'static str {
     }
 }
 
-/// # Panics
-///
-/// When two templates describe one path. The tests of a component's table would find it.
-impl From<Table> for Routes {
-    fn from(table: Table) -> Self {
-        let mut router = matchit::Router::new();
-        for route in table.0 {
-            let inserted = router.insert(route.template.clone(), route);
-            inserted.expect("no two templates describe one path");
-        }
-        Self(router)
-    }
-}
-
 impl Routes {
+    /// The routes of these lines.
+    pub fn new(lines: &[Line]) -> Self {
+        let mut routes = Self(Vec::new());
+        for line in lines {
+            match line.place {
+                Place::Here(path, method) => routes.add(path, method, line),
+                Place::Annotated(path, methods) => {
+                    for method in methods() {
+                        routes.add(&path(), name(&method), line);
+                    }
+                }
+            }
+        }
+        routes
+    }
+
+    fn add(&mut self, path: &str, method: &'static str, line: &Line) {
+        let operation = Operation {
+            method,
+            handler: line.handler,
+            query: line.query,
+        };
+        match self.0.iter_mut().find(|route| route.template == path) {
+            Some(route) => route.operations.push(operation),
+            None => self.0.push(Route {
+                template: path.to_owned(),
+                operations: vec![operation],
+            }),
+        }
+    }
+
     /// The route of a path. A parameter is never empty.
     pub fn find(&'static self, path: &str) -> Option<Match> {
-        let found = self.0.at(path).ok()?;
+        let route = self.0.iter().find(|route| matches(path, &route.template))?;
+        let segments = route.template.split('/').zip(path.split('/'));
+        let parameters = segments.filter_map(|(name, sent)| Some((parameter(name)?, sent)));
         Some(Match {
-            route: found.value,
-            path: Path::new(found.params.iter()),
+            route,
+            path: Path::new(parameters),
         })
     }
 
@@ -240,4 +242,22 @@ impl Route {
         });
         names.collect::<Vec<_>>().join(",")
     }
+}
+
+/// Whether `path` is what `template` describes.
+fn matches(path: &str, template: &str) -> bool {
+    let (mut segments, mut expected) = (path.split('/'), template.split('/'));
+    loop {
+        match (segments.next(), expected.next()) {
+            (None, None) => return true,
+            (Some(segment), Some(expected)) if segment == expected => {}
+            (Some(segment), Some(name)) if parameter(name).is_some() && !segment.is_empty() => {}
+            _ => return false,
+        }
+    }
+}
+
+/// The name of the parameter that a segment of a template is, such as `{applicationId}`.
+fn parameter(segment: &str) -> Option<&str> {
+    segment.strip_prefix('{')?.strip_suffix('}')
 }

@@ -1,8 +1,8 @@
 //! What a request's body says, whichever way it is written: what repeats are recognized by.
 
-use std::collections::BTreeMap;
+use serde_json::{Map, Value};
 
-use serde_json::Value;
+use super::collections::map;
 
 /// A body as it was sent, and as every body that means the same is written.
 #[derive(Clone, Debug, Default)]
@@ -21,11 +21,8 @@ impl Content {
     ///
     /// What cannot be written as JSON.
     pub fn of(sent: Vec<u8>, members: &[(String, Value)]) -> serde_json::Result<Self> {
-        let members: BTreeMap<&str, Value> = members
-            .iter()
-            .filter(|(_, value)| !value.is_null())
-            .map(|(name, value)| (name.as_str(), normalized(value)))
-            .collect();
+        let members = members.iter().filter(|(_, value)| !value.is_null());
+        let members = map(members.map(|(name, value)| (name.as_str(), normalized(value))));
         let canonical = serde_json::to_vec(&members)?;
         Ok(Self { sent, canonical })
     }
@@ -45,13 +42,11 @@ fn normalized(value: &Value) -> Value {
         },
         Value::Array(items) => items.iter().map(normalized).collect(),
         Value::Object(members) => {
-            let sorted: BTreeMap<_, _> = members.iter().collect();
-            let members = sorted.into_iter();
-            Value::Object(
-                members
-                    .map(|(name, value)| (name.clone(), normalized(value)))
-                    .collect(),
-            )
+            let mut sorted = Map::new();
+            for (name, value) in map(members) {
+                sorted.insert(name.clone(), normalized(value));
+            }
+            Value::Object(sorted)
         }
         other => other.clone(),
     }

@@ -3,6 +3,7 @@
 
 pub mod application;
 pub mod caller;
+pub mod collections;
 pub mod content;
 pub mod cursor;
 pub mod database_address;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::collections::map;
 use super::time::Timestamp;
 
 /// How many instances a minute's count tells apart. Those that come later share a count.
@@ -42,10 +43,7 @@ impl From<Document> for SlidingWindow {
         let mut minutes = document.minutes;
         if let Some(minute) = document.minute {
             minutes.insert(minute, document.made);
-            minutes.insert(
-                minute.saturating_sub(1),
-                BTreeMap::from([(0, document.before)]),
-            );
+            minutes.insert(minute.saturating_sub(1), map([(0, document.before)]));
         }
         Self { minutes }
     }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use futures::future::{Either, select};
+use futures::future::select;
 
 use crate::fault::Fault;
 use crate::runtime::{Instant, sleep};
@@ -36,12 +36,16 @@ impl Deadline {
         what: &str,
         calls: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        // Not generic in the calls: each use of its own would be a kilobyte of the component.
-        let calls: Pin<&mut dyn Future<Output = _>> = pin!(calls);
-        match select(calls, pin!(sleep(self.remaining()))).await {
-            Either::Left((result, _)) => result,
-            Either::Right(_) => Err(self.is_over(&format!("store: {what}")).into()),
-        }
+        let mut result = None;
+        let calls = async { result = Some(calls.await) };
+        self.wait(pin!(calls)).await;
+        result.unwrap_or_else(|| Err(self.is_over(&format!("store: {what}")).into()))
+    }
+
+    /// Waits for the calls, at most until the deadline. Not generic: each use of its own would be a
+    /// kilobyte of the component.
+    async fn wait(&self, calls: Pin<&mut dyn Future<Output = ()>>) {
+        select(calls, pin!(sleep(self.remaining()))).await;
     }
 
     /// The same store with a fresh deadline, for work after the response.

@@ -1,6 +1,5 @@
 //! What the create of an application decides for itself: its name.
 
-use std::collections::BTreeSet;
 use std::future::Future;
 
 use http::StatusCode;
@@ -16,6 +15,7 @@ use crate::fault::Fault;
 use crate::http::error::Error;
 use crate::http::etag::EntityTag;
 use crate::model::application::{Application, ApplicationRecord};
+use crate::model::collections::set;
 use crate::model::ids::{ApplicationId, MerchantId, WebhookId};
 use crate::model::signing_secret::SigningSecret;
 use crate::model::time::Timestamp;
@@ -125,7 +125,7 @@ impl Creation for ApplicationCreation {
             }
             Taking::Refused(_) => return Ok(Err(NAME_PENDING)),
             Taking::Lost => {
-                index.remove(&BTreeSet::from([id.clone()])).await?;
+                index.remove(&set([id.clone()])).await?;
                 return Ok(Err(NAME_PENDING));
             }
         }

@@ -5,8 +5,6 @@ mod creation;
 mod representation;
 mod request;
 
-use std::collections::BTreeSet;
-
 use futures::future::try_join;
 use http::StatusCode;
 
@@ -29,6 +27,7 @@ use crate::http::parameters::{
 use crate::http::response::{self, Response};
 use crate::log;
 use crate::model::application::{Application, ApplicationSettings};
+use crate::model::collections::set;
 use crate::store::applications::{self, Holder, Taking};
 use crate::store::{index, keys};
 
@@ -266,7 +265,7 @@ pub async fn delete(mut request: Request) -> Result<Response, Error> {
     context.run("deleting an application", delete).await?;
     // It is gone: what is left of it is never read, and no failure of the client's request.
     let mut index = index::unloaded_applications(&store, context.merchant());
-    let gone = BTreeSet::from([id]);
+    let gone = set([id]);
     let clear = try_join(
         applications::clear_application(&store, &application),
         index.remove(&gone),

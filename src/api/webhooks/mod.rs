@@ -5,8 +5,6 @@ pub mod find;
 mod representation;
 mod request;
 
-use std::collections::BTreeSet;
-
 use futures::future::try_join;
 use http::StatusCode;
 
@@ -27,6 +25,7 @@ use crate::http::parameters::{
 };
 use crate::http::response::{self, Response};
 use crate::log;
+use crate::model::collections::set;
 use crate::model::ids::{ApplicationId, WebhookId};
 use crate::model::time::Timestamp;
 use crate::model::webhook::WebhookSettings;
@@ -229,7 +228,7 @@ pub async fn delete(mut request: Request) -> Result<Response, Error> {
     context.run("deleting a webhook", delete).await?;
     // It is gone: what is left of it is never read, and no failure of the client's request.
     let mut index = index::unloaded_webhooks(&store, &application);
-    let gone = BTreeSet::from([id]);
+    let gone = set([id]);
     let clear = try_join(
         webhooks::clear_webhook(&store, &application, id),
         index.remove(&gone),

@@ -1,13 +1,13 @@
 //! What makes an index eventually consistent: whoever wrote it looks again, and writes back what others
 //! overwrote.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::entry::Member;
 use super::set::Index;
 use crate::fault::Fault;
 use crate::log;
+use crate::model::collections::set;
 use crate::model::time::Timestamp;
 use crate::runtime::{Instant, after_response, sleep, with_jitter};
 use crate::store::compensation::{COMPENSATION_TIME, LONGEST_PAUSE_WHILE_FAILING};
@@ -97,7 +97,7 @@ impl<Id: Member> Index<Id> {
     /// may take effect late, and then undoes what others added meanwhile.
     pub async fn reconcile(&mut self) -> Result<(), Fault> {
         let now = self.stored().await?;
-        let listed: BTreeSet<Id> = now.iter().map(|entry| entry.id().clone()).collect();
+        let listed = set(now.iter().map(|entry| entry.id().clone()));
         self.leave_out(&listed);
         self.prune().await?;
         let lost = std::mem::replace(&mut self.entries, now);

@@ -8,6 +8,7 @@ use super::entry::{Entry, Member};
 use super::set::Index;
 use crate::concurrency::try_join_bounded;
 use crate::fault::Fault;
+use crate::model::collections::set;
 use crate::model::time::Timestamp;
 use crate::runtime::{after_response, sleep};
 use crate::store::deadline::Deadline;
@@ -124,12 +125,12 @@ impl<Id: Member> Index<Id> {
         let keys: Vec<_> = suspects.iter().map(|id| self.member(id)).collect();
         let found = try_join_bounded(keys.iter().map(|key| self.store.exists(key))).await?;
         let gone = suspects.into_iter().zip(found);
-        let gone = gone.filter(|(_, found)| !found).map(|(id, _)| id).collect();
+        let gone = set(gone.filter(|(_, found)| !found).map(|(id, _)| id));
 
         let before = self.stored().await?;
         self.entries = before.clone();
         self.leave_out(&gone);
-        let listed: BTreeSet<Id> = self.ids().cloned().collect();
+        let listed = set(self.ids().cloned());
         self.merge(
             dated
                 .into_iter()

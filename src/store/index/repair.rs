@@ -7,6 +7,7 @@ use super::entry::{Entry, Member};
 use super::set::Index;
 use crate::concurrency::try_join_bounded;
 use crate::fault::Fault;
+use crate::model::collections::{map, set};
 use crate::model::time::Timestamp;
 use crate::runtime::{sleep, with_jitter};
 use crate::store::compensation::compensate;
@@ -45,10 +46,10 @@ impl<Id: Member> Damage<Id> {
         let (index, is_readable) = index.read_anew().await?;
         let listed = index.dates();
         let lacking = documents.iter().filter(|(id, at)| lacks(&listed, id, at));
-        let lacking = lacking.map(|(id, at)| (id.clone(), *at)).collect();
+        let lacking = map(lacking.map(|(id, at)| (id.clone(), *at)));
         let has_document = |id: &Id| keys.binary_search(&index.member(id)).is_ok();
         let dangling = listed.keys().filter(|id| !has_document(id));
-        let dangling = dangling.cloned().collect();
+        let dangling = set(dangling.cloned());
         Ok(Self {
             index,
             is_readable,
@@ -80,10 +81,10 @@ impl<Id: Member> Damage<Id> {
         let listed = index.dates();
         let lacking = self.lacking.iter().zip(lacking_exist);
         let lacking = lacking.filter(|((id, at), exists)| **exists && lacks(&listed, id, at));
-        let lacking = lacking.map(|((id, at), _)| (id.clone(), *at)).collect();
+        let lacking = map(lacking.map(|((id, at), _)| (id.clone(), *at)));
         let dangling = self.dangling.iter().zip(dangling_exist);
         let dangling = dangling.filter(|(id, exists)| !**exists && listed.contains_key(*id));
-        let dangling = dangling.map(|(id, _)| id.clone()).collect();
+        let dangling = set(dangling.map(|(id, _)| id.clone()));
         Ok(Self {
             index,
             is_readable,
@@ -203,6 +204,6 @@ impl<Id: Member> Index<Id> {
             Entry::Dated { id, created_at } => (id.clone(), Some(*created_at)),
             Entry::Undated(id) => (id.clone(), None),
         });
-        dates.collect()
+        map(dates)
     }
 }

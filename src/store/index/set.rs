@@ -1,10 +1,11 @@
 //! The set itself, as it is read, changed and written.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::entry::{Entries, Entry, Member};
 use crate::concurrency::try_join_bounded;
 use crate::fault::Fault;
+use crate::model::collections::{map, set};
 use crate::model::ids::{ApplicationId, MerchantId, WebhookId};
 use crate::model::time::Timestamp;
 use crate::store::key_value::Store;
@@ -128,7 +129,7 @@ impl<Id: Member> Index<Id> {
         let keys: Vec<_> = self.ids().map(|id| self.member(id)).collect();
         let found = try_join_bounded(keys.iter().map(|key| self.store.exists(key))).await?;
         let missing = self.ids().zip(found).filter(|(_, found)| !found);
-        Ok(missing.map(|(id, _)| id.clone()).collect())
+        Ok(set(missing.map(|(id, _)| id.clone())))
     }
 
     pub(super) fn leave_out(&mut self, gone: &BTreeSet<Id>) {
@@ -138,7 +139,7 @@ impl<Id: Member> Index<Id> {
     /// Adds what is not here yet, and when it was created where that is not known here.
     pub(super) fn merge(&mut self, entries: impl IntoIterator<Item = Entry<Id>>) {
         let known = self.ids().cloned().enumerate();
-        let known: BTreeMap<Id, usize> = known.map(|(place, id)| (id, place)).collect();
+        let known = map(known.map(|(place, id)| (id, place)));
         for entry in entries {
             match known.get(entry.id()) {
                 None => self.entries.push(entry),
