@@ -135,13 +135,18 @@ pub async fn publish(mut request: CallerRequest) -> Result<Response, Error> {
         settle_at: fan_out::settle_at(now),
         deliveries: plan.deliveries.clone(),
     };
-    match dispatcher.database().publish(&event).await? {
-        Published::New => {
+    let published = dispatcher.database().publish(&event).await;
+    match published {
+        Err(error) => {
+            plan.give_back(&event);
+            Err(error.into())
+        }
+        Ok(Published::New) => {
             let response = accepted(&new_event(&event))?;
             plan.deliver(&event);
             Ok(response)
         }
-        Published::Earlier { id, request_hash } => {
+        Ok(Published::Earlier { id, request_hash }) => {
             let used = event.idempotency.as_ref().map(|key| &key.request_hash);
             if used != Some(&request_hash) {
                 return Err(idempotency::KEY_USED);

@@ -15,11 +15,12 @@ use crate::events::database::{
     Beginning, ClaimedDelivery, DeliveryKey, FanOut, Held, NewDelivery, NewEvent, Settlement,
 };
 use crate::fault::Fault;
+use crate::log;
 use crate::model::delivery::{AttemptTrigger, DeliveryReason};
 use crate::model::delivery_state::Progress;
 use crate::model::time::Timestamp;
 use crate::model::webhook::Webhook;
-use crate::runtime::spawn;
+use crate::runtime::{sleep, spawn};
 use crate::store::deadline::Deadline;
 use crate::store::recipients::{self, Recipient};
 
@@ -35,6 +36,14 @@ const SETTLED_AT_ONCE: u32 = 32;
 
 /// How long somebody has to make the second decision before somebody else does.
 const SETTLE_LEASE: Duration = Duration::from_secs(30);
+
+/// When deliveries are given back of which nobody knows whether they are stored: a statement that was cut
+/// off can take effect late.
+const GIVE_BACK_PAUSES: [Duration; 3] = [
+    Duration::ZERO,
+    Duration::from_secs(2),
+    Duration::from_secs(10),
+];
 
 /// When the second decision about an event is made that is published at `now`.
 pub fn settle_at(now: Timestamp) -> Timestamp {
@@ -111,6 +120,26 @@ impl Plan {
         plan
     }
 
+    /// Gives back, after the response, the deliveries of an event of which nobody knows whether it was
+    /// stored: without that, their first attempts would wait until their leases end.
+    pub fn give_back(self, event: &NewEvent) {
+        let held: Vec<Held> = self.own.iter().map(|own| own.held(event)).collect();
+        if held.is_empty() {
+            return;
+        }
+        let dispatcher = self.dispatcher.clone();
+        spawn(async move {
+            for pause in GIVE_BACK_PAUSES {
+                sleep(pause).await;
+                // The event may be stored only now, or never.
+                if let Err(error) = dispatcher.database.release(&held, Timestamp::now()).await {
+                    log::task("deliveries wait for their leases to end", &error);
+                }
+                dispatcher.wake(true);
+            }
+        });
+    }
+
     /// Makes, after the response, the attempts that are this instance's own: the event is stored.
     pub fn deliver(mut self, event: &NewEvent) {
         let mut beginnings = self.deliveries.iter();
@@ -120,14 +149,7 @@ impl Plan {
                 continue;
             };
             let claimed = ClaimedDelivery {
-                held: Held {
-                    key: DeliveryKey {
-                        event_id: event.id,
-                        webhook_id: own.webhook.created.id,
-                    },
-                    token: own.token.clone(),
-                    number: 1,
-                },
+                held: own.held(event),
                 application_id: event.application_id.clone(),
                 event_type: event.event_type.clone(),
                 body: Some(event.body.clone()),
@@ -144,6 +166,19 @@ impl Plan {
             spawn(dispatcher.deliver(claimed, ticket, own.until, Some(recipient)));
         }
         self.dispatcher.wake(is_anything_left);
+    }
+}
+
+impl Own {
+    fn held(&self, event: &NewEvent) -> Held {
+        Held {
+            key: DeliveryKey {
+                event_id: event.id,
+                webhook_id: self.webhook.created.id,
+            },
+            token: self.token.clone(),
+            number: 1,
+        }
     }
 }
 

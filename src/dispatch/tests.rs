@@ -227,8 +227,13 @@ async fn publish(dispatcher: &Rc<Dispatcher>) -> Result<EventId, Fault> {
         settle_at: fan_out::settle_at(now),
         deliveries: plan.deliveries.clone(),
     };
-    dispatcher.database().publish(&event).await?;
-    plan.deliver(&event);
+    match dispatcher.database().publish(&event).await {
+        Ok(_) => plan.deliver(&event),
+        Err(error) => {
+            plan.give_back(&event);
+            return Err(error);
+        }
+    }
     Ok(event.id)
 }
 
@@ -419,6 +424,32 @@ fn an_attempt_whose_process_died_is_repeated_after_its_lease_and_says_so() {
         // The lease began when it was claimed, milliseconds before it was sent.
         let least = LEASE - Duration::from_millis(100);
         assert!(least <= waited && waited < LEASE + seconds(2), "{waited:?}");
+    });
+}
+
+/// The client gets a 502, and the event is stored all the same.
+#[test]
+fn a_publish_that_fails_after_it_took_effect_is_delivered_at_once() {
+    simulation::run(async {
+        let world = World::new("0,5,300");
+        let webhook = world.webhook(|_| (AT_ONCE, Some(200))).await;
+        let process = world.process_with(world.store.scheduled(Vec::new()), |name| {
+            let outcome = match name {
+                "publish" => Outcome::FailsAfter,
+                _ => Outcome::Done,
+            };
+            Fate { delay: 0, outcome }
+        });
+        assert!(publish(&process).await.is_err());
+        sleep(seconds(3)).await;
+        let sent = world.sent_to(webhook);
+        assert_eq!(sent.len(), 1, "{sent:?}");
+        let id = EventId::parse(&sent[0].event).expect("an id");
+        let delivery = world.delivery(id, webhook).await;
+        assert_eq!(
+            (delivery.status, delivery.attempt_count),
+            (DeliveryStatus::Succeeded, 1)
+        );
     });
 }
 

@@ -33,6 +33,7 @@ mod durability;
 mod earlier_documents;
 mod errors;
 mod event_types;
+mod events;
 mod every_operation;
 mod faults;
 mod generated_clients;

@@ -27,6 +27,12 @@ pub const REFERENCE: Component = Component {
     max_bytes: 1_600_000,
 };
 
+/// What publishes and delivers events.
+pub const DISPATCHER: Component = Component {
+    package: "event-dispatcher",
+    max_bytes: 2_000_000,
+};
+
 /// What tests see of Spin's databases through. No release has it.
 pub const SQL_PROBE: Component = Component {
     package: "sql-probe",
@@ -34,7 +40,7 @@ pub const SQL_PROBE: Component = Component {
 };
 
 /// All components of `spin.toml`.
-pub const COMPONENTS: [Component; 2] = [API, REFERENCE];
+pub const COMPONENTS: [Component; 3] = [API, DISPATCHER, REFERENCE];
 
 impl Component {
     /// What `spin build` runs too, by `spin.toml`.

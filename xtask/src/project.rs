@@ -207,12 +207,19 @@ mod tests {
     }
 
     #[test]
-    fn every_variable_reaches_the_component() {
+    fn every_variable_reaches_a_component() {
         let manifest = manifest().unwrap_or_else(|error| panic!("{error:#}"));
         let table = |value: &toml::Value| value.as_table().cloned().unwrap_or_default();
-        let component = &manifest["component"]["application-webhooks"];
-        let passed = table(&component["variables"]);
-        let hosts = component["allowed_outbound_hosts"].to_string();
+        let mut passed = toml::Table::new();
+        let mut hosts = String::new();
+        for (_, component) in table(&manifest["component"]) {
+            if let Some(variables) = component.get("variables") {
+                passed.extend(table(variables));
+            }
+            if let Some(allowed) = component.get("allowed_outbound_hosts") {
+                hosts.push_str(&allowed.to_string());
+            }
+        }
         for name in table(&manifest["variables"]).keys() {
             let decides_hosts = hosts.contains(&format!("{{{{ {name} }}}}"));
             assert!(passed.contains_key(name) || decides_hosts, "{name}");
@@ -220,6 +227,26 @@ mod tests {
         for (name, value) in &passed {
             assert_eq!(value.as_str(), Some(format!("{{{{ {name} }}}}").as_str()));
         }
+    }
+
+    /// The API's component has no database and not its password, and the dispatcher's not the
+    /// operator's token.
+    #[test]
+    fn a_component_has_no_more_than_it_needs() {
+        let manifest = manifest().unwrap_or_else(|error| panic!("{error:#}"));
+        let (api, dispatcher) = (
+            &manifest["component"]["application-webhooks"],
+            &manifest["component"]["event-dispatcher"],
+        );
+        assert!(api.get("sqlite_databases").is_none());
+        assert_eq!(
+            api["allowed_outbound_hosts"].as_array().map(Vec::len),
+            Some(1)
+        );
+        for absent in ["events_database", "retry_schedule"] {
+            assert!(api["variables"].get(absent).is_none(), "{absent}");
+        }
+        assert!(dispatcher["variables"].get("operator_token").is_none());
     }
 
     #[test]

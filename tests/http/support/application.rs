@@ -28,6 +28,11 @@ impl Application {
         format!("{}/{id}", self.path())
     }
 
+    /// The path of its events.
+    pub fn events_path(&self) -> String {
+        format!("/api/v1/applications/{}/events", self.id)
+    }
+
     /// A valid token of its merchant.
     pub fn token(&self) -> String {
         self.claims().sign(tokens::hs256())

@@ -49,6 +49,13 @@ impl Server {
         self.request(method, path).token(&application.token())
     }
 
+    /// "Publish event" of type `session.completed`, by the platform.
+    pub fn publish(&self, application: &Application) -> Request {
+        self.request("POST", &application.events_path())
+            .token(&super::tokens::publisher())
+            .json(&json!({"type": "session.completed", "data": {"sessionId": "ses_1"}}))
+    }
+
     /// "Create application webhook" at another path, without a token.
     pub fn create_at(&self, path: &str) -> Request {
         self.request("POST", path).json(&json!({ "url": URL }))

@@ -27,7 +27,7 @@ pub use authority::Authority;
 pub use client::{Created, Response};
 pub use postgres::Postgres;
 pub use receiver::Receiver;
-pub use server::{Server, Setup, bulk, custom, delivering, short_deadline, standard};
+pub use server::{Server, Setup, bulk, custom, delivering, dispatching, short_deadline, standard};
 
 /// How long anything may take before a test gives up. Far more than it takes: a machine may be
 /// busy with other things, and a deadline of the contract is asserted where it matters.

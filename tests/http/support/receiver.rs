@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -25,6 +26,8 @@ pub struct Received {
     pub line: String,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
+    /// When all of it had come.
+    pub at: Instant,
 }
 
 impl Received {
@@ -58,6 +61,19 @@ impl Receiver {
         let (listener, address) = listen();
         let base = format!("http://{address}");
         Self::start(base, listener, Some, move |stream| send(stream, &answer))
+    }
+
+    /// One that answers each request with the next of these, and then always with the last.
+    pub fn answering_in_turn(answers: &[&[u8]]) -> Self {
+        let answers: Vec<Vec<u8>> = answers.iter().map(|answer| answer.to_vec()).collect();
+        let next = Mutex::new(0);
+        let (listener, address) = listen();
+        let base = format!("http://{address}");
+        Self::start(base, listener, Some, move |stream| {
+            let mut next = next.lock().expect("not poisoned");
+            send(stream, &answers[*next]);
+            *next = (*next + 1).min(answers.len() - 1);
+        })
     }
 
     /// One that reads every request and never answers.
@@ -179,7 +195,8 @@ fn listen() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-fn answer(status: &str, body: &[u8]) -> Vec<u8> {
+/// The bytes of an answer.
+pub fn answer(status: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
     let mut answer = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n").into_bytes();
     answer.extend_from_slice(body);
@@ -214,5 +231,6 @@ fn read(stream: &mut impl Read) -> Option<Received> {
         line: line.trim_end().to_owned(),
         headers,
         body,
+        at: Instant::now(),
     })
 }

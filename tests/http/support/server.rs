@@ -3,7 +3,7 @@
 //! Long because both runtimes are started, watched and ended here.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -93,6 +93,28 @@ pub fn delivering() -> &'static Server {
     });
     &SERVER
 }
+
+/// The service whose events go to [`Receiver`](super::Receiver)s on this machine, on a schedule of
+/// seconds: [`SCHEDULE`].
+pub fn dispatching() -> &'static Server {
+    static SERVER: LazyLock<Server> = LazyLock::new(|| dispatching_setup().start());
+    &SERVER
+}
+
+/// What [`dispatching`] is started with.
+pub fn dispatching_setup() -> Setup {
+    let schedule = SCHEDULE.map(|pause| pause.to_string()).join(",");
+    Setup::new()
+        .variable("allow_insecure_urls", "true")
+        .variable("delivery_scheme", "*")
+        .variable("store_timeout_ms", "20000")
+        .variable("retry_schedule", &schedule)
+        .into_private_networks()
+        .probed()
+}
+
+/// The pauses before attempts of [`dispatching`], in seconds.
+pub const SCHEDULE: [u64; 4] = [0, 1, 2, 3];
 
 /// The service for many webhooks of one application.
 pub fn bulk() -> &'static Server {
@@ -197,8 +219,7 @@ impl Setup {
         self
     }
 
-    /// Asks the dispatcher every second whether it is ready, as a load balancer does. On Spin nobody
-    /// does.
+    /// Asks the dispatcher every second whether it is ready, as a load balancer does.
     pub fn probed(mut self) -> Self {
         self.flags.retain(|flag| *flag != "--no-probe");
         self
@@ -288,6 +309,9 @@ impl Setup {
             );
             std::thread::sleep(Duration::from_millis(10));
         };
+        if on_spin() && !self.flags.contains(&"--no-probe") {
+            std::thread::spawn(move || probe(address));
+        }
         Ok(Server {
             address,
             control: stdout.address_after("Control http://"),
@@ -356,6 +380,18 @@ impl Setup {
         applications
             .chain(self.documents.iter().cloned())
             .flat_map(|(key, value)| ["--key-value".to_owned(), format!("{key}={value}")])
+    }
+}
+
+/// Asks the dispatcher every second whether it is ready, until nobody answers: what the local runtime
+/// does by itself.
+fn probe(address: SocketAddr) {
+    let request =
+        format!("GET /dispatcher/readyz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    while let Ok(mut stream) = std::net::TcpStream::connect(address) {
+        let asked = stream.write_all(request.as_bytes());
+        let _ = asked.and_then(|()| stream.read_to_end(&mut Vec::new()));
+        std::thread::sleep(Duration::from_secs(1));
     }
 }
 

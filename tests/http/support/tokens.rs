@@ -119,6 +119,16 @@ pub fn hs256() -> &'static Signer {
     &KEY
 }
 
+/// A valid token that may publish events.
+pub fn publisher() -> String {
+    Token::of_platform("events:publish").sign(hs256())
+}
+
+/// A valid token that may read any application's events.
+pub fn support() -> String {
+    Token::of_platform("events:read").sign(hs256())
+}
+
 /// The header and the claims of a token before it is signed.
 #[derive(Clone)]
 pub struct Token {
@@ -137,6 +147,11 @@ impl Token {
             .claim("sub", merchant)
             .claim("iat", now())
             .claim("exp", now() + 3600)
+    }
+
+    /// A token of the platform's with this scope, that is valid for an hour.
+    pub fn of_platform(scope: impl Into<Value>) -> Self {
+        Self::of_merchant("platform").claim("scope", scope)
     }
 
     /// Sets a claim.

@@ -1,0 +1,76 @@
+//! Who gets an event: decided at publish, and once more some seconds later.
+
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt};
+use serde_json::{Value, json};
+
+use super::{event, event_when, publish, subscribed, webhook};
+use crate::support::{Receiver, Server, local_runtime_only};
+
+on_both_databases! {
+    a_webhook_that_the_index_lacked_gets_the_event_seconds_later
+    an_event_published_after_a_webhooks_201_reaches_it_whatever_creates_meet
+}
+
+fn webhooks(event: &Value) -> Vec<&str> {
+    let deliveries = event["deliveries"].as_array().expect("deliveries");
+    let ids = deliveries.iter().map(|it| it["webhookId"].as_str());
+    ids.map(|id| id.expect("an id")).collect()
+}
+
+/// The index is a hint: what it lacks at publish is added, and nothing else.
+async fn a_webhook_that_the_index_lacked_gets_the_event_seconds_later(api: &Server) {
+    local_runtime_only!();
+    let receiver = Receiver::answering("200 OK", b"");
+    let (application, missed) = subscribed(api, &receiver.url()).await;
+    // Until the create has stopped looking after its entry.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let index = api.store().get(&application.index_key()).expect("an index");
+    api.store().set(&application.index_key(), b"[]");
+    let published = publish(api, &application).await;
+    assert_eq!(published["summary"]["pending"], 0);
+    api.store().set(&application.index_key(), &index);
+    let younger = webhook(api, &application, &receiver.url()).await;
+    let is_delivered = |event: &Value| {
+        event["summary"]["pending"] == json!(0) && event["summary"]["succeeded"] != json!(0)
+    };
+    let read = event_when(api, &application, &published["id"], is_delivered).await;
+    // One that is younger by less than two seconds may be the older one by another clock.
+    let possible = [missed.webhook.id.as_str(), younger.webhook.id.as_str()];
+    assert!(webhooks(&read).contains(&possible[0]), "{read}");
+    assert!(
+        webhooks(&read).iter().all(|id| possible.contains(id)),
+        "{read}"
+    );
+
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let late = webhook(api, &application, &receiver.url()).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let read = event(api, &application, &published["id"]).await;
+    assert!(!webhooks(&read).contains(&late.webhook.id.as_str()));
+}
+
+async fn an_event_published_after_a_webhooks_201_reaches_it_whatever_creates_meet(api: &Server) {
+    const TRIES: usize = 20;
+    const CREATES: usize = 10;
+    const AT_A_TIME: usize = 4;
+
+    let receiver = Receiver::answering("200 OK", b"");
+    let url = receiver.url();
+    let tries = (0..TRIES).map(async |_| {
+        let application = api.application();
+        let creates = (0..CREATES).map(async |_| {
+            let created = webhook(api, &application, &url).await;
+            let published = publish(api, &application).await;
+            (created.webhook.id, published["id"].clone())
+        });
+        for (webhook, id) in futures::future::join_all(creates).await {
+            let reached = |event: &Value| webhooks(event).contains(&webhook.as_str());
+            event_when(api, &application, &id, reached).await;
+        }
+    });
+    // All at once, SQLite is so slow that a create's write can outlive the checks of another one.
+    let tries = stream::iter(tries).buffer_unordered(AT_A_TIME);
+    tries.collect::<Vec<()>>().await;
+}

@@ -1,0 +1,99 @@
+//! Events: published, stored, delivered, repeated.
+
+/// Each of these functions of a server is a test on SQLite, and one on PostgreSQL.
+macro_rules! on_both_databases {
+    ($($name:ident)+) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(crate::support::dispatching()).await;
+            })+
+        }
+
+        mod postgres {
+            $(#[tokio::test]
+            async fn $name() {
+                let server = crate::support::postgres_server!();
+                super::$name(crate::events::dispatching_on(server)).await;
+            })+
+        }
+    };
+}
+
+mod attempts;
+mod crashes;
+mod fan_out;
+mod faults;
+mod operations;
+mod publish;
+mod scopes;
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::server::dispatching_setup;
+use crate::support::{Application, Created, PATIENCE, Postgres, Server, Setup};
+
+/// As [`dispatching`](crate::support::dispatching), with the events in a database of this server.
+fn dispatching_on(postgres: &Postgres) -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| on_postgres(dispatching_setup(), postgres).start())
+}
+
+/// With the events in a database of this server that no other test uses.
+fn on_postgres(setup: Setup, postgres: &Postgres) -> Setup {
+    let database = postgres.database();
+    setup
+        .variable("events_database", &database.url)
+        .variable("events_database_host", &database.host)
+}
+
+/// A webhook of this URL that is subscribed to everything.
+async fn webhook(api: &Server, application: &Application, url: &str) -> Created {
+    api.create(application).url(url).expect_created().await
+}
+
+/// An application with a webhook of this URL.
+async fn subscribed(api: &Server, url: &str) -> (Application, Created) {
+    let application = api.application();
+    let created = webhook(api, &application, url).await;
+    (application, created)
+}
+
+/// Publishes an event, and returns it as the response shows it.
+async fn publish(api: &Server, application: &Application) -> Value {
+    api.publish(application).expect(202).await.json()
+}
+
+/// The event as its merchant sees it now.
+async fn event(api: &Server, application: &Application, id: &Value) -> Value {
+    let id = id.as_str().expect("an id");
+    let path = format!("{}/{id}", application.events_path());
+    api.by(application, "GET", &path).expect(200).await.json()
+}
+
+/// The event as soon as none of its deliveries is pending.
+async fn completed(api: &Server, application: &Application, id: &Value) -> Value {
+    let is_completed = |event: &Value| event["summary"]["pending"] == json!(0);
+    event_when(api, application, id, is_completed).await
+}
+
+/// The event as soon as it is so.
+async fn event_when(
+    api: &Server,
+    application: &Application,
+    id: &Value,
+    is_so: impl Fn(&Value) -> bool,
+) -> Value {
+    let since = std::time::Instant::now();
+    loop {
+        let event = event(api, application, id).await;
+        if is_so(&event) {
+            return event;
+        }
+        assert!(since.elapsed() < PATIENCE, "{event:#}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
