@@ -1,8 +1,13 @@
-//! The routes of the dispatcher's component. Each has its method and path in the annotation of its
-//! handler; `spin.toml` sends their paths there.
+//! The routes of the dispatcher's component: those about events have their method and path in the
+//! annotation of their handler, and docs/operations.md describes the operator's. `spin.toml` sends
+//! their paths there.
+//!
+//! The operator's are here because their figures are the database's too, which only this component
+//! has, and because no merchant's request should load what they are made of.
 
 use super::routing::routes;
 use super::{delivery_policy, dispatcher_health, events};
+use crate::operator;
 
 routes! {
     /// What `event-dispatcher` answers.
@@ -11,6 +16,11 @@ routes! {
         caller events::read;
         public delivery_policy::read;
         public dispatcher_health::ready;
+    } and {
+        operator operator::metrics = GET "/metrics" ? documents;
+        operator operator::doctor = POST "/operator/v1/doctor" ? fix;
+        operator operator::reencrypt = POST "/operator/v1/reencrypt";
+        operator operator::reindex = POST "/operator/v1/reindex";
     }
 }
 
@@ -25,6 +35,10 @@ mod tests {
             "/api/v1/applications/{applicationId}/events/{eventId}",
             "/api/v1/delivery-policy",
             "/dispatcher/readyz",
+            "/metrics",
+            "/operator/v1/doctor",
+            "/operator/v1/reencrypt",
+            "/operator/v1/reindex",
         ] {
             let filled = template
                 .replace("{applicationId}", "shop")

@@ -1,9 +1,8 @@
-//! The routes of the API's component. A merchant's has its method and path in the annotation of its
-//! handler, which is in the OpenAPI document too; docs/operations.md describes the operator's.
+//! The routes of the API's component. Each has its method and path in the annotation of its handler,
+//! which is in the OpenAPI document too.
 
 use super::routing::routes;
 use super::{applications, event_types, health, rotation, test_delivery, webhooks};
-use crate::operator;
 
 routes! {
     /// What `application-webhooks` answers.
@@ -23,11 +22,6 @@ routes! {
         caller event_types::list;
         public health::live;
         public health::ready;
-    } and {
-        operator operator::metrics = GET "/metrics" ? documents;
-        operator operator::doctor = POST "/operator/v1/doctor" ? fix;
-        operator operator::reencrypt = POST "/operator/v1/reencrypt";
-        operator operator::reindex = POST "/operator/v1/reindex";
     }
 }
 
@@ -38,7 +32,7 @@ mod tests {
     use super::*;
     use crate::http::error::Error;
 
-    const TEMPLATES: [&str; 13] = [
+    const TEMPLATES: [&str; 9] = [
         "/api/v1/applications",
         "/api/v1/applications/{applicationId}",
         "/api/v1/applications/{applicationId}/webhooks",
@@ -48,10 +42,6 @@ mod tests {
         "/api/v1/event-types",
         "/healthz",
         "/readyz",
-        "/metrics",
-        "/operator/v1/doctor",
-        "/operator/v1/reencrypt",
-        "/operator/v1/reindex",
     ];
 
     #[test]
