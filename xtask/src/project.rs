@@ -229,8 +229,7 @@ mod tests {
         }
     }
 
-    /// The API's component has no database and not its password, and the dispatcher's not the
-    /// operator's token.
+    /// The API's component has no database and not its password, and not the operator's token.
     #[test]
     fn a_component_has_no_more_than_it_needs() {
         let manifest = manifest().unwrap_or_else(|error| panic!("{error:#}"));
@@ -243,10 +242,10 @@ mod tests {
             api["allowed_outbound_hosts"].as_array().map(Vec::len),
             Some(1)
         );
-        for absent in ["events_database", "retry_schedule"] {
+        for absent in ["events_database", "operator_token", "retry_schedule"] {
             assert!(api["variables"].get(absent).is_none(), "{absent}");
         }
-        assert!(dispatcher["variables"].get("operator_token").is_none());
+        assert!(dispatcher.get("sqlite_databases").is_some());
     }
 
     #[test]
