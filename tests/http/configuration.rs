@@ -169,13 +169,18 @@ fn assert_refused(refusal: &crate::support::server::Refusal, variable: &str, val
 async fn the_component_itself_answers_500_and_logs_the_variables_name() {
     let project = env!("CARGO_MANIFEST_DIR");
     let manifest = std::fs::read_to_string(format!("{project}/spin.toml")).expect("spin.toml");
-    let manifest = manifest
-        .replace("[component.application-webhooks", "[component.another-name")
-        .replace(
-            "component = \"application-webhooks\"",
-            "component = \"another-name\"",
-        )
-        .replace("source = \"", &format!("source = \"{project}/"));
+    let mut manifest = manifest.replace("source = \"", &format!("source = \"{project}/"));
+    for name in ["application-webhooks", "event-dispatcher"] {
+        manifest = manifest
+            .replace(
+                &format!("[component.{name}"),
+                &format!("[component.another-{name}"),
+            )
+            .replace(
+                &format!("component = \"{name}\""),
+                &format!("component = \"another-{name}\""),
+            );
+    }
     for (variable, value) in [
         ("jwks", r#"{"keys":"sesame"}"#),
         ("secrets_key", "sesame"),
