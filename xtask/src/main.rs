@@ -1,4 +1,4 @@
-//! The project's commands: `cargo xtask up`, `build`, `token`, `test`, and
+//! The project's commands: `cargo xtask up`, `listen`, `build`, `token`, `test`, and
 //! `doctor`, `reindex`, `reencrypt` for a service's store, `soak`.
 //!
 //! Each command has its own file; `project`, `keys` and the others beside them
@@ -6,10 +6,12 @@
 
 mod bench;
 mod build;
+mod client;
 mod deny;
 mod fuzz;
 mod imports;
 mod keys;
+mod listen;
 mod operator;
 mod profile;
 mod project;
@@ -39,6 +41,8 @@ struct Cli {
 enum Command {
     /// Build, then serve locally, with development keys and a demo application
     Up(up::Args),
+    /// Receive the deliveries of an application's events, verify them, and print a line for each
+    Listen(listen::Args),
     /// Print a token signed with the development key, and nothing else
     Token(token::Args),
     /// Build the component as it is released, and check its size and imports
@@ -77,6 +81,7 @@ fn main() -> ExitCode {
     };
     let outcome = match cli.command {
         Command::Up(args) => up::run(args),
+        Command::Listen(args) => listen::run(&args),
         Command::Token(args) => token::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Build(args) => build::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Test(args) => test::run(&args),
@@ -148,6 +153,16 @@ mod tests {
                 &["token", "--merchant", "m", "--expires-in", "soon"],
                 "error: invalid value 'soon' for '--expires-in <DURATION>': must be a number and \
                  a unit, such as 30s, 15m, 1h or 7d (see `cargo xtask token --help`)",
+            ),
+            (
+                &["token", "--scope", "events:publish "],
+                "error: invalid value 'events:publish ' for '--scope <SCOPE>': must be names with \
+                 single spaces between them, such as events:publish (see `cargo xtask token --help`)",
+            ),
+            (
+                &["listen", "--status", "99"],
+                "error: invalid value '99' for '--status <STATUS>': 99 is not in 200..=599 \
+                 (see `cargo xtask listen --help`)",
             ),
             (
                 &["up", "--runtime", "docker"],

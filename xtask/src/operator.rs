@@ -6,15 +6,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use http_body_util::{BodyExt, Empty};
-use hyper::body::{Bytes, Incoming};
-use hyper::{Response, StatusCode, Uri};
-use hyper_util::rt::TokioIo;
+use http_body_util::BodyExt;
+use hyper::{Method, StatusCode, Uri};
 use serde_json::Value;
-use tokio::net::TcpStream;
 
 use crate::keys::Keys;
-use crate::project;
+use crate::{client, project};
 
 /// The variable that has the operator's token, as the service's environment does.
 pub const TOKEN_VARIABLE: &str = "SPIN_VARIABLE_OPERATOR_TOKEN";
@@ -80,7 +77,7 @@ fn ask(service: &Service, what: &str) -> Result<ExitCode> {
 ///
 /// When there is no such service, it refuses the request, or the lines end before the last.
 pub async fn stream(uri: &Uri, token: &str, out: &mut impl Write) -> Result<String> {
-    let mut response = request(uri, token).await?;
+    let mut response = client::send(Method::POST, uri, token, None).await?;
     match response.status() {
         StatusCode::OK => {}
         StatusCode::NOT_FOUND => bail!("{uri}: 404: operator_token is not set there"),
@@ -105,28 +102,6 @@ pub async fn stream(uri: &Uri, token: &str, out: &mut impl Write) -> Result<Stri
         Some("done" | "stopped") => Ok(last),
         _ => bail!("the lines broke off: call it again"),
     }
-}
-
-async fn request(uri: &Uri, token: &str) -> Result<Response<Incoming>> {
-    if uri.scheme_str() != Some("http") {
-        bail!("--url must start with http://; for https, use curl");
-    }
-    let host = uri.host().context("--url has no host")?;
-    let address = (host.trim_matches(['[', ']']), uri.port_u16().unwrap_or(80));
-    let connection = TcpStream::connect(address).await;
-    let connection = connection.with_context(|| format!("{host} cannot be reached"))?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(connection)).await?;
-    tokio::spawn(connection);
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let request = hyper::Request::post(path)
-        .header(
-            "host",
-            uri.authority().context("--url has no host")?.as_str(),
-        )
-        .header("authorization", format!("Bearer {token}"))
-        .body(Empty::<Bytes>::new())?;
-    Ok(sender.send_request(request).await?)
 }
 
 fn kind(line: &str) -> Option<String> {

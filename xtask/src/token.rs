@@ -1,9 +1,11 @@
-//! `cargo xtask token`: a token of one merchant, signed with the development key.
+//! `cargo xtask token`: a token of a merchant, or of a system of the platform, signed with the
+//! development key.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use application_webhooks::model::caller::is_scope;
 use chrono::DateTime;
 use jwt_compact::alg::Ed25519;
 use jwt_compact::{AlgorithmExt, Claims, Header};
@@ -15,8 +17,14 @@ use crate::project;
 #[derive(clap::Args)]
 pub struct Args {
     /// The merchant's id
-    #[arg(long, value_name = "ID", value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    merchant: String,
+    #[arg(
+        long, value_name = "ID", required_unless_present = "scope",
+        value_parser = clap::builder::NonEmptyStringValueParser::new()
+    )]
+    merchant: Option<String>,
+    /// What the platform's own systems may do: events:publish, events:read, or both with a space
+    #[arg(long, value_name = "SCOPE", value_parser = scope)]
+    scope: Option<String>,
     /// How long the token is valid: 30s, 15m, 1h, 7d
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
     expires_in: Duration,
@@ -33,9 +41,23 @@ pub fn run(args: &Args) -> Result<()> {
             state_dir.display()
         )
     })?;
-    let token = Issuer::from_environment().token(&keys, &args.merchant, args.expires_in)?;
+    let issuer = Issuer::from_environment();
+    let merchant = args.merchant.as_deref();
+    let token = issuer.with_claims(&keys, merchant, args.scope.as_deref(), args.expires_in)?;
     println!("{token}");
     Ok(())
+}
+
+/// The scope of who may publish, as the service that is started from the same environment has it.
+pub fn publisher_scope() -> String {
+    variable("PUBLISHER_SCOPE").unwrap_or_else(|| "events:publish".to_owned())
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(format!("SPIN_VARIABLE_{name}"))
+        .ok()
+        .map(|value| value.trim().to_owned())
+        .filter(|value| !value.is_empty())
 }
 
 /// What the service expects of a token besides its signature.
@@ -48,12 +70,6 @@ pub struct Issuer {
 impl Issuer {
     /// As the service that is started from the same environment is configured.
     pub fn from_environment() -> Self {
-        let variable = |name: &str| {
-            std::env::var(format!("SPIN_VARIABLE_{name}"))
-                .ok()
-                .map(|value| value.trim().to_owned())
-                .filter(|value| !value.is_empty())
-        };
         Self {
             issuer: variable("JWT_ISSUER"),
             // `*`: any will do.
@@ -64,6 +80,21 @@ impl Issuer {
 
     /// A token of the merchant that is valid from now on.
     pub fn token(&self, keys: &Keys, merchant: &str, valid: Duration) -> Result<String> {
+        self.with_claims(keys, Some(merchant), None, valid)
+    }
+
+    /// A token with these scopes that is valid from now on. It names no merchant.
+    pub fn scoped_token(&self, keys: &Keys, scope: &str, valid: Duration) -> Result<String> {
+        self.with_claims(keys, None, Some(scope), valid)
+    }
+
+    fn with_claims(
+        &self,
+        keys: &Keys,
+        merchant: Option<&str>,
+        scope: Option<&str>,
+        valid: Duration,
+    ) -> Result<String> {
         let time = |since_epoch: Duration| {
             i64::try_from(since_epoch.as_secs())
                 .ok()
@@ -76,8 +107,13 @@ impl Issuer {
             .context("--expires-in is too long: nothing here outlives the calendar")?;
 
         let mut custom = Map::new();
-        custom.insert("sub".to_owned(), merchant.into());
-        custom.insert(self.merchant_claim.clone(), merchant.into());
+        if let Some(merchant) = merchant {
+            custom.insert("sub".to_owned(), merchant.into());
+            custom.insert(self.merchant_claim.clone(), merchant.into());
+        }
+        if let Some(scope) = scope {
+            custom.insert("scope".to_owned(), scope.into());
+        }
         if let Some(issuer) = &self.issuer {
             custom.insert("iss".to_owned(), issuer.as_str().into());
         }
@@ -100,8 +136,16 @@ impl Issuer {
     }
 }
 
+/// Reads names of scopes with single spaces between them (RFC 8693 §4.2).
+fn scope(text: &str) -> Result<String, &'static str> {
+    match text.split(' ').all(is_scope) {
+        true => Ok(text.to_owned()),
+        false => Err("must be names with single spaces between them, such as events:publish"),
+    }
+}
+
 /// Reads `30s`, `15m`, `1h` or `7d`.
-fn duration(text: &str) -> Result<Duration, &'static str> {
+pub fn duration(text: &str) -> Result<Duration, &'static str> {
     const PROBLEM: &str = "must be a number and a unit, such as 30s, 15m, 1h or 7d";
 
     let unit = text.chars().next_back().ok_or(PROBLEM)?;
@@ -196,6 +240,45 @@ mod tests {
             Value::Object(claims.custom),
             json!({"sub": "m-1", "merchant": "m-1", "iss": "https://id.test", "aud": "webhooks"})
         );
+    }
+
+    #[test]
+    fn a_publishers_token_has_a_scope_and_names_no_merchant() {
+        let keys = Keys::ensure(&crate::keys::tests::scratch("scope")).expect("keys");
+        let issuer = Issuer {
+            issuer: None,
+            audience: None,
+            merchant_claim: "sub".to_owned(),
+        };
+        let claims = |token: String| {
+            let claims = token.split('.').nth(1).expect("claims");
+            let claims = Base64UrlUnpadded::decode_vec(claims).expect("base64");
+            let mut claims: Map<String, Value> = serde_json::from_slice(&claims).expect("JSON");
+            claims.remove("iat");
+            claims.remove("exp");
+            Value::Object(claims)
+        };
+        let minute = Duration::from_secs(60);
+        let token = issuer.scoped_token(&keys, "events:publish", minute);
+        assert_eq!(
+            claims(token.expect("token")),
+            json!({"scope": "events:publish"})
+        );
+        let token = issuer.with_claims(&keys, Some("m"), Some("a b"), minute);
+        assert_eq!(
+            claims(token.expect("token")),
+            json!({"sub": "m", "scope": "a b"})
+        );
+    }
+
+    #[test]
+    fn scopes_are_names_with_single_spaces() {
+        for good in ["events:publish", "events:publish events:read"] {
+            assert_eq!(scope(good), Ok(good.to_owned()));
+        }
+        for bad in ["", " ", "a  b", "a ", "a\"b"] {
+            assert!(scope(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

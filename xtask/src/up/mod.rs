@@ -2,7 +2,9 @@
 //!
 //! Long because it is one story, from the keys to the line that can be pasted.
 
-use std::fmt::Write as _;
+pub mod demo;
+mod screen;
+
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::process::ExitStatusExt;
@@ -13,26 +15,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use application_webhooks::model::application::{ApplicationName, ApplicationRecord};
-use application_webhooks::model::ids::{ApplicationId, MerchantId};
-use application_webhooks::model::time::Timestamp;
-use application_webhooks::store::keys;
 use rustix::process::{Pid, Signal, kill_process_group};
-use serde::Serialize;
-use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::keys::{FILE as KEYS_FILE, Keys};
+use crate::keys::Keys;
 use crate::runtime::{self, Choice, Runtime};
-use crate::token::Issuer;
-use crate::{build, operator, project, store};
-
-const DEMO_APPLICATION: &str = "demo";
-const DEMO_NAME: &str = "Demo";
-const DEMO_MERCHANT: &str = "demo-merchant";
+use crate::token::{self, Issuer};
+use crate::up::screen::{Screen, Tokens};
+use crate::{build, operator, project};
 
 /// Long enough for a day's work with one curl line.
 const TOKEN_VALID: Duration = Duration::from_secs(12 * 60 * 60);
@@ -66,7 +59,7 @@ fn pair(text: &str) -> Result<String, &'static str> {
 pub fn run(args: Args) -> Result<ExitCode> {
     let state_dir = project::state_dir(args.state_dir.as_deref())?;
     // What can be wrong is found before the long build.
-    project::manifest()?;
+    let manifest = project::manifest()?;
     ensure_free(args.listen)?;
     let runtime = Runtime::find(args.runtime)?;
     let keys = Keys::ensure(&state_dir)?;
@@ -77,16 +70,26 @@ pub fn run(args: Args) -> Result<ExitCode> {
     }
 
     let mut pairs = args.key_value;
-    let merchant = demo(&state_dir, &mut pairs)?;
+    let merchant = demo::ensure(&state_dir, &mut pairs)?;
 
+    let environment = |name: &str| std::env::var(name).ok();
+    let endpoints = Endpoints::of(args.listen, &environment);
+    let runtime_config = match endpoints {
+        Endpoints::Public => runtime::shipped_config(),
+        Endpoints::Local { .. } => config_for_local_endpoints(&state_dir)?,
+    };
     let mut command = runtime.serve(
         &project::root().join("spin.toml"),
         args.listen,
         &state_dir,
-        &runtime_config(&state_dir)?,
+        &runtime_config,
         &pairs,
     );
-    let jwks = std::env::var("SPIN_VARIABLE_JWKS").ok();
+    if endpoints == (Endpoints::Local { asked: false }) {
+        command.env(ALLOW_INSECURE_URLS, "true");
+        command.env(DELIVERY_SCHEME, "*");
+    }
+    let jwks = environment("SPIN_VARIABLE_JWKS");
     if jwks.is_none() {
         command.env("SPIN_VARIABLE_JWKS", keys.jwks());
     }
@@ -97,13 +100,26 @@ pub fn run(args: Args) -> Result<ExitCode> {
         command.env(operator::TOKEN_VARIABLE, keys.operator_token()?);
     }
     // With other keys than ours, our tokens are worth nothing.
-    let token = match jwks {
+    let tokens = match jwks {
         Some(jwks) if !keys.are_in(&jwks) => None,
-        _ => Some(Issuer::from_environment().token(&keys, &merchant, TOKEN_VALID)?),
+        _ => Some(tokens(&keys, &merchant)?),
     };
+    let event_types = environment("SPIN_VARIABLE_EVENT_TYPES").or_else(|| {
+        let default = manifest["variables"]["event_types"]["default"].as_str();
+        default.map(str::to_owned)
+    });
+    let event_types = event_types.unwrap_or_default();
     let screen = |base: &str| {
-        let state_dir = args.state_dir.as_deref().map(|_| state_dir.as_path());
-        screen(base, runtime.name(), &merchant, token.as_deref(), state_dir)
+        let screen = Screen {
+            base,
+            runtime: runtime.name(),
+            merchant: &merchant,
+            tokens: tokens.as_ref(),
+            state_dir: args.state_dir.as_deref().map(|_| state_dir.as_path()),
+            local_endpoints: endpoints != Endpoints::Public,
+            event_type: event_types.split(',').next().unwrap_or_default().trim(),
+        };
+        screen.to_string()
     };
 
     eprintln!("Starting {}", runtime.name());
@@ -113,12 +129,49 @@ pub fn run(args: Args) -> Result<ExitCode> {
         .block_on(serve(command, runtime.name(), &screen))
 }
 
-/// What to serve with: what the project ships, but that an operator who accepts private hosts reaches
-/// them.
-fn runtime_config(state_dir: &Path) -> Result<PathBuf> {
-    if std::env::var("SPIN_VARIABLE_ALLOW_INSECURE_URLS").as_deref() != Ok("true") {
-        return Ok(runtime::shipped_config());
+fn tokens(keys: &Keys, merchant: &str) -> Result<Tokens> {
+    let issuer = Issuer::from_environment();
+    let scope = token::publisher_scope();
+    Ok(Tokens {
+        merchant: issuer.token(keys, merchant, TOKEN_VALID)?,
+        publisher: issuer.scoped_token(keys, &scope, TOKEN_VALID)?,
+    })
+}
+
+/// The variable that lets webhooks have http URLs and private hosts.
+const ALLOW_INSECURE_URLS: &str = "SPIN_VARIABLE_ALLOW_INSECURE_URLS";
+
+/// The variable that lets deliveries out over http.
+const DELIVERY_SCHEME: &str = "SPIN_VARIABLE_DELIVERY_SCHEME";
+
+/// Where the endpoints of webhooks may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Endpoints {
+    /// On the public network, over https.
+    Public,
+    /// On this machine and in private networks too.
+    Local {
+        /// The environment says so; else it is because nobody but this machine reaches the service.
+        asked: bool,
+    },
+}
+
+impl Endpoints {
+    fn of(listen: SocketAddr, environment: &dyn Fn(&str) -> Option<String>) -> Self {
+        let (urls, scheme) = (
+            environment(ALLOW_INSECURE_URLS),
+            environment(DELIVERY_SCHEME),
+        );
+        match urls.as_deref() {
+            Some("true") => Self::Local { asked: true },
+            None if scheme.is_none() && listen.ip().is_loopback() => Self::Local { asked: false },
+            _ => Self::Public,
+        }
     }
+}
+
+/// Writes the runtime config with which endpoints on this machine are reached.
+fn config_for_local_endpoints(state_dir: &Path) -> Result<PathBuf> {
     let file = state_dir.join("runtime-config.toml");
     std::fs::write(&file, REACHING_PRIVATE_NETWORKS)
         .with_context(|| format!("{} cannot be written", file.display()))?;
@@ -127,7 +180,7 @@ fn runtime_config(state_dir: &Path) -> Result<PathBuf> {
 
 /// The runtime config for local development with endpoints on this machine.
 const REACHING_PRIVATE_NETWORKS: &str = "\
-# Made by `cargo xtask up`, because SPIN_VARIABLE_ALLOW_INSECURE_URLS is true.
+# Made by `cargo xtask up`, for local development: webhooks' endpoints may be on this machine.
 
 [outbound_http]
 connection_pooling = false
@@ -156,141 +209,6 @@ fn ensure_free(listen: SocketAddr) -> Result<()> {
         ),
         _ => bail!("{listen} cannot be listened on ({error}): choose another with --listen"),
     }
-}
-
-/// Adds the demo application to what is put into the store, as far as it is not there already, and
-/// returns the merchant that owns it: the application with its name, and its place in the
-/// merchant's list.
-fn demo(state_dir: &Path, pairs: &mut Vec<String>) -> Result<String> {
-    let id: ApplicationId = serde_json::from_value(json!(DEMO_APPLICATION))?;
-    let key = keys::application(&id);
-    let stored = match value(state_dir, pairs, &key) {
-        Ok(stored) => stored,
-        Err(error) => {
-            eprintln!("The demo application is left as it is: the store cannot be read ({error})");
-            return Ok(DEMO_MERCHANT.to_owned());
-        }
-    };
-    let merchant = match &stored {
-        Some(document) => serde_json::from_slice::<Value>(document)
-            .ok()
-            .and_then(|application| MerchantId::parse(application["merchantId"].as_str()?)),
-        None => MerchantId::parse(DEMO_MERCHANT),
-    };
-    let Some(merchant) = merchant else {
-        // Somebody's own, and not to be read.
-        return Ok(DEMO_MERCHANT.to_owned());
-    };
-    if stored.is_none() {
-        let name: ApplicationName = serde_json::from_value(json!(DEMO_NAME))?;
-        let application: ApplicationRecord = serde_json::from_value(json!({
-            "merchantId": merchant, "name": name, "createdAt": Timestamp::now(),
-        }))?;
-        pairs.push(pair_of(&keys::application_name(&merchant, &name), &id)?);
-        pairs.push(pair_of(&key, &application)?);
-    }
-    let index = keys::applications(&merchant);
-    let listed = match value(state_dir, pairs, &index)? {
-        Some(document) => serde_json::from_slice::<Vec<Value>>(&document).ok(),
-        None => Some(Vec::new()),
-    };
-    let is_listed = |entries: &[Value]| {
-        let mut ids = entries.iter().filter_map(entry_id);
-        ids.any(|listed| listed == DEMO_APPLICATION)
-    };
-    // One that cannot be read is for the doctor.
-    if let Some(mut listed) = listed.filter(|entries| !is_listed(entries)) {
-        // Without the time of creation: the first list adds it.
-        listed.push(json!(id));
-        pairs.push(pair_of(&index, &listed)?);
-    }
-    Ok(merchant.as_str().to_owned())
-}
-
-/// What a key will have when the service starts: the last of the pairs wins.
-fn value(state_dir: &Path, pairs: &[String], key: &str) -> Result<Option<Vec<u8>>> {
-    let mut given = pairs.iter().rev().filter_map(|pair| pair.split_once('='));
-    match given.find(|(name, _)| *name == key) {
-        Some((_, value)) => Ok(Some(value.as_bytes().to_vec())),
-        None => store::get(state_dir, key),
-    }
-}
-
-/// The id of an index's entry: the entry itself, as earlier releases wrote it, or its member.
-fn entry_id(entry: &Value) -> Option<&str> {
-    entry.as_str().or_else(|| entry["id"].as_str())
-}
-
-fn pair_of(key: &str, document: &impl Serialize) -> Result<String> {
-    Ok(format!("{key}={}", serde_json::to_string(document)?))
-}
-
-/// What a newcomer needs to know, and to paste.
-fn screen(
-    base: &str,
-    runtime: &str,
-    merchant: &str,
-    token: Option<&str>,
-    state_dir: Option<&Path>,
-) -> String {
-    let data = state_dir.map_or_else(
-        || ".spin".to_owned(),
-        |directory| directory.display().to_string(),
-    );
-    let mut text = format!(
-        "\n  application-webhooks on {runtime}\n\n  Address  {base}\n  Docs     {base}/docs \
-         (the API reference, where requests can be tried)\n  Data     {data} (store: {}, \
-         development keys: {})\n",
-        store::FILE,
-        KEYS_FILE
-    );
-    match token {
-        Some(token) => {
-            let flag = state_dir.map_or_else(String::new, |directory| {
-                format!(" --state-dir {}", quoted(&directory.display().to_string()))
-            });
-            let _ = write!(
-                text,
-                "  Token    {token}\n           valid for {} hours as {merchant}; another: cargo \
-                 xtask token --merchant {}{flag}\n",
-                TOKEN_VALID.as_secs() / 3600,
-                quoted(merchant),
-            );
-        }
-        None => text.push_str(
-            "  Token    put one of yours into $TOKEN: SPIN_VARIABLE_JWKS is set, and has not the \
-             development key\n",
-        ),
-    }
-    let _ = write!(
-        text,
-        "\nCreate a webhook:\n\n{}\n\nCtrl-C stops.\n\n",
-        curl(base, token)
-    );
-    text
-}
-
-/// The line to paste.
-fn curl(base: &str, token: Option<&str>) -> String {
-    let authorization = token.map_or_else(
-        || r#""Authorization: Bearer $TOKEN""#.to_owned(),
-        |token| quoted(&format!("Authorization: Bearer {token}")),
-    );
-    format!(
-        "curl -i -X POST {base}/api/v1/applications/{DEMO_APPLICATION}/webhooks \\\n  \
-         -H {authorization} \\\n  \
-         -H 'Content-Type: application/json' \\\n  \
-         -d '{{\"url\": \"https://merchant.example.com/hooks/kadosei\"}}'"
-    )
-}
-
-/// A word for the shell.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// Runs the runtime until it ends, and shows the screen once it serves.
@@ -451,15 +369,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_curl_line_is_the_documented_request() {
-        assert_eq!(
-            curl("http://127.0.0.1:3000", Some("a.b.c")),
-            "curl -i -X POST http://127.0.0.1:3000/api/v1/applications/demo/webhooks \\\n  \
-             -H 'Authorization: Bearer a.b.c' \\\n  \
-             -H 'Content-Type: application/json' \\\n  \
-             -d '{\"url\": \"https://merchant.example.com/hooks/kadosei\"}'"
-        );
-        assert!(curl("http://[::1]:1", None).contains(r#"-H "Authorization: Bearer $TOKEN""#));
+    fn a_service_on_the_loopback_reaches_endpoints_there_unless_the_environment_decides() {
+        use Endpoints::{Local, Public};
+
+        for (listen, urls, scheme, expected) in [
+            ("127.0.0.1:3000", None, None, Local { asked: false }),
+            ("[::1]:0", None, None, Local { asked: false }),
+            ("0.0.0.0:3000", None, None, Public),
+            ("192.0.2.1:3000", None, None, Public),
+            ("127.0.0.1:3000", Some("false"), None, Public),
+            ("127.0.0.1:3000", None, Some("https"), Public),
+            ("0.0.0.0:3000", Some("true"), None, Local { asked: true }),
+            (
+                "127.0.0.1:3000",
+                Some("true"),
+                Some("*"),
+                Local { asked: true },
+            ),
+        ] {
+            let environment = |name: &str| {
+                let value = if name == ALLOW_INSECURE_URLS {
+                    urls
+                } else {
+                    scheme
+                };
+                value.map(str::to_owned)
+            };
+            let listen = listen.parse().expect("an address");
+            let found = Endpoints::of(listen, &environment);
+            assert_eq!(found, expected, "{listen} {urls:?} {scheme:?}");
+        }
     }
 
     #[test]
@@ -472,86 +411,6 @@ mod tests {
             let kept = config["outbound_http"]["connection_pooling"].as_bool();
             assert_eq!(kept, Some(false), "{text}");
         }
-    }
-
-    #[test]
-    fn the_screen_names_what_is_not_the_default() {
-        let text = screen(
-            "http://127.0.0.1:1",
-            "Spin",
-            "it's me",
-            Some("t"),
-            Some(Path::new("/a b")),
-        );
-        assert!(
-            text.contains(r"cargo xtask token --merchant 'it'\''s me' --state-dir '/a b'"),
-            "{text}"
-        );
-        let text = screen("http://127.0.0.1:1", "Spin", "m", Some("t"), None);
-        assert!(text.contains("--merchant m\n"), "{text}");
-    }
-
-    #[test]
-    fn the_screen_prints_the_references_address() {
-        let text = screen("http://127.0.0.1:1", "Spin", "m", Some("t"), None);
-        assert!(text.contains("  http://127.0.0.1:1/docs "), "{text}");
-    }
-
-    /// Puts the pairs into a store, as the runtimes do with `--key-value`.
-    fn start(name: &str, pairs: &[String]) -> PathBuf {
-        let pairs: Vec<_> = pairs.iter().filter_map(|it| it.split_once('=')).collect();
-        store::tests::filled(name, &pairs)
-    }
-
-    fn listed(state: &Path, merchant: &str) -> Value {
-        let merchant = MerchantId::parse(merchant).expect("a merchant");
-        let index = store::get(state, &keys::applications(&merchant)).expect("get");
-        serde_json::from_slice(&index.expect("an index")).expect("JSON")
-    }
-
-    #[test]
-    fn a_fresh_store_has_the_demo_application_by_name_in_its_list() {
-        let mut pairs = vec!["a=b".to_owned()];
-        let empty = crate::keys::tests::scratch("demo-empty");
-        assert_eq!(demo(&empty, &mut pairs).expect("the demo"), "demo-merchant");
-        assert_eq!(pairs[0], "a=b");
-        let state = start("demo-fresh", &pairs);
-        assert_eq!(listed(&state, "demo-merchant"), json!(["demo"]));
-        let application = store::get(&state, "application/demo").expect("get");
-        let application: Value =
-            serde_json::from_slice(&application.expect("an application")).expect("JSON");
-        assert_eq!(application["name"], "Demo");
-        assert!(application["createdAt"].is_string(), "{application}");
-
-        // And the next start changes nothing.
-        let mut pairs = Vec::new();
-        assert_eq!(demo(&state, &mut pairs).expect("the demo"), "demo-merchant");
-        assert_eq!(pairs, [""; 0]);
-    }
-
-    #[test]
-    fn a_demo_application_of_somebodys_own_is_only_listed() {
-        // An earlier `up` made it without a name, and left it out of the list.
-        for (name, others) in [("demo-alone", json!([])), ("demo-others", json!(["shop"]))] {
-            let merchant = MerchantId::parse("by hand").expect("a merchant");
-            let stored = [
-                r#"application/demo={"merchantId":"by hand"}"#.to_owned(),
-                format!("{}={others}", keys::applications(&merchant)),
-            ];
-            let state = start(name, &stored);
-            let mut pairs = Vec::new();
-            assert_eq!(demo(&state, &mut pairs).expect("the demo"), "by hand");
-            let mut expected = others.as_array().cloned().expect("a list");
-            expected.push(json!("demo"));
-            let index = format!("{}={}", keys::applications(&merchant), json!(expected));
-            assert_eq!(pairs, [index]);
-        }
-        // Given on the command line, it wins over the store and over ours.
-        let state = crate::keys::tests::scratch("demo-given");
-        let mut pairs = vec![r#"application/demo={"merchantId":"mine"}"#.to_owned()];
-        assert_eq!(demo(&state, &mut pairs).expect("the demo"), "mine");
-        assert_eq!(pairs.len(), 2);
-        assert!(pairs[1].ends_with(r#"=["demo"]"#), "{pairs:?}");
     }
 
     #[test]
