@@ -15,7 +15,7 @@ use serde_json::Value;
 /// How long a service may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Makes one request with a bearer token and, if there is one, a JSON body. The response's body is
+/// Makes one request, with a bearer token and a JSON body where there are such. The response's body is
 /// still to be read.
 ///
 /// # Errors
@@ -24,17 +24,17 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub async fn send(
     method: Method,
     uri: &Uri,
-    token: &str,
+    token: Option<&str>,
     body: Option<&Value>,
 ) -> Result<Response<Incoming>> {
     if uri.scheme_str() != Some("http") {
         bail!("--url must start with http://; for https, use curl");
     }
     let host = uri.host().context("--url has no host")?;
-    let mut request = Request::builder()
-        .method(method)
-        .uri(uri)
-        .header(AUTHORIZATION, format!("Bearer {token}"));
+    let mut request = Request::builder().method(method).uri(uri);
+    if let Some(token) = token {
+        request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+    }
     if body.is_some() {
         request = request.header(CONTENT_TYPE, "application/json");
     }

@@ -77,7 +77,7 @@ fn ask(service: &Service, what: &str) -> Result<ExitCode> {
 ///
 /// When there is no such service, it refuses the request, or the lines end before the last.
 pub async fn stream(uri: &Uri, token: &str, out: &mut impl Write) -> Result<String> {
-    let mut response = client::send(Method::POST, uri, token, None).await?;
+    let mut response = client::send(Method::POST, uri, Some(token), None).await?;
     match response.status() {
         StatusCode::OK => {}
         StatusCode::NOT_FOUND => bail!("{uri}: 404: operator_token is not set there"),

@@ -5,9 +5,11 @@
 //! `crates/factor-outbound-networking`) and from the operator's `SpinApp` and `SpinAppExecutor`
 //! resources (`core.spinkube.dev/v1alpha1`), whose schemas drop unknown fields silently.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use application_webhooks::model::database_address::DatabaseAddress;
 use serde_json::Value;
 
 fn root() -> PathBuf {
@@ -73,6 +75,7 @@ fn check_runtime_config(what: &str, config: &toml::Table) {
                 "key_value_store",
                 "outbound_http",
                 "outbound_networking",
+                "sqlite_database",
                 "variables_provider"
             ]
             .contains(&table.as_str()),
@@ -99,6 +102,16 @@ fn check_runtime_config(what: &str, config: &toml::Table) {
         r#"[{ type = "static", values = { private_networks = "blocked" } }]"#,
         "{what}"
     );
+    if let Some(databases) = config.get("sqlite_database") {
+        let databases = databases.as_table().expect("a table of databases");
+        let labels: Vec<_> = databases.keys().collect();
+        assert_eq!(labels, ["default"], "{what}: no component opens another");
+        let database = databases["default"].as_table().expect("a database");
+        let keys: Vec<_> = database.keys().collect();
+        // Spin takes `allow_attach_file` too, which nothing here needs.
+        assert_eq!(keys, ["path", "type"], "{what}");
+        assert_eq!(database["type"].as_str(), Some("spin"), "{what}");
+    }
     let Some(stores) = config.get("key_value_store") else {
         return;
     };
@@ -145,8 +158,51 @@ fn every_runtime_config_has_what_spin_reads_and_blocks_the_same_networks() {
     }
     assert_eq!(
         types.into_iter().collect::<Vec<_>>(),
-        ["aws_dynamo", "azure_cosmos", "redis"]
+        ["aws_dynamo", "azure_cosmos", "redis", "spin"]
     );
+}
+
+/// From a registry Spin has no state directory, and what has no path is in memory.
+#[test]
+fn both_files_of_sqlite_are_on_disk_wherever_spin_is_started() {
+    let config = toml("sqlite.toml", &read("deploy/sqlite.toml"));
+    let mut directories = BTreeSet::new();
+    for (table, file) in [
+        ("key_value_store", "sqlite_key_value.db"),
+        ("sqlite_database", "sqlite_db.db"),
+    ] {
+        let path = config[table]["default"]["path"].as_str().expect("a path");
+        let path = Path::new(path);
+        assert!(path.is_absolute(), "{table}");
+        // As in a state directory, which can take its place.
+        assert_eq!(path.file_name(), Some(file.as_ref()), "{table}");
+        directories.insert(path.parent().expect("a directory").to_owned());
+    }
+    assert_eq!(directories.len(), 1);
+}
+
+#[test]
+fn the_environment_for_postgres_names_one_server_twice() {
+    let manifest = toml("spin.toml", &read("spin.toml"));
+    let text = read("deploy/postgres.env");
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let values: BTreeMap<String, &str> = lines
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| {
+            let variable = name.strip_prefix("SPIN_VARIABLE_").expect("a variable");
+            let variable = variable.to_lowercase();
+            assert!(manifest["variables"].get(&variable).is_some(), "{variable}");
+            (variable, value)
+        })
+        .collect();
+    let address = values["events_database"];
+    assert!(address.contains(":PASSWORD@"), "{address}");
+    assert!(address.ends_with("?sslmode=require"), "{address}");
+    let parsed = DatabaseAddress::parse(address, Duration::from_secs(2));
+    let Ok(DatabaseAddress::Postgres(parsed)) = parsed else {
+        panic!("{address} is none of PostgreSQL");
+    };
+    assert_eq!(values["events_database_host"], parsed.outbound_host());
 }
 
 #[test]
@@ -253,7 +309,8 @@ fn the_probes_ask_what_the_service_answers_and_wait_longer_than_the_store() {
     let spec = &resource(APP, "SpinApp", NAME)["spec"];
     let checks = &spec["checks"];
     assert_eq!(checks["liveness"]["httpGet"]["path"], "/healthz");
-    assert_eq!(checks["readiness"]["httpGet"]["path"], "/readyz");
+    // The dispatcher's, which is its clock.
+    assert_eq!(checks["readiness"]["httpGet"]["path"], "/dispatcher/readyz");
     let seconds = checks["readiness"]["timeoutSeconds"]
         .as_u64()
         .expect("seconds");
@@ -301,6 +358,10 @@ fn the_spin_app_sets_variables_of_the_manifest_and_secret_ones_from_secrets() {
             assert_eq!(held["stringData"][key], "REPLACE", "{name}");
         }
     }
+    // More than one replica needs a database that they share.
+    for name in ["events_database", "events_database_host"] {
+        assert!(set.contains(name), "{name}");
+    }
     for (name, variable) in manifest {
         let required = variable.get("required").and_then(toml::Value::as_bool) == Some(true);
         assert!(!required || set.contains(name), "{name} is required");
@@ -312,7 +373,13 @@ fn the_spin_app_sets_variables_of_the_manifest_and_secret_ones_from_secrets() {
 fn variables_that_may_hold_a_secret_are_secret_in_the_manifest() {
     let manifest = toml("spin.toml", &read("spin.toml"));
     // A URL may have a password in its query.
-    for name in ["jwks", "jwks_url", "secrets_key", "secrets_key_previous"] {
+    for name in [
+        "jwks",
+        "jwks_url",
+        "secrets_key",
+        "secrets_key_previous",
+        "events_database",
+    ] {
         let secret = manifest["variables"][name].get("secret");
         assert_eq!(secret.and_then(toml::Value::as_bool), Some(true), "{name}");
     }

@@ -121,7 +121,7 @@ impl Service {
         let uri = format!("{base}/api/v1/applications/{application}/webhooks{path}");
         let uri: Uri = uri.parse().context("--url is no URL")?;
         let exchange = async {
-            let response = client::send(method, &uri, &self.token, body).await?;
+            let response = client::send(method, &uri, Some(&self.token), body).await?;
             let status = response.status();
             let body = response.into_body().collect().await?.to_bytes();
             anyhow::Ok((status, serde_json::from_slice(&body).unwrap_or_default()))

@@ -3,12 +3,14 @@
 //! Long because it is one story, from the keys to the line that can be pasted.
 
 pub mod demo;
+mod endpoints;
+mod probe;
 mod screen;
 
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitCode, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +26,7 @@ use tokio::sync::mpsc;
 use crate::keys::Keys;
 use crate::runtime::{self, Choice, Runtime};
 use crate::token::{self, Issuer};
+use crate::up::endpoints::{ALLOW_INSECURE_URLS, DELIVERY_SCHEME, Endpoints};
 use crate::up::screen::{Screen, Tokens};
 use crate::{build, operator, project};
 
@@ -76,7 +79,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let endpoints = Endpoints::of(args.listen, &environment);
     let runtime_config = match endpoints {
         Endpoints::Public => runtime::shipped_config(),
-        Endpoints::Local { .. } => config_for_local_endpoints(&state_dir)?,
+        Endpoints::Local { .. } => endpoints::config_for_local_endpoints(&state_dir)?,
     };
     let mut command = runtime.serve(
         &project::root().join("spin.toml"),
@@ -126,7 +129,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
-        .block_on(serve(command, runtime.name(), &screen))
+        .block_on(serve(command, &runtime, &screen))
 }
 
 fn tokens(keys: &Keys, merchant: &str) -> Result<Tokens> {
@@ -137,54 +140,6 @@ fn tokens(keys: &Keys, merchant: &str) -> Result<Tokens> {
         publisher: issuer.scoped_token(keys, &scope, TOKEN_VALID)?,
     })
 }
-
-/// The variable that lets webhooks have http URLs and private hosts.
-const ALLOW_INSECURE_URLS: &str = "SPIN_VARIABLE_ALLOW_INSECURE_URLS";
-
-/// The variable that lets deliveries out over http.
-const DELIVERY_SCHEME: &str = "SPIN_VARIABLE_DELIVERY_SCHEME";
-
-/// Where the endpoints of webhooks may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Endpoints {
-    /// On the public network, over https.
-    Public,
-    /// On this machine and in private networks too.
-    Local {
-        /// The environment says so; else it is because nobody but this machine reaches the service.
-        asked: bool,
-    },
-}
-
-impl Endpoints {
-    fn of(listen: SocketAddr, environment: &dyn Fn(&str) -> Option<String>) -> Self {
-        let (urls, scheme) = (
-            environment(ALLOW_INSECURE_URLS),
-            environment(DELIVERY_SCHEME),
-        );
-        match urls.as_deref() {
-            Some("true") => Self::Local { asked: true },
-            None if scheme.is_none() && listen.ip().is_loopback() => Self::Local { asked: false },
-            _ => Self::Public,
-        }
-    }
-}
-
-/// Writes the runtime config with which endpoints on this machine are reached.
-fn config_for_local_endpoints(state_dir: &Path) -> Result<PathBuf> {
-    let file = state_dir.join("runtime-config.toml");
-    std::fs::write(&file, REACHING_PRIVATE_NETWORKS)
-        .with_context(|| format!("{} cannot be written", file.display()))?;
-    Ok(file)
-}
-
-/// The runtime config for local development with endpoints on this machine.
-const REACHING_PRIVATE_NETWORKS: &str = "\
-# Made by `cargo xtask up`, for local development: webhooks' endpoints may be on this machine.
-
-[outbound_http]
-connection_pooling = false
-";
 
 /// Says so when nobody can listen there, as far as that can be known before.
 fn ensure_free(listen: SocketAddr) -> Result<()> {
@@ -217,11 +172,12 @@ fn ensure_free(listen: SocketAddr) -> Result<()> {
 /// here, whether a terminal or a supervisor sent it.
 async fn serve(
     mut command: std::process::Command,
-    name: &str,
+    runtime: &Runtime,
     screen: &dyn Fn(&str) -> String,
 ) -> Result<ExitCode> {
     use std::os::unix::process::CommandExt;
 
+    let name = runtime.name();
     let program = command.get_program().display().to_string();
     let mut interrupts = signal(SignalKind::interrupt())?;
     let mut terminations = signal(SignalKind::terminate())?;
@@ -245,14 +201,15 @@ async fn serve(
     let output = child.stdout.take().map(|stdout| {
         tokio::spawn(copy(stdout, std::io::stdout(), move |line| {
             let base = base_address(line);
-            base.is_some_and(|base| serving.try_send(base).is_ok())
+            base.is_some_and(|base| serving.try_send(base).is_ok()) || probe::is_uneventful(line)
         }))
     });
     let errors = child.stderr.take().map(|stderr| {
         let spoke = spoke.clone();
-        tokio::spawn(copy(stderr, std::io::stderr(), move |_| {
+        // Spin passes the components' lines on here.
+        tokio::spawn(copy(stderr, std::io::stderr(), move |line| {
             spoke.store(true, Ordering::Relaxed);
-            false
+            probe::is_uneventful(line)
         }))
     });
 
@@ -263,7 +220,12 @@ async fn serve(
             status = child.wait() => break status?,
             Some(base) = served.recv(), if !shown => {
                 shown = true;
-                print(&screen(&reachable(&base)));
+                let base = reachable(&base);
+                print(&screen(&base));
+                // The local runtime asks itself.
+                if matches!(runtime, Runtime::Spin(_)) {
+                    tokio::spawn(probe::run(base));
+                }
                 continue;
             }
             _ = interrupts.recv() => Signal::INT,
@@ -367,51 +329,6 @@ fn exit_code(status: ExitStatus) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_service_on_the_loopback_reaches_endpoints_there_unless_the_environment_decides() {
-        use Endpoints::{Local, Public};
-
-        for (listen, urls, scheme, expected) in [
-            ("127.0.0.1:3000", None, None, Local { asked: false }),
-            ("[::1]:0", None, None, Local { asked: false }),
-            ("0.0.0.0:3000", None, None, Public),
-            ("192.0.2.1:3000", None, None, Public),
-            ("127.0.0.1:3000", Some("false"), None, Public),
-            ("127.0.0.1:3000", None, Some("https"), Public),
-            ("0.0.0.0:3000", Some("true"), None, Local { asked: true }),
-            (
-                "127.0.0.1:3000",
-                Some("true"),
-                Some("*"),
-                Local { asked: true },
-            ),
-        ] {
-            let environment = |name: &str| {
-                let value = if name == ALLOW_INSECURE_URLS {
-                    urls
-                } else {
-                    scheme
-                };
-                value.map(str::to_owned)
-            };
-            let listen = listen.parse().expect("an address");
-            let found = Endpoints::of(listen, &environment);
-            assert_eq!(found, expected, "{listen} {urls:?} {scheme:?}");
-        }
-    }
-
-    #[test]
-    fn connections_are_not_kept_with_either_runtime_config() {
-        for text in [
-            REACHING_PRIVATE_NETWORKS.to_owned(),
-            std::fs::read_to_string(runtime::shipped_config()).expect("shipped"),
-        ] {
-            let config: toml::Table = toml::from_str(&text).expect("TOML");
-            let kept = config["outbound_http"]["connection_pooling"].as_bool();
-            assert_eq!(kept, Some(false), "{text}");
-        }
-    }
 
     #[test]
     fn the_address_is_read_from_either_runtime() {
