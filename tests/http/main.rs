@@ -40,6 +40,7 @@ mod generated_clients;
 mod idempotency;
 mod isolation;
 mod limit;
+mod listen;
 mod logs;
 mod operations;
 mod operator;

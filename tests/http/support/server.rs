@@ -483,21 +483,28 @@ impl Server {
 
     /// Runs a command of `cargo xtask` for its operator, with its variables.
     pub async fn xtask(&self, arguments: &[&str]) -> Ended {
-        let program = built("WEBHOOKS_XTASK", "xtask");
-        let mut command = tokio::process::Command::new(program);
-        command
-            .args(arguments)
-            .args(["--url", &self.base()])
-            .arg("--state-dir");
-        command.arg(&self.setup.state_dir);
-        command.kill_on_drop(true).stderr(Stdio::inherit());
-        self.setup.variables_of(command.as_std_mut());
-        command.env("SPIN_VARIABLE_OPERATOR_TOKEN", OPERATOR_TOKEN);
+        let mut command = self.xtask_command(arguments);
+        command.stderr(Stdio::inherit());
         let output = command.output().await.expect("run xtask");
         Ended {
             ok: output.status.success(),
             stdout: String::from_utf8(output.stdout).expect("UTF-8"),
         }
+    }
+
+    /// A command of `cargo xtask` about this server, with its variables, that ends with the test.
+    pub fn xtask_command(&self, arguments: &[&str]) -> tokio::process::Command {
+        let program = built("WEBHOOKS_XTASK", "xtask");
+        let mut command = tokio::process::Command::new(program);
+        command
+            .args(arguments)
+            .args(["--url", &self.base()])
+            .arg("--state-dir")
+            .arg(&self.setup.state_dir)
+            .kill_on_drop(true);
+        self.setup.variables_of(command.as_std_mut());
+        command.env("SPIN_VARIABLE_OPERATOR_TOKEN", OPERATOR_TOKEN);
+        command
     }
 
     /// Kills it as `kill -9` does, and hands back what it was started with: the same store.

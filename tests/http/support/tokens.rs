@@ -269,6 +269,15 @@ pub fn configured_key_set() -> String {
     ])
 }
 
+/// What `cargo xtask up` keeps in a state directory, with the configured key of EdDSA.
+pub fn development_keys() -> Value {
+    let mut key = private_jwk("eddsa").clone();
+    key["alg"] = json!("EdDSA");
+    key["use"] = json!("sig");
+    let secrets_key = base64ct::Base64::encode_string(&super::server::SECRETS_KEY);
+    json!({"note": "for a test", "signingKey": key, "secretsKey": secrets_key})
+}
+
 /// The public key as it is published, in PEM.
 pub fn public_pem(name: &str) -> &'static str {
     FIXTURES["publicKeyPem"][name]

@@ -6,12 +6,12 @@ mod receiver;
 mod registration;
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use application_webhooks::model::ids::ApplicationId;
+use application_webhooks::model::ids::{ApplicationId, MerchantId};
 use application_webhooks::store::keys;
 use clap::builder::NonEmptyStringValueParser;
 use hyper::StatusCode;
@@ -72,18 +72,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             state_dir.display()
         )
     })?;
-    let merchant = match &args.merchant {
-        Some(merchant) => merchant.clone(),
-        // Where the store is another, it is the demo's owner or has to be named.
-        None => store::get(&state_dir, &keys::application(&args.application))
-            .ok()
-            .flatten()
-            .and_then(|document| demo::owner(&document))
-            .map_or_else(
-                || demo::MERCHANT.to_owned(),
-                |owner| owner.as_str().to_owned(),
-            ),
-    };
+    let merchant = args.merchant.clone();
+    let merchant = merchant.unwrap_or_else(|| owner(&state_dir, &args.application));
     let service = Service {
         base: args.url.trim_end_matches('/').to_owned(),
         application: args.application.clone(),
@@ -99,6 +89,15 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         .enable_all()
         .build()?
         .block_on(listen(&service, args.port, answer))
+}
+
+/// The application's owner, by the store of a state directory. Where the store is elsewhere, it is the
+/// demo's.
+fn owner(state_dir: &Path, application: &ApplicationId) -> String {
+    let document = store::get(state_dir, &keys::application(application));
+    let owner = document.ok().flatten().and_then(|it| demo::owner(&it));
+    let owner = owner.as_ref().map_or(demo::MERCHANT, MerchantId::as_str);
+    owner.to_owned()
 }
 
 /// Receives until a signal comes.
@@ -132,4 +131,22 @@ async fn listen(service: &Service, port: u16, answer: Answer) -> Result<ExitCode
     service.delete(&webhook.id).await?;
     println!("The webhook is deleted.");
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_owner_is_who_the_store_says_or_the_demos() {
+        let documents = [("application/shop", r#"{"merchantId":"m-1"}"#)];
+        let state_dir = store::tests::filled("listen-owner", &documents);
+        for (id, expected) in [("shop", "m-1"), ("demo", demo::MERCHANT)] {
+            let application = ApplicationId::parse(id).expect("an id");
+            assert_eq!(owner(&state_dir, &application), expected);
+        }
+        let none = crate::keys::tests::scratch("listen-no-store");
+        let application = ApplicationId::parse("shop").expect("an id");
+        assert_eq!(owner(&none, &application), demo::MERCHANT);
+    }
 }
