@@ -153,8 +153,10 @@ pub fn document() -> Value {
         document["components"]["schemas"][format!("Page_{item}")]["properties"]["items"]["items"] =
             json!({"$ref": format!("#/components/schemas/{item}")});
     }
-    // It is inlined where it is used.
-    object_mut(&mut document["components"]["schemas"]).shift_remove("TestData");
+    // They are inlined where they are used.
+    for name in ["TestData", "EventData"] {
+        object_mut(&mut document["components"]["schemas"]).shift_remove(name);
+    }
     split_secret(&mut document);
     split_error(&mut document);
     document["components"]["responses"] = error_responses();

@@ -17,7 +17,7 @@ use crate::model::retry_schedule::RetrySchedule;
 pub struct DeliveryPolicy {
     /// The pauses before each attempt, the first one included, in seconds. Only the last attempt's
     /// failure fails the delivery.
-    #[schema(examples(json!([0, 5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400])))]
+    #[schema(examples(300))]
     retry_schedule_seconds: Vec<u64>,
     /// How much later than that an attempt can be, in percent of the pause. It is never earlier.
     #[schema(examples(10))]

@@ -41,7 +41,7 @@ impl Path {
         let id = EventId::parse(self.parameter("eventId"));
         details.check(
             "eventId",
-            id.ok_or("Must be `evt_` and 32 hexadecimal digits in lower case"),
+            id.ok_or("Must be `evt_` and a UUID of version 7 in lower case, without hyphens"),
         )
     }
 

@@ -122,7 +122,7 @@ impl std::fmt::Display for ApplicationId {
 #[derive(utoipa::ToSchema)]
 #[schema(
     description = "`evt_` and a UUID of version 7 without hyphens: ids sort by time.",
-    value_type = String, min_length = 36, max_length = 36, pattern = "^evt_[0-9a-f]{32}$",
+    value_type = String, min_length = 36, max_length = 36, pattern = "^evt_[0-9a-f]{12}7[0-9a-f]{19}$",
     examples("evt_019abd5a6f407c2e8d3b9f0a1b2c3d4e"),
 )]
 pub struct EventId(Uuid);
