@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::client::Webhook;
 use crate::support::{
-    Application, PATIENCE, Server, bulk, local_runtime_only, poll, quiet, standard,
+    Application, PATIENCE, Server, bulk, exclusive, local_runtime_only, poll, standard,
 };
 
 /// What the design allows the index after the last 201.
@@ -99,7 +99,7 @@ const TRIES: u32 = 5;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_creates_on_one_application_are_all_kept() {
     local_runtime_only!();
-    let _quiet = quiet().await;
+    let _exclusive = exclusive().await;
     for tries in 1.. {
         if two_hundred_are_kept().await.in_time(tries) {
             break;
@@ -132,7 +132,7 @@ async fn two_hundred_are_kept() -> Took {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_creates_on_as_many_applications_are_all_kept() {
     local_runtime_only!();
-    let _quiet = quiet().await;
+    let _exclusive = exclusive().await;
     let api = bulk();
     let applications: Vec<Application> = (0..200).map(|_| api.application()).collect();
 
@@ -178,7 +178,7 @@ async fn waves_of_creates_on_one_application_find_all_in_the_index() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_creates_near_the_limit_are_told_the_truth() {
     local_runtime_only!();
-    let _quiet = quiet().await;
+    let _exclusive = exclusive().await;
     for tries in 1.. {
         if creates_near_the_limit().await.in_time(tries) {
             break;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{completed, event, event_when, publish, subscribed, webhook};
 use crate::support::receiver::answer;
 use crate::support::server::SCHEDULE;
-use crate::support::{Receiver, Server, quiet};
+use crate::support::{Receiver, Server, exclusive};
 
 on_both_databases! {
     an_event_is_delivered_signed_at_once_and_recorded
@@ -77,7 +77,7 @@ async fn an_event_is_delivered_signed_at_once_and_recorded(api: &Server) {
 
 /// Never earlier than written, at most a tenth later; the same bytes, signed anew.
 async fn attempts_follow_the_schedule_and_the_last_failure_is_the_deliverys(api: &Server) {
-    let _quiet = quiet().await;
+    let _exclusive = exclusive().await;
     let receiver = Receiver::answering("500 No", b"no");
     let (application, created) = subscribed(api, &receiver.url()).await;
     let published = publish(api, &application).await;
@@ -271,7 +271,7 @@ async fn deliveries_of_a_webhook_that_is_deleted_end(api: &Server) {
 
 /// Most endpoints answer in milliseconds; one that never does is waited for 15 seconds each time.
 async fn an_endpoint_that_never_answers_delays_nobody_else(api: &Server) {
-    let _quiet = quiet().await;
+    let _exclusive = exclusive().await;
     let hanging = Receiver::hanging();
     let (application, _) = subscribed(api, &hanging.url()).await;
     for _ in 0..100 {

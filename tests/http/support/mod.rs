@@ -52,7 +52,7 @@ pub async fn poll<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Optio
 static MACHINE: RwLock<()> = RwLock::const_new(());
 
 /// For a test of the contract's times: while it is held, no test runs that is [`busy`].
-pub async fn quiet() -> RwLockWriteGuard<'static, ()> {
+pub async fn exclusive() -> RwLockWriteGuard<'static, ()> {
     MACHINE.write().await
 }
 
