@@ -756,11 +756,13 @@ async fn an_openid_provider_changes_its_keys_and_no_valid_token_is_refused() {
         }
     }
     // All keys are new at once: the first token that names one brings it.
+    let withdrawn = provider.token(&application).await;
     provider.rotate("replace");
     let new = provider.token(&application).await;
     accepted(&new).await;
-    // Keys that are not published any more. Not before: an unknown key takes the next look.
-    let refused = api.create(&application).token(&first);
+    // Keys that are not published any more. Not before: an unknown key takes the next look. And no
+    // older token: one from a minute before the newest set is refused for good.
+    let refused = api.create(&application).token(&withdrawn);
     let response = refused.clone().expect(503).await;
     tokio::time::sleep(Duration::from_secs(retry_after(&response))).await;
     refused.expect_error(UNAUTHORIZED).await;
