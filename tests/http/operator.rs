@@ -158,6 +158,9 @@ struct Load<'a> {
     is_over: Cell<bool>,
 }
 
+/// The kind of change that removes a webhook, of three.
+const DELETE: usize = 2;
+
 impl<'a> Load<'a> {
     fn new(api: &'a Server, application: Application) -> Self {
         Self {
@@ -178,15 +181,15 @@ impl<'a> Load<'a> {
         self.told.borrow_mut().insert(created.webhook.id);
     }
 
-    async fn change(&self, id: String, number: usize) {
+    async fn change(&self, id: String, kind: usize) {
         let by = |method, path: String| self.api.by(&self.application, method, &path);
-        let changed = match number % 3 {
+        let changed = match kind {
             0 => by("PATCH", self.path(&id)).json(&json!({"isActive": false})),
             1 => by("POST", format!("{}/rotate", self.path(&id))),
             _ => by("DELETE", self.path(&id)),
         };
         let changed = changed.send().await;
-        if number % 3 == 2 {
+        if kind == DELETE {
             assert_eq!(changed.status, 204, "{}", changed.text);
             self.told.borrow_mut().remove(&id);
         } else {
@@ -195,9 +198,14 @@ impl<'a> Load<'a> {
     }
 
     async fn round(&self) {
+        // A store that grew with every round would take the doctor longer each time.
+        let is_full = self.told.borrow().len() > 96;
         let there: Vec<String> = self.told.borrow().iter().take(32).cloned().collect();
         let changes = there.into_iter().enumerate();
-        let changes = changes.map(|(number, id)| self.change(id, number));
+        let changes = changes.map(|(number, id)| {
+            let kind = if is_full { DELETE } else { number % 3 };
+            self.change(id, kind)
+        });
         let creates = (0..32).map(|_| self.create());
         futures::join!(join_all(changes), join_all(creates));
         self.rounds.set(self.rounds.get() + 1);
