@@ -14,7 +14,7 @@ pub enum When {
     /// Before the operation takes effect.
     #[default]
     Before,
-    /// After it took effect, before the guest hears of it.
+    /// After it took effect, before the guest gets the result.
     After,
 }
 

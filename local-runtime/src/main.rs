@@ -63,7 +63,7 @@ struct Arguments {
     /// Stops when standard input ends
     #[arg(long)]
     stop_with_stdin: bool,
-    /// Cuts off what is running when it is told to stop, as Spin does
+    /// On SIGINT or SIGTERM, cuts off what is running, as Spin does
     #[arg(long)]
     no_drain: bool,
     /// Does not ask the dispatcher every second whether it is ready

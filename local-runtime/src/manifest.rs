@@ -83,7 +83,7 @@ impl Manifest {
     ///
     /// # Errors
     ///
-    /// One line that tells what is wrong and how to mend it.
+    /// One line that says what is wrong and what to do about it.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| {
             format!(

@@ -49,7 +49,7 @@ impl Outbound {
     ///
     /// # Errors
     ///
-    /// One line that tells which setting is malformed.
+    /// One line that names the malformed setting.
     pub fn new(
         component: &Component,
         allowed: Arc<AllowedHosts>,

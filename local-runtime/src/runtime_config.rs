@@ -124,7 +124,7 @@ impl RuntimeConfig {
     ///
     /// # Errors
     ///
-    /// One line that tells what is wrong.
+    /// One line that says what is wrong.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the runtime config {}", path.display()))?;

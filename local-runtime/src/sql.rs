@@ -102,7 +102,7 @@ impl<C, R: Send + 'static, E: Send + 'static> Answer<C, R, E> {
 }
 
 /// Runs a statement that returns rows, or what a fault makes of it. An injected error is `injected`
-/// and is told by the result's end, as SQLite's and PostgreSQL's own are.
+/// and is reported at the result's end, as SQLite's and PostgreSQL's own are.
 ///
 /// # Errors
 ///
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_error_is_told_by_the_end_before_and_after_the_effect() {
+    async fn an_error_is_reported_at_the_end_before_and_after_the_effect() {
         for (when, ran) in [("before", 0), ("after", 1)] {
             let fault =
                 format!(r#"{{"op":"sql","key":"publish","action":"error","when":"{when}"}}"#);

@@ -1,5 +1,5 @@
-//! What Spin's databases do in their own way, on Spin and on the local runtime alike: a test of events
-//! on the local runtime then tells what happens on Spin. The component is `tests/sql_probe/`.
+//! What Spin's databases do in their own way, on Spin and on the local runtime alike, so that a test of
+//! events on the local runtime holds for Spin too. The component is `tests/sql_probe/`.
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -210,7 +210,7 @@ async fn a_task_goes_on_after_the_response() {
     .await;
 }
 
-/// How many rows a task has written when its server was told to stop a second before it was to write.
+/// How many rows a task has written whose server was stopped a second before it was to write.
 fn written_by_a_task_of(setup: Setup) -> Value {
     let server = setup.start();
     run(&server, &[sqlite("a"), end("a", "CREATE TABLE t (n)")]);

@@ -97,7 +97,7 @@ impl Connector {
     ///
     /// # Errors
     ///
-    /// One line that tells which setting is malformed.
+    /// One line that names the malformed setting.
     pub(super) fn new(
         component: &Component,
         config: &RuntimeConfig,

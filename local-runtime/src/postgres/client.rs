@@ -46,7 +46,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// A statement that cannot be prepared. What fails later is told by the result's end.
+    /// A statement that cannot be prepared. What fails later is reported at the result's end.
     pub async fn query_with(
         &self,
         statement: &str,

@@ -203,7 +203,7 @@ async fn what_the_server_reports_has_a_code_wherever_it_comes() {
     let again = "INSERT INTO t VALUES ('a') RETURNING id";
     let executed = client.execute_with(again, Vec::new()).await.unwrap_err();
     assert_eq!(code(&executed), Some("23505"));
-    // A query tells it at its end.
+    // A query reports it at its end.
     let queried = query(&client, again).await.end.await.unwrap();
     assert_eq!(code(&queried.unwrap_err()), Some("23505"));
     // A statement that cannot be prepared never gets there; several statements cannot.

@@ -15,7 +15,7 @@ type Failure = Box<dyn std::error::Error + Sync + Send>;
 /// A parameter for a statement.
 pub type Parameter = Box<dyn ToSql + Send + Sync>;
 
-/// The columns of a result, as its first row tells them.
+/// The columns of a result, from its first row.
 pub fn columns(row: &Row) -> Vec<Column> {
     let column = |column: &tokio_postgres::Column| Column {
         name: column.name().to_owned(),

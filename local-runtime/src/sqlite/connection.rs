@@ -82,8 +82,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// `Io` when the file cannot be opened. What is wrong with the statement is told by the result's
-    /// end.
+    /// `Io` when the file cannot be opened. What is wrong with the statement is reported at the
+    /// result's end.
     pub async fn execute(&self, statement: &str, parameters: Vec<Value>) -> Result<Rows, Error> {
         let connection = self.opened()?;
         let statement = statement.to_owned();

@@ -106,7 +106,7 @@ async fn more_than_four_unread_rows_have_no_end() {
 }
 
 #[tokio::test]
-async fn of_several_statements_only_the_first_runs_and_nobody_is_told() {
+async fn of_several_statements_only_the_first_runs_without_an_error() {
     let connection = connect(&Location::Memory);
     collect(&connection, "CREATE TABLE t (n INTEGER)")
         .await

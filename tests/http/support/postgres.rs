@@ -152,12 +152,12 @@ impl Postgres {
 
     /// Stops it as a crash would (`immediate`): connections end, and what was not committed is gone.
     pub fn stop(&self) {
-        self.tell("stop");
+        self.command("stop");
     }
 
     /// Starts it after [`Self::stop`], on the same port with the same data.
     pub fn start_again(&self) {
-        self.tell("start");
+        self.command("start");
         let since = Instant::now();
         while !self.is_ready() {
             assert!(since.elapsed() < START, "PostgreSQL: {}", self.log());
@@ -205,13 +205,16 @@ impl Postgres {
         }
     }
 
-    /// Tells the keeper a word, and waits until it has done it.
-    fn tell(&self, word: &str) {
+    /// Sends the keeper a word, and waits until it has done it.
+    fn command(&self, word: &str) {
         let keeper = &mut *self.keeper.lock().unwrap_or_else(|e| e.into_inner());
         let words = keeper.words.as_mut().expect("a keeper that runs");
-        writeln!(words, "{word}").expect("tell the keeper");
+        writeln!(words, "{word}").expect("write to the keeper");
         let mut echo = String::new();
-        keeper.echo.read_line(&mut echo).expect("hear the keeper");
+        keeper
+            .echo
+            .read_line(&mut echo)
+            .expect("read from the keeper");
         assert_eq!(echo.trim_end(), word, "the keeper");
     }
 }
