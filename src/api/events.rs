@@ -15,6 +15,7 @@ use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::fan_out::{self, Plan};
 use crate::events::database::{Beginning, NewEvent, PublishKey, Published, StoredEvent};
 use crate::fault::Fault;
+use crate::http::details::Details;
 use crate::http::error::Error;
 use crate::http::idempotency::{self, IDEMPOTENCY_REPLAYED};
 use crate::http::object::Object;
@@ -46,6 +47,25 @@ pub struct PublishRequest {
     /// When it stops being worth delivering. What is not delivered by then expires.
     #[schema(inline, nullable = false, examples("2026-04-20T18:00:00.000Z"))]
     deliver_before: Option<Timestamp>,
+}
+
+impl PublishRequest {
+    /// Reads a body, noting what is wrong with it.
+    fn read(body: &mut Object, config: &Config, details: &mut Details) -> Option<Self> {
+        let r#type = body.required("type", details, |value| event_type(&value, config));
+        let data = body.required("data", details, |value| match value {
+            Value::Object(_) => Ok(value),
+            _ => Err("Must be an object"),
+        });
+        let occurred_at = body.optional("occurredAt", details, moment);
+        let deliver_before = body.optional("deliverBefore", details, moment);
+        Some(Self {
+            r#type: r#type?,
+            data: data?,
+            occurred_at,
+            deliver_before,
+        })
+    }
 }
 
 /// What an event happened to.
@@ -95,18 +115,11 @@ pub async fn publish(mut request: CallerRequest) -> Result<Response, Error> {
         })
         .await?;
     let (config, details) = (request.config, &mut request.details);
-    let event_type = body.required("type", details, |value| event_type(&value, config));
-    let data = body.required("data", details, |value| match value {
-        Value::Object(_) => Ok(()),
-        _ => Err("Must be an object"),
-    });
-    let occurred_at = body.optional("occurredAt", details, moment);
-    let deliver_before = body.optional("deliverBefore", details, moment);
+    let published = PublishRequest::read(&mut body, config, details);
     let content = body.finish(details);
-    let checked = application.zip(event_type).zip(data);
-    let (context, ((application, event_type), ())) = request.begin(checked)?;
+    let (context, (application, published)) = request.begin(application.zip(published))?;
 
-    let store = &context.store;
+    let (store, event_type) = (&context.store, published.r#type);
     let reads = async {
         let (owner, subscribers) = join(
             applications::application(store, &application),
@@ -119,7 +132,7 @@ pub async fn publish(mut request: CallerRequest) -> Result<Response, Error> {
 
     let now = Timestamp::now();
     let plan = Plan::new(&dispatcher, subscribers, owner.is_enabled(), now);
-    let occurred_at = occurred_at.unwrap_or(now);
+    let occurred_at = published.occurred_at.unwrap_or(now);
     let event = NewEvent {
         id: EventId::generate(now),
         application_id: application,
@@ -127,7 +140,7 @@ pub async fn publish(mut request: CallerRequest) -> Result<Response, Error> {
         event_type,
         occurred_at,
         created_at: now,
-        deliver_before,
+        deliver_before: published.deliver_before,
         idempotency: key.map(|key| PublishKey {
             key: key.as_str().to_owned(),
             request_hash: digest(&content.canonical),
@@ -135,8 +148,7 @@ pub async fn publish(mut request: CallerRequest) -> Result<Response, Error> {
         settle_at: fan_out::settle_at(now),
         deliveries: plan.deliveries.clone(),
     };
-    let published = dispatcher.database().publish(&event).await;
-    match published {
+    match dispatcher.database().publish(&event).await {
         Err(error) => {
             plan.give_back(&event);
             Err(error.into())

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::request::Request;
 use super::webhooks::find::find_for_change;
 use crate::dispatch::delivery::{Attempt, Delivery, Failure};
+use crate::http::details::Details;
 use crate::http::error::Error;
 use crate::http::object::Object;
 use crate::http::parameters::{ApplicationPath, WebhookPath};
@@ -74,6 +75,14 @@ pub struct TestData {
 #[schema(description = "Nothing is asked for.", examples(json!({})))]
 pub struct TestRequest {}
 
+impl TestRequest {
+    /// Reads a body, noting what is wrong with it.
+    fn read(body: Object, details: &mut Details) -> Self {
+        body.finish(details);
+        Self {}
+    }
+}
+
 impl TestResponse {
     fn new(attempt: Attempt, delivered_at: Timestamp) -> Self {
         Self {
@@ -107,7 +116,7 @@ impl TestResponse {
 pub async fn send(mut request: Request) -> Result<Response, Error> {
     let ids = request.webhook();
     let body = request.body(Object::read_optional).await?;
-    body.finish(&mut request.details);
+    TestRequest::read(body, &mut request.details);
     let (context, (application, id)) = request.begin(ids)?;
     let config = context.config;
     let webhook = find_for_change(&context, &application, id).await?;
