@@ -525,8 +525,8 @@ fn a_webhook_that_the_index_lacked_at_publish_gets_the_event() {
         world.store.put(&index, &listed);
         sleep(seconds(3)).await;
         let younger = world.webhook(|_| (AT_ONCE, Some(200))).await;
-        probe(&process, 10);
-        sleep(seconds(10)).await;
+        probe(&process, 20);
+        sleep(seconds(20)).await;
         let event = world.event(id).await;
         assert_eq!(event.deliveries.len(), 1, "not {younger}");
         assert_eq!(event.deliveries[0].webhook_id, webhook);
