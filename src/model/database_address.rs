@@ -64,7 +64,8 @@ impl DatabaseAddress {
             }
         }
         // A statement goes on when the request that began it does not, and the next one on the
-        // connection waits for it. A pgBouncer before 1.21 refuses `options`: `options=` leaves it out.
+        // connection waits for it. PgBouncer refuses `options`, an empty one too, unless its
+        // `ignore_startup_parameters` names it.
         if !has_options {
             let millis = timeout.as_millis();
             let options = format!(
