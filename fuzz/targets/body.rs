@@ -2,8 +2,8 @@
 //! of it goes unnoticed.
 #![no_main]
 
-use application_webhooks::http::details::Details;
 use application_webhooks::http::body::{Body, MAX_BODY_BYTES};
+use application_webhooks::http::details::Details;
 use application_webhooks::http::object::Object;
 use bytes::Bytes;
 use futures::FutureExt;
