@@ -584,7 +584,8 @@ fn fates() -> impl Strategy<Value = Vec<Fate>> {
 }
 
 proptest! {
-    #![proptest_config(schedules())]
+    // A case takes a tenth of a second.
+    #![proptest_config(ProptestConfig { cases: schedules().cases.div_ceil(3), ..schedules() })]
 
     /// What is published is delivered, whatever happens to the process that publishes it: once, and once
     /// more for each of its failures at most.
