@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-/// The settings of Wasmtime that matter here. With `perf_map` it tells `perf` which function of the
-/// component is where, in `/tmp/perf-PID.map`.
+/// The settings of Wasmtime that matter here. With `perf_map` it lists for `perf` which function of
+/// the component is where, in `/tmp/perf-PID.map`.
 ///
 /// # Errors
 ///

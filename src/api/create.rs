@@ -177,7 +177,7 @@ where
 }
 
 /// Removes, after the response, what a create that failed has left. A create with a key can be repeated,
-/// and then tells what it made: to remove that could take it from under the repeat.
+/// and returns then what it made: to remove that could take it from under the repeat.
 fn compensate<C: Creation>(
     context: &Context,
     fault: &Fault,

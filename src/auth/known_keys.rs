@@ -16,7 +16,7 @@ pub const SOURCE: &str = "jwks_url";
 pub struct Published {
     /// The keys.
     pub keys: KeySet,
-    /// What tells this set from others: the SHA-256 of its text.
+    /// The identity of this set: the SHA-256 of its text.
     pub id: [u8; 32],
     /// When they were fetched.
     pub fetched_at: Timestamp,

@@ -2,7 +2,7 @@
 
 use crate::model::random;
 
-/// What tells one claim from every other: 32 random hexadecimal digits.
+/// The identity of a claim: 32 random hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimToken(String);
 

@@ -80,7 +80,7 @@ struct Sent {
     recorded: Option<Timestamp>,
 }
 
-/// What the endpoints saw, and what processes were told.
+/// What the endpoints received, and what the database returned to processes.
 #[derive(Default)]
 struct Ledger(RefCell<BTreeMap<DeliveryKey, Vec<Sent>>>);
 

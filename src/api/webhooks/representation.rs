@@ -138,7 +138,7 @@ impl WebhookResponse {
         })
     }
 
-    /// With the secret, for the one response that tells it.
+    /// With the secret, for the one response that has it.
     pub fn with_secret(self, secret: &SigningSecret) -> Self {
         Self {
             signing_secret: Some(secret.reveal()),
