@@ -1,6 +1,6 @@
 //! What serves the component: Spin, or the local runtime.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -96,9 +96,13 @@ pub fn shipped_config() -> PathBuf {
     project::root().join("deploy/runtime-config.toml")
 }
 
-/// Reads `127.0.0.1:3000` or `localhost:3000`.
+/// Reads `127.0.0.1:3000`, `localhost:3000`, or `3000` for the former.
 pub fn address(text: &str) -> Result<SocketAddr, &'static str> {
-    const PROBLEM: &str = "must be an address and a port, such as 127.0.0.1:3000";
+    const PROBLEM: &str = "must be an address and a port, such as 127.0.0.1:3000, or a port";
+
+    if let Ok(port) = text.parse() {
+        return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    }
 
     let mut addresses: Vec<_> = text.to_socket_addrs().map_err(|_| PROBLEM)?.collect();
     // `localhost` is both; most clients try IPv4 first or only.
@@ -116,13 +120,15 @@ mod tests {
             ("127.0.0.1:3000", "127.0.0.1:3000"),
             ("[::1]:80", "[::1]:80"),
             ("localhost:0", "127.0.0.1:0"),
+            ("3458", "127.0.0.1:3458"),
+            ("0", "127.0.0.1:0"),
         ] {
             assert_eq!(
                 address(text).map(|a| a.to_string()),
                 Ok(expected.to_owned())
             );
         }
-        for text in ["", "3000", "127.0.0.1", "127.0.0.1:70000", ":::"] {
+        for text in ["", "70000", "-1", "127.0.0.1", "127.0.0.1:70000", ":::"] {
             assert!(address(text).is_err(), "{text}");
         }
     }

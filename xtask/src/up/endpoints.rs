@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 /// The variable that lets webhooks have http URLs and private hosts.
-pub const ALLOW_INSECURE_URLS: &str = "SPIN_VARIABLE_ALLOW_INSECURE_URLS";
+const ALLOW_INSECURE_URLS: &str = "SPIN_VARIABLE_ALLOW_INSECURE_URLS";
 
 /// The variable that lets deliveries out over http.
-pub const DELIVERY_SCHEME: &str = "SPIN_VARIABLE_DELIVERY_SCHEME";
+const DELIVERY_SCHEME: &str = "SPIN_VARIABLE_DELIVERY_SCHEME";
 
 /// Where the endpoints of webhooks may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,10 +4,12 @@
 
 pub mod demo;
 mod endpoints;
+mod log_line;
 mod probe;
 mod screen;
+mod variables;
 
-use std::io::Write as _;
+use std::io::{IsTerminal, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -17,6 +19,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use application_webhooks::model::application::ApplicationRecord;
+use application_webhooks::store::keys::Named;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
@@ -26,18 +30,19 @@ use tokio::sync::mpsc;
 use crate::keys::Keys;
 use crate::runtime::{self, Choice, Runtime};
 use crate::token::{self, Issuer};
-use crate::up::endpoints::{ALLOW_INSECURE_URLS, DELIVERY_SCHEME, Endpoints};
+use crate::up::endpoints::Endpoints;
 use crate::up::screen::{Screen, Tokens};
-use crate::{build, operator, project};
+use crate::up::variables::{Defaults, environment_name};
+use crate::{build, project};
 
 /// Long enough for a day's work with one curl line.
 const TOKEN_VALID: Duration = Duration::from_secs(12 * 60 * 60);
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Where to serve; port 0 takes a free one
+    /// Where to serve, an address and a port or a port of 127.0.0.1; port 0 takes a free one
     #[arg(
-        long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:3000",
+        long, value_name = "[ADDRESS:]PORT", default_value = "127.0.0.1:3000",
         value_parser = runtime::address
     )]
     listen: SocketAddr,
@@ -52,11 +57,29 @@ pub struct Args {
     runtime: Choice,
 }
 
-fn pair(text: &str) -> Result<String, &'static str> {
-    match text.split_once('=') {
-        Some((key, _)) if !key.is_empty() => Ok(text.to_owned()),
-        _ => Err("must be KEY=VALUE"),
+fn pair(text: &str) -> Result<String, String> {
+    let Some((key, value)) = text.split_once('=').filter(|(key, _)| !key.is_empty()) else {
+        return Err("must be KEY=VALUE".to_owned());
+    };
+    match Named::parse(key) {
+        Some(Named::Application(_)) => {
+            let application = serde_json::from_str::<ApplicationRecord>(value);
+            application.map_err(|error| {
+                format!(
+                    "must be JSON that names the application's merchant, such as \
+                     {key}={{\"merchantId\":\"m1\"}} ({error})"
+                )
+            })?;
+        }
+        Some(Named::Misspelled) => {
+            return Err(format!(
+                "{key} begins like a key of the service, and is none: an application's is \
+                 application/ and 1 to 128 letters, digits, `-`, `_`, `.` or `~`"
+            ));
+        }
+        _ => {}
     }
+    Ok(text.to_owned())
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
@@ -66,6 +89,19 @@ pub fn run(args: Args) -> Result<ExitCode> {
     ensure_free(args.listen)?;
     let runtime = Runtime::find(args.runtime)?;
     let keys = Keys::ensure(&state_dir)?;
+    let environment = |name: &str| std::env::var(name).ok();
+    let endpoints = Endpoints::of(args.listen, &environment);
+    let defaults = Defaults(&manifest);
+    let given = |variable: &str| environment(&environment_name(variable));
+    let ours = ours(&keys, endpoints)?;
+    let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+    for warning in defaults.unknown(names) {
+        eprintln!("warning: {warning}");
+    }
+    defaults.check(&given, &|variable| {
+        let ours = ours.iter().find(|(name, _)| *name == variable);
+        ours.map(|(_, value)| value.clone())
+    })?;
 
     build::components()?;
     if matches!(runtime, Runtime::Local(_)) {
@@ -74,9 +110,6 @@ pub fn run(args: Args) -> Result<ExitCode> {
 
     let mut pairs = args.key_value;
     let merchant = demo::ensure(&state_dir, &mut pairs)?;
-
-    let environment = |name: &str| std::env::var(name).ok();
-    let endpoints = Endpoints::of(args.listen, &environment);
     let runtime_config = match endpoints {
         Endpoints::Public => runtime::shipped_config(),
         Endpoints::Local { .. } => endpoints::config_for_local_endpoints(&state_dir)?,
@@ -88,29 +121,18 @@ pub fn run(args: Args) -> Result<ExitCode> {
         &runtime_config,
         &pairs,
     );
-    if endpoints == (Endpoints::Local { asked: false }) {
-        command.env(ALLOW_INSECURE_URLS, "true");
-        command.env(DELIVERY_SCHEME, "*");
-    }
-    let jwks = environment("SPIN_VARIABLE_JWKS");
-    if jwks.is_none() {
-        command.env("SPIN_VARIABLE_JWKS", keys.jwks());
-    }
-    if std::env::var_os("SPIN_VARIABLE_SECRETS_KEY").is_none() {
-        command.env("SPIN_VARIABLE_SECRETS_KEY", &keys.secrets_key);
-    }
-    if std::env::var_os(operator::TOKEN_VARIABLE).is_none() {
-        command.env(operator::TOKEN_VARIABLE, keys.operator_token()?);
+    for (variable, value) in ours {
+        if given(variable).is_none() {
+            command.env(environment_name(variable), value);
+        }
     }
     // With other keys than ours, our tokens are worth nothing.
-    let tokens = match jwks {
+    let tokens = match given("jwks") {
         Some(jwks) if !keys.are_in(&jwks) => None,
         _ => Some(tokens(&keys, &merchant)?),
     };
-    let event_types = environment("SPIN_VARIABLE_EVENT_TYPES").or_else(|| {
-        let default = manifest["variables"]["event_types"]["default"].as_str();
-        default.map(str::to_owned)
-    });
+    let event_types =
+        given("event_types").or_else(|| defaults.get("event_types").map(str::to_owned));
     let event_types = event_types.unwrap_or_default();
     let screen = |base: &str| {
         let screen = Screen {
@@ -130,6 +152,20 @@ pub fn run(args: Args) -> Result<ExitCode> {
         .enable_all()
         .build()?
         .block_on(serve(command, &runtime, &screen))
+}
+
+/// The variables that are set here where the environment does not.
+fn ours(keys: &Keys, endpoints: Endpoints) -> Result<Vec<(&'static str, String)>> {
+    let mut ours = vec![
+        ("jwks", keys.jwks()),
+        ("secrets_key", keys.secrets_key.clone()),
+        ("operator_token", keys.operator_token()?),
+    ];
+    if endpoints == (Endpoints::Local { asked: false }) {
+        ours.push(("allow_insecure_urls", "true".to_owned()));
+        ours.push(("delivery_scheme", "*".to_owned()));
+    }
+    Ok(ours)
 }
 
 fn tokens(keys: &Keys, merchant: &str) -> Result<Tokens> {
@@ -199,15 +235,19 @@ async fn serve(
     let spoke = Arc::new(AtomicBool::new(false));
     let (serving, mut served) = mpsc::channel(1);
     let output = child.stdout.take().map(|stdout| {
-        tokio::spawn(copy(stdout, std::io::stdout(), move |line| {
+        let out = std::io::stdout();
+        let readable = out.is_terminal();
+        tokio::spawn(copy(stdout, out, readable, move |line| {
             let base = base_address(line);
             base.is_some_and(|base| serving.try_send(base).is_ok()) || probe::is_uneventful(line)
         }))
     });
     let errors = child.stderr.take().map(|stderr| {
         let spoke = spoke.clone();
+        let out = std::io::stderr();
+        let readable = out.is_terminal();
         // Spin passes the components' lines on here.
-        tokio::spawn(copy(stderr, std::io::stderr(), move |line| {
+        tokio::spawn(copy(stderr, out, readable, move |line| {
             spoke.store(true, Ordering::Relaxed);
             probe::is_uneventful(line)
         }))
@@ -268,16 +308,21 @@ impl Group {
     }
 }
 
-/// Copies line by line, without the lines that `taken` keeps for itself.
+/// Copies line by line, without the lines that `taken` keeps for itself. Where people read them, those
+/// of the log are `readable`; programs get them as they are, in JSON.
 async fn copy(
     from: impl AsyncRead + Unpin,
     mut to: impl std::io::Write,
+    readable: bool,
     taken: impl Fn(&[u8]) -> bool,
 ) {
     let mut from = BufReader::new(from);
     let mut line = Vec::new();
     while from.read_until(b'\n', &mut line).await.is_ok_and(|n| n > 0) {
         if !taken(&line) {
+            if let Some(text) = log_line::readable(&line).filter(|_| readable) {
+                line = text.into_bytes();
+            }
             // When nobody reads us, the service goes on all the same.
             let _ = to.write_all(&line).and_then(|()| to.flush());
         }
@@ -350,6 +395,52 @@ mod tests {
         assert_eq!(reachable("http://0.0.0.0:80"), "http://127.0.0.1:80");
         assert_eq!(reachable("http://[::]:80"), "http://[::1]:80");
         assert_eq!(reachable("http://10.0.0.1:80"), "http://10.0.0.1:80");
+    }
+
+    #[tokio::test]
+    async fn people_get_readable_lines_and_programs_get_json() {
+        let log = concat!(
+            r#"{"time":"2026-11-26T21:26:41.350Z","level":"warn","error":"open"}"#,
+            "\nplain\ntaken\n"
+        );
+        for (readable, expected) in [
+            (true, "21:26:41.350Z  warn: open\nplain\n"),
+            (false, log.trim_end_matches("taken\n")),
+        ] {
+            let mut copied = Vec::new();
+            copy(log.as_bytes(), &mut copied, readable, |line| {
+                line == b"taken\n"
+            })
+            .await;
+            assert_eq!(String::from_utf8(copied).expect("UTF-8"), expected);
+        }
+    }
+
+    #[test]
+    fn an_application_that_is_put_into_the_store_has_a_merchant() {
+        for good in [
+            r#"application/x={"merchantId":"m"}"#,
+            "a=b",
+            "of-others/x=",
+            r#"webhook-settings/x/6f0e7b1e-4f5b-4c3d-8a2b-1c2d3e4f5a6b={"any":"thing"}"#,
+        ] {
+            assert_eq!(pair(good).as_deref(), Ok(good));
+        }
+        for (bad, expected) in [
+            (
+                "application/x=",
+                r#"such as application/x={"merchantId":"m1"}"#,
+            ),
+            ("application/x=m1", "must be JSON"),
+            ("application/x={}", "missing field `merchantId`"),
+            (r#"application/x={"merchantId":""}"#, "must be JSON"),
+            (r#"application/x y={"merchantId":"m"}"#, "is none"),
+            ("application/=", "is none"),
+            ("=", "must be KEY=VALUE"),
+        ] {
+            let refused = pair(bad).expect_err(bad);
+            assert!(refused.contains(expected), "{bad}: {refused}");
+        }
     }
 
     #[test]

@@ -56,7 +56,13 @@ impl Display for Screen<'_> {
         writeln!(f, "  Address  {base}")?;
         writeln!(
             f,
-            "  Docs     {base}/docs (the API reference, where requests can be tried)"
+            "  Docs     {base}/docs (the API reference, where requests can be tried)\n           \
+             {base}/docs/receivers (how deliveries are verified)"
+        )?;
+        writeln!(
+            f,
+            "  Probes   {base}/healthz (it answers)\n           {base}/readyz (it can serve)\n           \
+             {base}/dispatcher/readyz (it can deliver: asked every second, it is the clock of retries)"
         )?;
         writeln!(
             f,
@@ -77,12 +83,11 @@ impl Display for Screen<'_> {
                  SPIN_VARIABLE_JWKS is set, and has not the development key",
             )?,
         }
-        if self.local_endpoints {
-            writeln!(
-                f,
-                "  Webhooks may be on this machine and over http, for development only"
-            )?;
-        }
+        let endpoints = match self.local_endpoints {
+            true => "may be on this machine and over http, for development only",
+            false => "must be on the public network and over https",
+        };
+        writeln!(f, "  Webhooks {endpoints}")?;
         let merchant = tokens.map(|tokens| tokens.merchant.as_str());
         let publisher = tokens.map(|tokens| tokens.publisher.as_str());
         writeln!(f, "\nCreate a webhook:\n\n{}", curl(base, merchant))?;
@@ -149,7 +154,7 @@ fn authorization(token: Option<&str>, variable: &str) -> String {
 }
 
 /// A word for the shell.
-fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();
@@ -210,6 +215,21 @@ mod tests {
     fn the_screen_prints_the_references_address() {
         let text = screen("m", None).to_string();
         assert!(text.contains("  http://127.0.0.1:1/docs "), "{text}");
+        assert!(
+            text.contains("  http://127.0.0.1:1/docs/receivers "),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_screen_prints_the_addresses_of_the_probes() {
+        let text = screen("m", None).to_string();
+        for path in ["/healthz", "/readyz", "/dispatcher/readyz"] {
+            assert!(
+                text.contains(&format!(" http://127.0.0.1:1{path} (")),
+                "{text}"
+            );
+        }
     }
 
     #[test]
@@ -272,6 +292,7 @@ mod tests {
             !text.contains("listen") && !text.contains("this machine"),
             "{text}"
         );
+        assert!(text.contains("public network and over https"), "{text}");
     }
 
     #[test]
