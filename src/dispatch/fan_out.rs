@@ -205,9 +205,12 @@ fn suppressed(webhook: &Webhook, application_is_enabled: bool) -> Option<Deliver
 impl Dispatcher {
     /// Makes the second decision about events for which it is time. Returns whether there may be more.
     ///
+    /// An event whose application cannot be read is recorded in the log and comes back when its claim
+    /// ends: the others do not wait for the doctor.
+    ///
     /// # Errors
     ///
-    /// The failure of the database, or of the store.
+    /// The failure of the database, or of the store. Events that were read before it are settled.
     pub(super) async fn settle(&self) -> Result<bool, Fault> {
         let now = Timestamp::now();
         let until = now.plus(SETTLE_LEASE);
@@ -216,13 +219,26 @@ impl Dispatcher {
             .claim_fan_outs(now, until, SETTLED_AT_ONCE)
             .await?;
         let mut settlements = Vec::with_capacity(due.len());
+        let mut failure = None;
         for event in &due {
-            settlements.push(self.settlement(event, now).await?);
+            match self.settlement(event, now).await {
+                Ok(settlement) => settlements.push(settlement),
+                Err(error @ Fault::Unreadable(_)) => {
+                    log::task("an event's second fan-out waits", &error);
+                }
+                Err(error) => {
+                    failure = Some(error);
+                    break;
+                }
+            }
         }
         if !settlements.is_empty() {
             self.database.settle(&settlements).await?;
         }
-        Ok(due.len() as u32 == SETTLED_AT_ONCE)
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(due.len() as u32 == SETTLED_AT_ONCE),
+        }
     }
 
     async fn settlement(&self, event: &FanOut, now: Timestamp) -> Result<Settlement, Fault> {

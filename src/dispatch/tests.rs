@@ -237,6 +237,22 @@ async fn publish(dispatcher: &Rc<Dispatcher>) -> Result<EventId, Fault> {
     Ok(event.id)
 }
 
+/// An event that nobody gets at first.
+fn event_of(now: Timestamp) -> NewEvent {
+    NewEvent {
+        id: EventId::generate(now),
+        application_id: shop(),
+        event_type: EventType::parse("session.completed").expect("a type"),
+        body: "{}".to_owned(),
+        occurred_at: now,
+        created_at: now,
+        deliver_before: None,
+        idempotency: None,
+        settle_at: fan_out::settle_at(now),
+        deliveries: Vec::new(),
+    }
+}
+
 /// Probes a process every second, as a load balancer does.
 fn probe(dispatcher: &Rc<Dispatcher>, for_seconds: u64) {
     let dispatcher = dispatcher.clone();
@@ -535,24 +551,41 @@ fn a_webhook_that_the_index_lacked_at_publish_gets_the_event() {
 }
 
 #[test]
+fn an_application_that_cannot_be_read_keeps_no_other_from_its_second_fan_out() {
+    simulation::run(async {
+        let world = World::new("0,5,300");
+        let torn = ApplicationId::parse("torn").expect("an id");
+        world
+            .store
+            .put(&keys::application(&torn), r#"{"merchantId":"m"}"#);
+        world.store.put(&keys::application_settings(&torn), "{");
+        let process = world.process();
+        let first = NewEvent {
+            application_id: torn,
+            ..event_of(Timestamp::now())
+        };
+        process.database().publish(&first).await.expect("published");
+        let webhook = world.webhook(|_| (AT_ONCE, Some(200))).await;
+        let second = event_of(Timestamp::now());
+        let published = process.database().publish(&second).await;
+        published.expect("published");
+        probe(&process, 20);
+        sleep(seconds(20)).await;
+        let deliveries = world.event(second.id).await.deliveries;
+        assert_eq!(deliveries.len(), 1, "the torn application's came before");
+        assert_eq!(deliveries[0].webhook_id, webhook);
+        assert_eq!(deliveries[0].status, DeliveryStatus::Succeeded);
+    });
+}
+
+#[test]
 fn events_are_deleted_when_they_are_old_and_when_their_application_is_gone() {
     simulation::run(async {
         let world = World::new("0,5");
         world.webhook(|_| (AT_ONCE, Some(200))).await;
         let process = world.process();
         let id = publish(&process).await.expect("published");
-        let old = NewEvent {
-            id: EventId::generate(Timestamp::from_millis(0)),
-            application_id: shop(),
-            event_type: EventType::parse("session.completed").expect("a type"),
-            body: "{}".to_owned(),
-            occurred_at: Timestamp::from_millis(0),
-            created_at: Timestamp::from_millis(0),
-            deliver_before: None,
-            idempotency: None,
-            settle_at: Timestamp::from_millis(0),
-            deliveries: Vec::new(),
-        };
+        let old = event_of(Timestamp::from_millis(0));
         let published = process.database().publish(&old).await;
         published.expect("published");
         probe(&process, 400);

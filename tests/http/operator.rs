@@ -215,8 +215,10 @@ impl<'a> Load<'a> {
     async fn during(&self, work: impl Future<Output = ()>) {
         let rounds = async {
             while !self.is_over.get() {
+                let begun = Instant::now();
                 self.round().await;
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                // As long a pause as the round took: on a slow machine the work needs time too.
+                tokio::time::sleep(Duration::from_secs(1) + begun.elapsed()).await;
             }
         };
         let work = async {
