@@ -13,6 +13,9 @@ mod imports;
 mod keys;
 mod listen;
 mod operator;
+#[path = "../../tests/http/support/postgres.rs"]
+#[allow(dead_code, reason = "tests need more of it")]
+mod postgres;
 mod profile;
 mod project;
 mod recording;

@@ -56,7 +56,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         command.env("WEBHOOKS_PYTHON", python);
     }
     // What stays missing is no failure here: the tests report it.
-    postgres();
+    tools::postgres();
     npm_package("oidc-provider", "9.13.3", "openid-provider");
     npm_package("standardwebhooks", "1.1.1", "standardwebhooks");
     npm_package("playwright-core", "1.65.1", "playwright-core");
@@ -187,7 +187,7 @@ fn clients() -> Option<PathBuf> {
     if !missing.is_empty() {
         let programs: Vec<_> = missing.iter().map(|(program, _)| *program).collect();
         let packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
-        if !install(&packages) {
+        if !tools::debian_packages(&packages) {
             eprintln!(
                 "MISSING: {} for the tests with real clients: install them (Debian: apt-get \
                  install {}) to run these too",
@@ -207,7 +207,7 @@ fn clients() -> Option<PathBuf> {
     let has_modules = || project::output_of(Command::new(&python).args(["-c", &import])).is_some();
     if !has_modules() && !virtual_environment(place) {
         // Debian has the module for it in a package of its own.
-        install(&["python3-venv"]);
+        tools::debian_packages(&["python3-venv"]);
         virtual_environment(place);
     }
     if has_modules() {
@@ -221,22 +221,6 @@ fn clients() -> Option<PathBuf> {
         PYTHON_MODULES.map(|(_, package)| package).join(" ")
     );
     None
-}
-
-/// Prepares PostgreSQL's server, of which tests start clusters of their own.
-fn postgres() {
-    let debian = std::fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten();
-    let found = debian
-        .flatten()
-        .any(|version| version.path().join("bin/initdb").exists());
-    if !found && project::on_path("initdb").is_none() && !install(&["postgresql"]) {
-        eprintln!(
-            "MISSING: PostgreSQL, for the tests on it: install its server (Debian: apt-get install \
-             postgresql) to run these too"
-        );
-    }
 }
 
 /// Installs a package of npm's into `target/tools/{directory}`.
@@ -278,27 +262,6 @@ fn virtual_environment(place: &str) -> bool {
             .args(["-m", "venv", "--clear"])
             .arg(&directory),
     ) && tools::install(&packages, place, &mut pip)
-}
-
-/// Installs Debian packages where nobody needs to be asked: as root, which on a
-/// build machine one is.
-fn install(packages: &[&str]) -> bool {
-    if project::on_path("apt-get").is_none() || !rustix::process::geteuid().is_root() {
-        return false;
-    }
-    let apt = |arguments: &[&str]| {
-        let mut command = Command::new("apt-get");
-        command
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .args(["-qq", "-o", "DPkg::Lock::Timeout=120"])
-            .args(arguments);
-        command
-    };
-    let mut arguments = vec!["install", "-y", "--no-install-recommends"];
-    arguments.extend(packages);
-    let installed = || tools::install(packages, "this system", &mut apt(&arguments));
-    // The lists are fetched only when the ones at hand do not do.
-    installed() || (tools::quietly(&mut apt(&["update"])) && installed())
 }
 
 #[cfg(test)]

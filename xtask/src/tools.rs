@@ -73,6 +73,43 @@ pub fn cargo_subcommand(name: &str, version: &str) -> Result<PathBuf> {
     Ok(program)
 }
 
+/// Prepares PostgreSQL's server, of which clusters of our own are started.
+pub fn postgres() {
+    let debian = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten();
+    let found = debian
+        .flatten()
+        .any(|version| version.path().join("bin/initdb").exists());
+    if !found && project::on_path("initdb").is_none() && !debian_packages(&["postgresql"]) {
+        eprintln!(
+            "MISSING: PostgreSQL, for what runs on it: install its server (Debian: apt-get install \
+             postgresql) to run these too"
+        );
+    }
+}
+
+/// Installs Debian packages where nobody needs to be asked: as root, which on a
+/// build machine one is.
+pub fn debian_packages(packages: &[&str]) -> bool {
+    if project::on_path("apt-get").is_none() || !rustix::process::geteuid().is_root() {
+        return false;
+    }
+    let apt = |arguments: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .args(["-qq", "-o", "DPkg::Lock::Timeout=120"])
+            .args(arguments);
+        command
+    };
+    let mut arguments = vec!["install", "-y", "--no-install-recommends"];
+    arguments.extend(packages);
+    let installed = || install(packages, "this system", &mut apt(&arguments));
+    // The lists are fetched only when the ones at hand do not do.
+    installed() || (quietly(&mut apt(&["update"])) && installed())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 /// The variable that lets webhooks have http URLs and private hosts.
-const ALLOW_INSECURE_URLS: &str = "SPIN_VARIABLE_ALLOW_INSECURE_URLS";
+pub const ALLOW_INSECURE_URLS: &str = "SPIN_VARIABLE_ALLOW_INSECURE_URLS";
 
 /// The variable that lets deliveries out over http.
-const DELIVERY_SCHEME: &str = "SPIN_VARIABLE_DELIVERY_SCHEME";
+pub const DELIVERY_SCHEME: &str = "SPIN_VARIABLE_DELIVERY_SCHEME";
 
 /// Where the endpoints of webhooks may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub fn config_for_local_endpoints(state_dir: &Path) -> Result<PathBuf> {
 
 /// The runtime config for local development with endpoints on this machine.
 const REACHING_PRIVATE_NETWORKS: &str = "\
-# Made by `cargo xtask up`, for local development: webhooks' endpoints may be on this machine.
+# Made by `cargo xtask`, for local development: webhooks' endpoints may be on this machine.
 
 [outbound_http]
 connection_pooling = false

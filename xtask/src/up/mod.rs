@@ -3,7 +3,7 @@
 //! Long because it is one story, from the keys to the line that can be pasted.
 
 pub mod demo;
-mod endpoints;
+pub mod endpoints;
 mod log_line;
 mod probe;
 mod screen;
