@@ -19,6 +19,7 @@ mod postgres;
 mod profile;
 mod project;
 mod recording;
+mod release;
 mod runtime;
 mod soak;
 mod spin;
@@ -50,6 +51,8 @@ enum Command {
     Token(token::Args),
     /// Build the component as it is released, and check its size and imports
     Build(build::Args),
+    /// Put together what is attached to a release: components, manifest, runtime configs, checksums
+    Release(release::Args),
     /// Build everything and run every test
     Test(test::Args),
     /// Check the dependencies' licences, versions, sources and security advisories
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
         Command::Listen(args) => listen::run(&args),
         Command::Token(args) => token::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Build(args) => build::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Release(args) => release::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Test(args) => test::run(&args),
         Command::Deny(args) => deny::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => operator::doctor(&args),
