@@ -12,7 +12,7 @@ use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
 fn main() {
-    for source in ["build.rs", "page", "receivers", "vendor"] {
+    for source in ["build.rs", "page", "receivers", "vendor", RECEIVING] {
         println!("cargo::rerun-if-changed={source}");
     }
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"));
@@ -36,6 +36,14 @@ fn main() {
         "/docs/receivers",
         "Page",
         receivers.as_bytes(),
+    );
+    let receiving = receiving();
+    add(
+        &mut table,
+        &out,
+        "/docs/receiving",
+        "Page",
+        receiving.as_bytes(),
     );
     table.push_str("]\n");
     write(&out.join("files.rs"), table.as_bytes());
@@ -66,6 +74,22 @@ fn receivers() -> String {
         page = page.replace(&place, &code);
     }
     page
+}
+
+/// What a merchant's engineer reads, in the repository and here.
+const RECEIVING: &str = "../docs/receiving.md";
+
+/// The page of [`RECEIVING`].
+fn receiving() -> String {
+    let markdown = text(RECEIVING);
+    let mut body = String::new();
+    let parser = pulldown_cmark::Parser::new_ext(&markdown, pulldown_cmark::Options::ENABLE_TABLES);
+    pulldown_cmark::html::push_html(&mut body, parser);
+    // What scrolls can be reached by keyboard.
+    let body = body.replace("<pre>", r#"<pre tabindex="0">"#);
+    let (page, place) = (text("page/receiving.html"), "{{receiving.md}}");
+    assert_eq!(page.matches(place).count(), 1);
+    page.replace(place, &body)
 }
 
 /// Compresses a file, and adds it.

@@ -3,7 +3,10 @@
 //!
 //! Compiled only with the feature `openapi`, for the build of `reference/`.
 
+mod advice;
+mod examples;
 mod responses;
+mod samples;
 
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
@@ -164,6 +167,10 @@ pub fn document() -> Value {
     for (method, operation) in operations(&mut document) {
         complete(&method, operation);
     }
+    examples::add(&mut document);
+    samples::add(&mut document);
+    let description = document["info"]["description"].as_str().unwrap_or_default();
+    document["info"]["description"] = format!("{description}{}", advice::tables(&document)).into();
     document
 }
 

@@ -52,7 +52,21 @@ const CONFIGURATION = {
 
   // There is one way to authenticate: what says so would only crowd the heading out. And on a phone
   // the dialog of a request is as wide as the screen, not as its longest line: else "Send" is off it.
+  // The colours are Scalar's, as far darker or lighter as WCAG 2.2 asks for (4.5 to 1).
   customCss: `
+    .light-mode.light-mode {
+      --scalar-color-2: #5f5f5f;
+      --scalar-color-3: #666666;
+      --scalar-color-green: #00693f;
+      --scalar-color-red: #b80d0d;
+      --scalar-color-yellow: #7a5600;
+      --scalar-color-blue: #005c9e;
+      --scalar-color-orange: #a33700;
+    }
+    .dark-mode.dark-mode {
+      --scalar-color-3: #9c9c9c;
+      --scalar-color-red: #ff7b72;
+    }
     [data-testid="auth-indicator"] { display: none; }
     @media (width < 48rem) {
       .scalar-client main > div,
@@ -75,6 +89,22 @@ const CONFIGURATION = {
   mcp: { disabled: true },
 };
 
+// Each language's code is the document's own (`x-codeSamples`), with what the page knows in it: the base URL
+// and the token, of which Scalar made `request`. The bundle asks for it: see vendor/renew.sh.
+const LANGUAGES = { shell: "Shell", python: "Python", js: "JavaScript", go: "Go", ruby: "Ruby" };
+
+globalThis.ownSample = (client, samples, request) => {
+  const language = LANGUAGES[client.split("/")[0]];
+  const sample = samples.find(({ lang }) => lang === language);
+  if (!sample) return undefined;
+  const base = request.url.match(/^(.*?)\/(?:api\/v1|healthz|readyz|dispatcher|\.well-known)(?:\/|$)/)?.[1];
+  const authorization = request.headers.find(({ name }) => name.toLowerCase() === "authorization");
+  const token = authorization?.value.match(/^Bearer (\S+)$/)?.[1];
+  return sample.source
+    .replaceAll("https://webhooks.example.com", base ?? location.origin)
+    .replaceAll("YOUR_TOKEN", token ?? "YOUR_TOKEN");
+};
+
 // What Scalar would make of the document is a chooser for each parameter with an example, and a
 // first request with every header, the same idempotency key each time. Here the examples are in
 // fields that can be written in, and parameters that are not required are off until wanted.
@@ -93,12 +123,21 @@ function adapt(document) {
     }
   }
   document.info.description =
-    "[OpenAPI document](/openapi.json) · [How to verify deliveries](/docs/receivers)\n\n" +
+    "[OpenAPI document](/openapi.json) · [How to verify deliveries](/docs/receivers) · " +
+    "[How to receive them](/docs/receiving)\n\n" +
     document.info.description;
   return document;
 }
 
+// Scalar's buttons that copy have a picture and no name.
+function nameButtons() {
+  for (const button of document.querySelectorAll("button.scalar-code-copy:not([aria-label])")) {
+    button.setAttribute("aria-label", "Copy");
+  }
+}
+
 async function show() {
+  new MutationObserver(nameButtons).observe(document.body, { childList: true, subtree: true });
   const response = await fetch("/openapi.json");
   if (!response.ok) throw new Error(`/openapi.json: ${response.status}`);
   Scalar.createApiReference("#reference", { ...CONFIGURATION, content: adapt(await response.json()) });

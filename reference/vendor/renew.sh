@@ -21,6 +21,17 @@ theirs = "[`shell/curl`,`ruby/native`,`node/undici`,`php/guzzle`,`python/python3
 ours = "[`shell/curl`,`python/requests`,`js/fetch`,`go/native`,`ruby/native`]"
 assert source.count(theirs) == 1, "the tabs of languages are written otherwise now"
 source = source.replace(theirs, ours)
+# The code of an operation is ours, where the page has it: see page/reference.js.
+for theirs, ours in [
+    (
+        ",[h,g]=e.split(`/`),[_,v]=AIt(h,g,m);return _?",
+        ",[h,g]=e.split(`/`),own=globalThis.ownSample?.(e,t,m);if(own)return own;"
+        "let[_,v]=AIt(h,g,m);return _?",
+    ),
+    ("rG=(e,t,n=eG)=>{if(e.length){", "rG=(e,t,n=eG)=>{if(e.length&&!globalThis.ownSample){"),
+]:
+    assert source.count(theirs) == 1, f"{theirs} is written otherwise now"
+    source = source.replace(theirs, ours)
 # The map is not served.
 source = re.sub(r"\n//# sourceMappingURL=\S+\s*\Z", "\n", source)
 open(sys.argv[2], "w", encoding="utf-8", newline="\n").write(source)

@@ -17,7 +17,6 @@ pub struct EventTypes {
 
 /// An event type.
 #[derive(Serialize, utoipa::ToSchema)]
-#[schema(as = EventType)]
 pub struct EventTypeEntry {
     /// Its name, for `subscribedEvents`.
     #[schema(inline)]

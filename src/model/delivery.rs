@@ -13,6 +13,8 @@ macro_rules! named {
         $(#[$of_type])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         #[derive(utoipa::ToSchema)]
+        // As the texts are; utoipa does not see those.
+        #[schema(rename_all = "camelCase")]
         pub enum $name {
             $($(#[$of_variant])* #[serde(rename = $text)] $variant,)+
         }

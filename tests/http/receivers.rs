@@ -186,3 +186,34 @@ async fn the_ruby_receiver_takes_what_is_signed_and_refuses_the_rest() {
     sample.arg("receiver.rb");
     takes_what_is_signed_and_refuses_the_rest(sample).await;
 }
+
+/// docs/receiving.md is served as a page, and its test vector is what the official library signs.
+#[tokio::test]
+async fn the_guide_to_receiving_is_served_and_its_test_vector_is_right() {
+    let guide = include_str!("../../docs/receiving.md");
+    let page = crate::support::standard().request("GET", "/docs/receiving");
+    let page = page.send_unchecked().await.expect("an answer");
+    assert_eq!(page.status, 200);
+    let media_type = page.header("content-type");
+    assert_eq!(media_type, Some("text/html; charset=utf-8"));
+    for heading in guide.lines().filter_map(|line| line.strip_prefix("## ")) {
+        let heading = format!("<h2>{heading}</h2>");
+        assert!(page.text.contains(&heading), "{heading}");
+    }
+
+    let cell = |name: &str| {
+        let row = guide.lines().find_map(|line| {
+            let row = line.strip_prefix(&format!("| {name} | `"))?;
+            row.strip_suffix("` |")
+        });
+        row.unwrap_or_else(|| panic!("no row {name}"))
+    };
+    let library = standardwebhooks::Webhook::new(cell("secret")).expect("a secret");
+    let timestamp = cell("`webhook-timestamp`").parse().expect("seconds");
+    let signature = library.sign(cell("`webhook-id`"), timestamp, cell("body").as_bytes());
+    assert_eq!(signature.expect("signed"), cell("`webhook-signature`"));
+    // The request that is shown is the vector's.
+    for shown in [cell("`webhook-signature`"), cell("body")] {
+        assert_eq!(guide.matches(shown).count(), 2, "{shown}");
+    }
+}
