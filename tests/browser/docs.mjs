@@ -1,12 +1,13 @@
 // A merchant at /docs with a real browser:
-//   node docs.mjs MODULES CHROMIUM BASE APPLICATION TOKEN SCREENSHOTS
-// MODULES holds playwright-core; SCREENSHOTS gets the pictures. Prints the IDs of the webhooks that it
+//   node docs.mjs MODULES CHROMIUM BASE APPLICATION TOKEN SCREENSHOTS AXE
+// MODULES holds playwright-core; SCREENSHOTS gets the pictures; AXE is axe-core's script. Prints the IDs of the webhooks that it
 // creates, one at a desk and one on a phone, a line each.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
-const [modules, chromiumPath, base, application, token, screenshots] = process.argv.slice(2);
+const [modules, chromiumPath, base, application, token, screenshots, axePath] = process.argv.slice(2);
 const { chromium } = createRequire(join(modules, "/"))("playwright-core");
 
 const TABS = [
@@ -68,6 +69,7 @@ async function looks(name, viewport, colorScheme) {
   const pages = {
     docs: ["/docs", "Webhooks"],
     receivers: ["/docs/receivers", "A receiver, whole"],
+    receiving: ["/docs/receiving", "In five steps"],
   };
   for (const [file, [path, heading]] of Object.entries(pages)) {
     const { context, page, wrong } = await open(path, { viewport, colorScheme });
@@ -78,8 +80,28 @@ async function looks(name, viewport, colorScheme) {
     const width = await page.evaluate(() => document.documentElement.scrollWidth);
     assert.ok(width <= viewport.width, `${path} is ${width} wide on ${viewport.width}`);
     assert.deepEqual(wrong, [], path);
+    if (name === "desktop") await isAccessible(page, `${path} in ${colorScheme}`);
     await context.close();
   }
+}
+
+// Contrast of 4.5 to 1 and a name for everything that can be used, as axe-core sees them, on the whole page.
+async function isAccessible(page, shown) {
+  // What is off the screen is made when it comes near.
+  const height = () => page.evaluate(() => document.documentElement.scrollHeight);
+  for (let y = 0; y < (await height()); y += 900) {
+    await page.evaluate((to) => window.scrollTo(0, to), y);
+    await page.waitForTimeout(50);
+  }
+  await page.evaluate(readFileSync(axePath, "utf8"));
+  const violations = await page.evaluate(async () => {
+    const values = ["cat.color", "cat.name-role-value", "cat.forms", "cat.text-alternatives", "cat.aria"];
+    // That one asks for 7 to 1.
+    const rules = { "color-contrast-enhanced": { enabled: false } };
+    const found = await axe.run(document, { runOnly: { type: "tag", values }, rules });
+    return found.violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html.slice(0, 200)}`));
+  });
+  assert.deepEqual(violations, [], shown);
 }
 
 async function createsAWebhook() {

@@ -11,8 +11,8 @@ use crate::support::{report, server, standard};
 /// What Playwright drives.
 const CHROMIUM: &str = "/usr/bin/chromium";
 
-/// Ten pages are opened, on a machine that may be busy.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// Fourteen pages are opened, and six of them read to the end, on a machine that may be busy.
+const PATIENCE: Duration = Duration::from_secs(900);
 
 /// The screenshots are left in `target/tmp/screenshots`.
 #[tokio::test]
@@ -20,8 +20,12 @@ async fn a_merchant_creates_a_webhook_on_the_reference_page_at_a_desk_and_on_a_p
     let _busy = crate::support::busy().await;
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let modules = project.join("target/tools/playwright-core");
-    if !(modules.join("node_modules/playwright-core").exists() && Path::new(CHROMIUM).exists()) {
-        report::client_missing("the reference page in Chromium, by npm's playwright-core");
+    let axe = project.join("target/tools/axe-core/node_modules/axe-core/axe.min.js");
+    let installed = modules.join("node_modules/playwright-core").exists() && axe.exists();
+    if !(installed && Path::new(CHROMIUM).exists()) {
+        report::client_missing(
+            "the reference page in Chromium, by npm's playwright-core and axe-core",
+        );
         return;
     }
     let screenshots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
@@ -35,6 +39,7 @@ async fn a_merchant_creates_a_webhook_on_the_reference_page_at_a_desk_and_on_a_p
         .arg(CHROMIUM)
         .args([api.base(), application.id.clone(), application.token()])
         .arg(&screenshots)
+        .arg(&axe)
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();

@@ -4,6 +4,7 @@
 //! The names come from Spin's source (`crates/runtime-config`, `crates/key-value-*`,
 //! `crates/factor-outbound-networking`).
 
+mod kubernetes;
 mod spinkube;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use super::{check_runtime_config, read, toml};
 
-fn resources(path: &str) -> Vec<Value> {
+pub fn resources(path: &str) -> Vec<Value> {
     serde_saphyr::from_multiple(&read(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
-fn resource(path: &str, kind: &str, name: &str) -> Value {
+pub fn resource(path: &str, kind: &str, name: &str) -> Value {
     resources(path)
         .into_iter()
         .find(|it| it["kind"] == kind && it["metadata"]["name"] == name)
@@ -55,6 +55,11 @@ fn the_spin_app_has_only_fields_that_the_operator_knows() {
                 &spec["deploymentConfig"],
                 &["spinImage", "installDefaultCACerts", "caCertSecret", "otel"],
             );
+            has_only(
+                "otel",
+                &spec["deploymentConfig"]["otel"],
+                &["exporter_otlp_endpoint"],
+            );
             continue;
         }
         assert_eq!(resource["kind"], "SpinApp");
@@ -66,6 +71,8 @@ fn the_spin_app_has_only_fields_that_the_operator_knows() {
                 "image",
                 "imagePullSecrets",
                 "checks",
+                "enableAutoscaling",
+                "podLabels",
                 "replicas",
                 "runtimeConfig",
                 "variables",
@@ -109,7 +116,15 @@ fn the_spin_app_has_only_fields_that_the_operator_knows() {
 #[test]
 fn the_spin_app_runs_with_more_than_one_replica_on_an_executor_that_is_there() {
     let spec = &resource(APP, "SpinApp", NAME)["spec"];
-    assert!(spec["replicas"].as_u64() >= Some(2));
+    // Then the operator refuses `replicas`, and the autoscaler has the number.
+    assert_eq!(spec["enableAutoscaling"], true);
+    assert!(spec.get("replicas").is_none());
+    let scaler = resource(
+        "deploy/spinkube/cluster.yaml",
+        "HorizontalPodAutoscaler",
+        NAME,
+    );
+    assert!(scaler["spec"]["minReplicas"].as_u64() >= Some(2));
     let executor = spec["executor"].as_str().expect("an executor");
     let executor = resource(APP, "SpinAppExecutor", executor);
     let image = executor["spec"]["deploymentConfig"]["spinImage"]
