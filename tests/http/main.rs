@@ -35,6 +35,7 @@ mod errors;
 mod event_types;
 mod events;
 mod every_operation;
+mod example;
 mod faults;
 mod generated_clients;
 mod guide;
