@@ -120,14 +120,13 @@ pub fn example(schemas: &Value, schema: &Value) -> Value {
     if let Some(example) = schema.get("example").or_else(|| schema["examples"].get(0)) {
         return example.clone();
     }
-    for constant in [
+    let constants = [
         schema.get("const"),
         schema.get("default"),
         schema["enum"].get(0),
-    ] {
-        if let Some(constant) = constant {
-            return constant.clone();
-        }
+    ];
+    if let Some(constant) = constants.into_iter().flatten().next() {
+        return constant.clone();
     }
     if let Some(reference) = schema["$ref"].as_str() {
         let name = reference.rsplit('/').next().unwrap_or_default();
