@@ -209,6 +209,34 @@ proptest! {
         })?;
     }
 
+    /// Lists are complete also where some of the store's operations are slow, once every write is over that
+    /// was under way. A request that is not answered in time is compensated.
+    #[test]
+    fn a_slow_store_loses_no_webhook_from_the_list(
+        fates in delays(5, 500),
+        starts in prop::collection::vec(0..800_u64, 5),
+    ) {
+        let memory = memory();
+        let stores: Vec<_> = fates.into_iter().map(|fates| memory.scheduled(fates)).collect();
+        simulation::run(async {
+            let creates = stores.iter().zip(starts).map(|(store, start)| async move {
+                sleep(Duration::from_millis(start)).await;
+                create_webhook(store, None).await
+            });
+            let answers = join_all(creates).await;
+            // What is repeated after the responses.
+            sleep(Duration::from_secs(120)).await;
+            let created: BTreeSet<String> = answers
+                .iter()
+                .filter(|answer| answer.status == 201)
+                .map(Answer::id)
+                .collect();
+            prop_assert_eq!(&listed(&calm(&memory), WEBHOOKS).await, &created);
+            prop_assert_eq!(existing(&memory), created);
+            Ok(())
+        })?;
+    }
+
     /// The list of applications is as complete, whoever creates them at the same moment.
     #[test]
     fn every_application_that_was_created_comes_to_the_list(fates in delays(4, 40)) {
@@ -564,6 +592,28 @@ async fn signing_secrets(memory: &Memory, id: &str) -> BTreeSet<String> {
         secret.expect("a secret").reveal()
     });
     open.collect()
+}
+
+/// One create's write of the index outlives three good checks of another, whose webhook it overwrites: that
+/// one checks until no request can be writing any more.
+#[test]
+fn a_write_of_the_index_that_takes_a_second_loses_nobody() {
+    let memory = memory();
+    let stuck = memory.process(|operation, key| {
+        let is_index = operation == "set" && key.starts_with("webhooks/");
+        Fate::after(if is_index { 1900 } else { 0 })
+    });
+    simulation::run(async {
+        let other = calm(&memory);
+        let (first, second) = futures::join!(
+            create_webhook(&stuck, None),
+            create_webhook(&other, None),
+        );
+        assert_eq!((first.status, second.status), (201, 201));
+        sleep(CONFIG.store_timeout + SETTLED).await;
+        let list = listed(&calm(&memory), WEBHOOKS).await;
+        assert_eq!(list, BTreeSet::from([first.id(), second.id()]));
+    });
 }
 
 /// What is left of the race for a name: a single write that takes longer than three operations of the

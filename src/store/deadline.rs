@@ -58,6 +58,11 @@ impl Deadline {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
+    /// How long it was in all when it began.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// The fault of what took longer.
     pub fn is_over(&self, what: &str) -> Fault {
         let timeout = self.timeout.as_millis();

@@ -1,5 +1,9 @@
 //! What makes an index eventually consistent: whoever wrote it looks again, and writes back what others
 //! overwrote.
+//!
+//! A writer overwrites what came after its own read, and can take as long for that as its request's
+//! deadline lets it. So the checks go on, at growing distances, until all writes are over that may have
+//! begun before this one.
 
 use std::time::Duration;
 
@@ -15,7 +19,7 @@ use crate::store::deadline::Deadline;
 
 impl<Id: Member> Index<Id> {
     /// Goes on, after the response, to check that `id` stays in the index, and writes it back
-    /// as the union of all that was seen, until it has stayed for a while.
+    /// as the union of all that was seen, until it has stayed for as long as a request may take.
     pub fn confirm_later(
         mut self,
         id: Id,
@@ -40,38 +44,42 @@ impl<Id: Member> Index<Id> {
     ) -> Result<(), Fault> {
         /// How many checks in a row must find the id.
         const GOOD_CHECKS: u32 = 3;
-        /// The first pause; after each good check it doubles, up to the longest.
+        /// The first pause; after each good check it doubles.
         const PAUSE: Duration = Duration::from_millis(30);
-        const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
         let started = Instant::now();
+        let mut written = started;
         let mut good = 0;
         let mut pause = PAUSE;
         loop {
-            sleep(with_jitter(pause)).await;
+            // How long others may still write what they read before this id was written.
+            let others = deadline.timeout().saturating_sub(written.elapsed());
+            let jittered = with_jitter(pause);
+            let is_last = good >= GOOD_CHECKS && others <= jittered;
+            sleep(if is_last { others } else { jittered }).await;
             let check = self.check(id, created_at);
             match deadline.renew().run("checking an index", check).await {
-                Ok(Check::Kept) => good += 1,
+                Ok(Check::Kept) if is_last => return Ok(()),
+                Ok(Check::Kept) => {
+                    good += 1;
+                    pause *= 2;
+                }
                 Ok(Check::MemberGone) => return Ok(()),
                 // Lost for so long, something else is wrong: the doctor repairs it.
                 Ok(Check::WrittenBack) if started.elapsed() > COMPENSATION_TIME => return Ok(()),
                 Ok(Check::WrittenBack) => {
+                    written = Instant::now();
                     good = 0;
                     pause = PAUSE;
-                    continue;
                 }
                 // Whoever wrote while the store was away may have overwritten this one.
                 Err(error) if started.elapsed() > COMPENSATION_TIME => return Err(error),
                 Err(_) => {
+                    written = Instant::now();
                     good = 0;
                     pause = (pause * 2).min(LONGEST_PAUSE_WHILE_FAILING);
-                    continue;
                 }
             }
-            if good == GOOD_CHECKS {
-                return Ok(());
-            }
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
