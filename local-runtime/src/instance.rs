@@ -17,7 +17,9 @@ use wasmtime_wasi_http::p3::bindings::ServicePre;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::bindings::spin;
+use crate::clock::GuestClock;
 use crate::engine::compiled;
+use crate::instruments::Instruments;
 use crate::key_value::KeyValue;
 use crate::outbound::{Hooks, Outbound};
 use crate::postgres::Postgres;
@@ -94,7 +96,7 @@ pub struct Template {
     pre: ServicePre<State>,
     imports: Imports,
     outbound: Arc<Outbound>,
-    stats: Arc<Stats>,
+    instruments: Instruments,
 }
 
 impl Template {
@@ -108,7 +110,7 @@ impl Template {
         source: &Path,
         imports: Imports,
         outbound: Arc<Outbound>,
-        stats: Arc<Stats>,
+        instruments: Instruments,
     ) -> anyhow::Result<Self> {
         let mut linker = Linker::new(engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
@@ -133,7 +135,7 @@ impl Template {
             pre,
             imports,
             outbound,
-            stats,
+            instruments,
         })
     }
 }
@@ -144,10 +146,14 @@ impl HandlerState for Template {
     type WorkerState = Worker;
 
     async fn instantiate(&self) -> wasmtime::Result<Instance<State, Expiration, Worker>> {
+        let Instruments { stats, clock, .. } = &self.instruments;
+        let clock = GuestClock(clock.clone());
         let state = State {
             wasi: WasiCtxBuilder::new()
                 .inherit_stdout()
                 .inherit_stderr()
+                .wall_clock(clock.clone())
+                .monotonic_clock(clock)
                 .build(),
             http: WasiHttpCtx::new(),
             hooks: Hooks(self.outbound.clone()),
@@ -157,13 +163,13 @@ impl HandlerState for Template {
         };
         let mut store = Store::new(self.pre.engine(), state);
         let service = self.pre.instantiate_async(&mut store).await?;
-        self.stats.instance_started();
+        stats.instance_started();
         Ok(Instance {
             store,
             proxy: Proxy::P3(service),
             view: State::http,
             expiration: Expiration(Box::pin(tokio::time::sleep(IDLE_INSTANCE))),
-            state: Worker(self.stats.clone()),
+            state: Worker(stats.clone()),
         })
     }
 }

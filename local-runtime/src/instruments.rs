@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
+use crate::clock::Clock;
 use crate::faults::{Faults, Struck, When};
 use crate::stats::{Caller, Stats};
 
-/// The armed faults and the counters, which all instances share.
+/// The armed faults, the counters and the clock, which all instances share.
 #[derive(Clone, Default)]
 pub struct Instruments {
     /// The armed faults.
     pub faults: Arc<Faults>,
     /// The counters.
     pub stats: Arc<Stats>,
+    /// The clock.
+    pub clock: Arc<Clock>,
 }
 
 impl Instruments {

@@ -132,8 +132,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     if let Some(address) = arguments.control {
         let control = bind(address).await?;
         say(&format!("Control http://{}", control.local_addr()?));
-        let faults = host.instruments.faults.clone();
-        tokio::spawn(control::serve(control, faults, stats.clone()));
+        tokio::spawn(control::serve(control, host.instruments.clone()));
     }
     let stop = stop(arguments.stop_with_stdin)?;
     say(&format!("Serving http://{address}"));
@@ -199,7 +198,7 @@ impl Host {
             &component.source,
             imports,
             Arc::new(outbound),
-            self.instruments.stats.clone(),
+            self.instruments.clone(),
         )
     }
 }

@@ -184,7 +184,7 @@ impl WasiHttpHooks for Hooks {
         let outbound = self.0.clone();
         Box::new(async move {
             let url = request.uri().to_string();
-            let Instruments { faults, stats } = &outbound.instruments;
+            let Instruments { faults, stats, .. } = &outbound.instruments;
             stats.operation("http", &url, Caller(None));
             let failed = || Error::InternalError(Some("injected fault".to_owned()));
             let fault = faults.strike("http", &url, Caller(None));

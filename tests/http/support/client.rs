@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
+use super::tokens::{self, Token};
 use super::{Application, PATIENCE, Server, contract};
 
 /// The URL of the reference page.
@@ -41,18 +42,24 @@ impl Server {
     /// "Create application webhook" as the reference page has it, by the application's merchant.
     pub fn create(&self, application: &Application) -> Request {
         self.create_at(&application.path())
-            .token(&application.token())
+            .token(&self.token_of(application.claims()))
     }
 
     /// A request by the application's merchant.
     pub fn by(&self, application: &Application, method: &str, path: &str) -> Request {
-        self.request(method, path).token(&application.token())
+        self.request(method, path)
+            .token(&self.token_of(application.claims()))
+    }
+
+    /// A token that is valid by this server's clock.
+    fn token_of(&self, claims: Token) -> String {
+        claims.later(self.ahead()).sign(tokens::hs256())
     }
 
     /// "Publish event" of type `session.completed`, by the platform.
     pub fn publish(&self, application: &Application) -> Request {
         self.request("POST", &application.events_path())
-            .token(&super::tokens::publisher())
+            .token(&self.token_of(Token::of_platform("events:publish")))
             .json(&json!({"type": "session.completed", "data": {"sessionId": "ses_1"}}))
     }
 

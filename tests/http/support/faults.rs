@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -57,6 +58,11 @@ impl Fault {
     /// Only on keys that contain this; for `open`, on the store of this label.
     pub fn on(self, key: impl Into<String>) -> Self {
         self.with("keyContains", key.into())
+    }
+
+    /// Only on this key; for `sql`, the statement of this name.
+    pub fn exactly(self, key: &str) -> Self {
+        self.with("key", key)
     }
 
     /// Only operations of the request that has this name in its `x-local-runtime-request`.
@@ -172,11 +178,46 @@ pub async fn instances_end(server: &Server) {
     .await;
 }
 
+impl Server {
+    /// Moves its clocks forward, as if the machine had slept for so long.
+    pub fn sleep(&self, pause: Duration) {
+        self.set_ahead(self.ahead() + pause);
+    }
+
+    /// Moves its clocks forward to this moment, unless it is over.
+    pub fn sleep_until(&self, moment: DateTime<Utc>) {
+        let ahead = moment - Utc::now();
+        self.set_ahead(ahead.to_std().unwrap_or_default());
+    }
+
+    /// Sets its clocks ahead of this machine's. They never go back. A server that is dying keeps in mind
+    /// how far they were to be.
+    pub fn set_ahead(&self, ahead: Duration) {
+        self.keep_ahead(ahead);
+        let body = json!({ "aheadMs": ahead.as_millis() as u64 }).to_string();
+        let request = request(self.control(), "POST", "/clock", &body);
+        match raw::try_exchange(self.control(), request.as_bytes()) {
+            Ok(answer) => {
+                let response = raw::parse(&answer).expect("a response");
+                assert_eq!(response.status, 204, "{}", response.text);
+            }
+            Err(error) => {
+                std::thread::sleep(Duration::from_secs(1));
+                assert!(self.has_ended(), "{error}");
+            }
+        }
+    }
+}
+
 fn call(control: SocketAddr, method: &str, path: &str, body: &str) -> Response {
+    let request = request(control, method, path, body);
+    raw::exchange(control, request.as_bytes())
+}
+
+fn request(control: SocketAddr, method: &str, path: &str, body: &str) -> String {
     let length = body.len();
-    let request = format!(
+    format!(
         "{method} {path} HTTP/1.1\r\nhost: {control}\r\ncontent-type: application/json\r\n\
          content-length: {length}\r\nconnection: close\r\n\r\n{body}"
-    );
-    raw::exchange(control, request.as_bytes())
+    )
 }

@@ -20,17 +20,23 @@ impl Server {
 
 /// Sends a request that asks for the connection to be closed and reads the answer.
 pub fn exchange(address: SocketAddr, request: &[u8]) -> Response {
-    let mut stream = TcpStream::connect(address).expect("connect");
-    stream
-        .set_read_timeout(Some(PATIENCE))
-        .expect("set a time limit");
+    let answer = try_exchange(address, request).unwrap_or_else(|e| panic!("no answer: {e}"));
+    let shown = String::from_utf8_lossy(&answer);
+    parse(&answer).unwrap_or_else(|| panic!("not an HTTP response: {shown}"))
+}
+
+/// As [`exchange`], of a server that may end meanwhile. Returns the bytes that came.
+pub fn try_exchange(address: SocketAddr, request: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     // Who refuses a request early may close before it has read all of it.
     let _ = stream.write_all(request);
     let mut answer = Vec::new();
-    let end = stream.read_to_end(&mut answer);
-    let shown = String::from_utf8_lossy(&answer);
-    assert!(!answer.is_empty(), "no answer: {end:?}");
-    parse(&answer).unwrap_or_else(|| panic!("not an HTTP response: {shown}"))
+    match stream.read_to_end(&mut answer) {
+        Err(error) if answer.is_empty() => Err(error),
+        Ok(0) => Err(std::io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(answer),
+    }
 }
 
 /// A whole response; `None` if these bytes are none.

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
@@ -317,6 +317,7 @@ impl Setup {
             control: stdout.address_after("Control http://"),
             store: (!on_spin()).then(|| Store::open(&self.state_dir)),
             next: AtomicUsize::new(0),
+            ahead_millis: AtomicU64::new(0),
             setup: self,
             process: Mutex::new(Process { child, stdin }),
             stdout,
@@ -417,6 +418,8 @@ pub struct Server {
     store: Option<Store>,
     setup: Setup,
     next: AtomicUsize,
+    /// How far its clock is ahead of this machine's, in milliseconds.
+    ahead_millis: AtomicU64,
     process: Mutex<Process>,
     stdout: Output,
     stderr: Output,
@@ -463,6 +466,23 @@ impl Server {
             }
             (None, None) => panic!("more than {number} applications: make more from the start"),
         }
+    }
+
+    /// How far its clock is ahead of this machine's.
+    pub fn ahead(&self) -> Duration {
+        Duration::from_millis(self.ahead_millis.load(Ordering::SeqCst))
+    }
+
+    /// Notes how far its clock is ahead, for the tokens of its requests.
+    pub(super) fn keep_ahead(&self, ahead: Duration) {
+        let millis = ahead.as_millis() as u64;
+        self.ahead_millis.fetch_max(millis, Ordering::SeqCst);
+    }
+
+    /// Whether its process has ended of itself.
+    pub fn has_ended(&self) -> bool {
+        let mut process = self.process.lock().unwrap_or_else(|e| e.into_inner());
+        process.child.try_wait().expect("wait").is_some()
     }
 
     /// What the component and the runtime have printed so far.

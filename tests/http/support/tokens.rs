@@ -1,7 +1,7 @@
 //! Tokens, good and bad, from keys that are for these tests only.
 
 use std::sync::LazyLock;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use jwt_compact::Algorithm;
@@ -152,6 +152,13 @@ impl Token {
     /// A token of the platform's with this scope, that is valid for an hour.
     pub fn of_platform(scope: impl Into<Value>) -> Self {
         Self::of_merchant("platform").claim("scope", scope)
+    }
+
+    /// The same token, issued so much later.
+    pub fn later(self, pause: Duration) -> Self {
+        let seconds = pause.as_secs() as i64;
+        let (iat, exp) = (now() + seconds, now() + seconds + 3600);
+        self.claim("iat", iat).claim("exp", exp)
     }
 
     /// Sets a claim.
