@@ -1,7 +1,7 @@
 //! Who gets an event: decided when it is published, and once more some seconds later.
 //!
-//! The index of an application's webhooks is a hint, which can lack a webhook for up to two seconds
-//! after its create, and longer where the store is replicated. The second decision adds whom the first
+//! The index of an application's webhooks is a hint, which can lack a webhook for seconds after its
+//! create, and longer where the store is replicated. The second decision adds whom the first
 //! one missed, so no event that is published after a webhook's 201 is.
 
 use std::rc::Rc;
@@ -24,8 +24,10 @@ use crate::runtime::{sleep, spawn};
 use crate::store::deadline::Deadline;
 use crate::store::recipients::{self, Recipient};
 
-/// How long after an event the second decision is made: the index is right within two seconds. On a
-/// machine with ten times more to do than it can, we saw 13: whoever is missed then is missed for good.
+/// How long after an event the second decision is made: whoever is missed then is missed for good. The index
+/// is right within two seconds, or where the store is slow when its last check has written back what a late
+/// write undid: after up to three times `store_timeout_ms`, 6 seconds by default. On a machine with ten times
+/// more to do than it can, we saw 13.
 const SETTLE_AFTER: Duration = Duration::from_secs(15);
 
 /// How far the clocks of two machines may differ: a webhook that seems to be so much younger than an

@@ -454,7 +454,7 @@ async fn begin(api: &Server, path: &str) -> TcpStream {
 #[tokio::test]
 async fn lines_come_while_the_work_goes_on_and_work_that_is_cut_off_is_called_again() {
     local_runtime_only!();
-    let api = roomy().start();
+    let api = roomy().variable("store_timeout_ms", "5000").start();
     let application = api.application();
     api.create(&application).expect_created().await;
     // Until then, the create looks after its id in the index, and would write it back.
@@ -521,7 +521,7 @@ async fn work_on_a_store_that_fails_says_so_in_its_last_line_and_in_the_log() {
 #[tokio::test]
 async fn the_commands_are_clients_of_the_routes() {
     local_runtime_only!();
-    let api = roomy().start();
+    let api = roomy().variable("store_timeout_ms", "5000").start();
     let application = api.application();
     api.create(&application).expect_created().await;
     // Until then, the create looks after its id in the index, and would write it back.

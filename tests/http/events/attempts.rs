@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{completed, event, event_when, publish, subscribed, webhook};
+use super::{completed, event_when, publish, subscribed};
 use crate::support::receiver::answer;
 use crate::support::server::SCHEDULE;
 use crate::support::{Receiver, Server, exclusive};
@@ -16,11 +16,11 @@ on_both_databases! {
     retry_after_puts_the_next_attempt_off_on_429_and_503_only
     a_redirect_and_a_410_are_failures_and_repeated
     each_failure_has_its_class
+    a_head_that_does_not_come_in_fifteen_seconds_is_a_timeout
     an_answer_is_kept_up_to_4_kib_as_text
     a_2xx_whose_body_stalls_is_a_success
     what_is_not_delivered_by_its_time_expires
     deliveries_of_a_webhook_that_is_deleted_end
-    an_endpoint_that_never_answers_delays_nobody_else
 }
 
 /// The attempts of an event's only delivery, as far as the last one says.
@@ -205,6 +205,24 @@ async fn each_failure_has_its_class(api: &Server) {
     }
 }
 
+/// Neither a connection that is silent nor half a head is an answer.
+async fn a_head_that_does_not_come_in_fifteen_seconds_is_a_timeout(api: &Server) {
+    let silent = Receiver::hanging();
+    let half = Receiver::hanging_after(b"HTTP/1.1 200 OK\r\ncontent-le".to_vec());
+    let timed_out = [&silent, &half].map(async |receiver| {
+        let (application, _) = subscribed(api, &receiver.url()).await;
+        let published = publish(api, &application).await;
+        let failed = |event: &Value| event["deliveries"][0]["lastAttempt"] != Value::Null;
+        let read = event_when(api, &application, &published["id"], failed).await;
+        let attempt = &delivery(&read)["lastAttempt"];
+        assert_eq!(attempt["error"], "timeout", "{attempt}");
+        assert_eq!(attempt["httpStatusCode"], Value::Null, "{attempt}");
+        let took = attempt["durationMs"].as_u64().expect("a duration");
+        assert!((15_000..20_000).contains(&took), "{attempt}");
+    });
+    futures::future::join_all(timed_out).await;
+}
+
 async fn an_answer_is_kept_up_to_4_kib_as_text(api: &Server) {
     let mut body = b"a\xff\0b".to_vec();
     body.resize(5000, b'x');
@@ -267,36 +285,4 @@ async fn deliveries_of_a_webhook_that_is_deleted_end(api: &Server) {
         (&json!("suppressed"), &json!("webhookDeleted"))
     );
     assert!(receiver.received().len() < SCHEDULE.len());
-}
-
-/// Most endpoints answer in milliseconds; one that never does is waited for 15 seconds each time.
-async fn an_endpoint_that_never_answers_delays_nobody_else(api: &Server) {
-    let _exclusive = exclusive().await;
-    let hanging = Receiver::hanging();
-    let (application, _) = subscribed(api, &hanging.url()).await;
-    for _ in 0..100 {
-        publish(api, &application).await;
-    }
-    let receiver = Receiver::answering("200 OK", b"");
-    webhook(api, &application, &receiver.url()).await;
-    let (other, _) = subscribed(api, &receiver.url()).await;
-    let mut slowest = Duration::ZERO;
-    for target in [&application, &other] {
-        for _ in 0..20 {
-            let before = receiver.received().len();
-            publish(api, target).await;
-            let answered = Instant::now();
-            let arrived = crate::support::poll("a delivery", Duration::from_secs(5), || {
-                receiver.received().get(before).map(|sent| sent.at)
-            });
-            slowest = slowest.max(arrived.await.saturating_duration_since(answered));
-        }
-    }
-    // Without the other endpoint it is milliseconds, too.
-    assert!(slowest < Duration::from_millis(500), "{slowest:?}");
-    let waiting = event(api, &application, &publish(api, &application).await["id"]).await;
-    assert_eq!(
-        waiting["summary"]["pending"].as_u64().map(|n| n >= 1),
-        Some(true)
-    );
 }

@@ -10,48 +10,10 @@ use crate::support::faults::Fault;
 use crate::support::server::dispatching_setup;
 use crate::support::{PATIENCE, Receiver, Setup, local_runtime_only, poll, unique};
 
-mod sqlite {
-    use super::*;
-
-    #[tokio::test]
-    async fn what_is_answered_survives_kill_9() {
-        super::what_is_answered_survives_kill_9(dispatching_setup()).await;
-    }
-
-    #[tokio::test]
-    async fn two_processes_send_each_delivery_once() {
-        super::two_processes_send_each_delivery_once(dispatching_setup()).await;
-    }
-
-    #[tokio::test]
-    async fn a_crash_around_a_publish_loses_and_doubles_nothing() {
-        super::a_crash_around_a_publish_loses_and_doubles_nothing(dispatching_setup()).await;
-    }
-}
-
-mod postgres {
-    use super::*;
-
-    #[tokio::test]
-    async fn what_is_answered_survives_kill_9() {
-        let server = crate::support::postgres_server!();
-        let setup = on_postgres(dispatching_setup(), server);
-        super::what_is_answered_survives_kill_9(setup).await;
-    }
-
-    #[tokio::test]
-    async fn two_processes_send_each_delivery_once() {
-        let server = crate::support::postgres_server!();
-        let setup = on_postgres(dispatching_setup(), server);
-        super::two_processes_send_each_delivery_once(setup).await;
-    }
-
-    #[tokio::test]
-    async fn a_crash_around_a_publish_loses_and_doubles_nothing() {
-        let server = crate::support::postgres_server!();
-        let setup = on_postgres(dispatching_setup(), server);
-        super::a_crash_around_a_publish_loses_and_doubles_nothing(setup).await;
-    }
+on_servers_of_their_own! {
+    what_is_answered_survives_kill_9
+    two_processes_send_each_delivery_once
+    a_crash_around_a_publish_loses_and_doubles_nothing
 }
 
 /// How long until a delivery of a process that died is sent by another one.
@@ -59,8 +21,9 @@ const LEASE: Duration = Duration::from_secs(60);
 
 /// The process dies while its attempts are under way. Each comes again, by its id the same, when the
 /// lease has ended, and says that the one before is uncertain.
-async fn what_is_answered_survives_kill_9(setup: Setup) {
+async fn what_is_answered_survives_kill_9(setup: &dyn Fn() -> Setup) {
     local_runtime_only!();
+    let setup = setup();
     let first = setup.start();
     let (receiver, release) = Receiver::held("200 OK", b"");
     let (application, _) = subscribed(&first, &receiver.url()).await;
@@ -102,8 +65,9 @@ async fn what_is_answered_survives_kill_9(setup: Setup) {
     assert!(times.values().all(|times| *times <= 2), "{times:?}");
 }
 
-async fn two_processes_send_each_delivery_once(setup: Setup) {
+async fn two_processes_send_each_delivery_once(setup: &dyn Fn() -> Setup) {
     local_runtime_only!();
+    let setup = setup();
     let other = setup.another();
     let one = setup.start();
     let other = other.start();
@@ -126,8 +90,9 @@ async fn two_processes_send_each_delivery_once(setup: Setup) {
 }
 
 /// Whether the publish took effect, a repeat with its key finds out.
-async fn a_crash_around_a_publish_loses_and_doubles_nothing(setup: Setup) {
+async fn a_crash_around_a_publish_loses_and_doubles_nothing(setup: &dyn Fn() -> Setup) {
     local_runtime_only!();
+    let setup = setup();
     let receiver = Receiver::answering("200 OK", b"");
     let mut server = setup.start();
     let (application, _) = subscribed(&server, &receiver.url()).await;

@@ -24,12 +24,15 @@ async fn a_webhook_that_the_index_lacked_gets_the_event_seconds_later(api: &Serv
     local_runtime_only!();
     let receiver = Receiver::answering("200 OK", b"");
     let (application, missed) = subscribed(api, &receiver.url()).await;
-    // Until the create has stopped looking after its entry.
-    tokio::time::sleep(Duration::from_secs(2)).await;
     let index = api.store().get(&application.index_key()).expect("an index");
-    api.store().set(&application.index_key(), b"[]");
-    let published = publish(api, &application).await;
-    assert_eq!(published["summary"]["pending"], 0);
+    let published = loop {
+        api.store().set(&application.index_key(), b"[]");
+        let published = publish(api, &application).await;
+        // The create looks after its entry for a while, and may just have written it back.
+        if published["summary"]["pending"] == 0 {
+            break published;
+        }
+    };
     api.store().set(&application.index_key(), &index);
     let younger = webhook(api, &application, &receiver.url()).await;
     let is_delivered = |event: &Value| {

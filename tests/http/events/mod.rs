@@ -20,16 +20,42 @@ macro_rules! on_both_databases {
     };
 }
 
+/// Each of these functions is a test on SQLite, and one on PostgreSQL, with a setup of servers of its own:
+/// each call of it is another database.
+macro_rules! on_servers_of_their_own {
+    ($($name:ident)+) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(&crate::support::server::dispatching_setup).await;
+            })+
+        }
+
+        mod postgres {
+            $(#[tokio::test]
+            async fn $name() {
+                let server = crate::support::postgres_server!();
+                let setup = crate::support::server::dispatching_setup;
+                super::$name(&|| crate::events::on_postgres(setup(), server)).await;
+            })+
+        }
+    };
+}
+
 mod attempts;
+mod crash_points;
 mod crashes;
+mod due;
 mod fan_out;
 mod faults;
+mod isolation;
 mod operations;
 mod publish;
+mod retention;
 mod scopes;
 
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -87,7 +113,7 @@ async fn event_when(
     id: &Value,
     is_so: impl Fn(&Value) -> bool,
 ) -> Value {
-    let since = std::time::Instant::now();
+    let since = Instant::now();
     loop {
         let event = event(api, application, id).await;
         if is_so(&event) {
@@ -96,4 +122,41 @@ async fn event_when(
         assert!(since.elapsed() < PATIENCE, "{event:#}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// The event as soon as its only delivery is so. Until then time passes for the server, from one attempt of
+/// it to the next.
+async fn event_in_time(
+    api: &Server,
+    application: &Application,
+    id: &Value,
+    is_so: impl Fn(&Value) -> bool,
+) -> Value {
+    /// What is due so soon comes by itself.
+    const SOON: Duration = Duration::from_secs(3);
+
+    let since = Instant::now();
+    loop {
+        let event = event(api, application, id).await;
+        let delivery = &event["deliveries"][0];
+        if is_so(delivery) {
+            return event;
+        }
+        // Without it, an attempt is under way.
+        if delivery["nextAttemptAt"].is_string() {
+            let due = time(&delivery["nextAttemptAt"]);
+            if due > chrono::Utc::now() + api.ahead() + SOON {
+                api.sleep_until(due);
+            }
+        }
+        assert!(since.elapsed() < 2 * PATIENCE, "{event:#}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A moment of a document.
+fn time(value: &Value) -> chrono::DateTime<chrono::Utc> {
+    let text = value.as_str().unwrap_or_else(|| panic!("no time: {value}"));
+    let time = chrono::DateTime::parse_from_rfc3339(text);
+    time.unwrap_or_else(|e| panic!("{text}: {e}")).to_utc()
 }

@@ -1,7 +1,7 @@
 //! Every operation of a publish and of its deliveries fails once, and is late once, before and after it
 //! took effect. Which there are is not written down here: an undisturbed run tells.
 //!
-//! Crashes at every statement are tried in simulated time (`dispatch::tests`), since each costs a lease.
+//! `crash_points.rs` has the processes that die.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -24,16 +24,16 @@ const SIDE_BY_SIDE: usize = 8;
 
 /// An operation by its name and, for a document of the store, by the kind of it; for a statement by its
 /// name.
-type Operation = (String, String);
+pub(super) type Operation = (String, String);
 
 /// One that fails the first time, and takes what comes then.
-fn receiver() -> Receiver {
+pub(super) fn receiver() -> Receiver {
     let (no, ok) = (answer("500 No", b""), answer("200 OK", b""));
     Receiver::answering_in_turn(&[&no, &ok])
 }
 
 /// What a publish does, also after its response, and what the retry of its delivery does.
-async fn operations(api: &Server) -> BTreeSet<Operation> {
+pub(super) async fn operations(api: &Server) -> BTreeSet<Operation> {
     let receiver = receiver();
     let (application, _) = subscribed(api, &receiver.url()).await;
     let name = unique("request");
