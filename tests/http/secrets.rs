@@ -3,8 +3,11 @@
 use base64ct::{Base64, Base64Unpadded, Base64Url, Encoding};
 use serde_json::Value;
 
-use crate::support::server::SECRETS_KEY;
-use crate::support::{Setup, local_runtime_only, poll, standard};
+use crate::support::receiver::Received;
+use crate::support::server::{OPERATOR_TOKEN, SECRETS_KEY, dispatching_setup};
+use crate::support::{
+    Application, PATIENCE, Receiver, Server, Setup, local_runtime_only, poll, standard,
+};
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack
@@ -107,4 +110,53 @@ async fn no_error_ever_tells_a_secret() {
         assert!(!response.text.contains("whsec_"), "{}", response.text);
         assert_eq!(response.json()["signingSecret"], Value::Null);
     }
+}
+
+/// Publishes an event, and returns its first attempt.
+async fn delivered(api: &Server, application: &Application, receiver: &Receiver) -> Received {
+    let published = api.publish(application).expect(202).await.json();
+    let is_it = |sent: &Received| *sent.header("webhook-id") == published["id"];
+    let find = || receiver.received().into_iter().find(is_it);
+    poll("a delivery", PATIENCE, find).await
+}
+
+/// A webhook that was never rotated has one secret, in its own document, which is not written again.
+#[tokio::test]
+async fn a_first_secret_that_was_encrypted_anew_signs_on_and_can_be_rotated() {
+    let keys = [1, 2].map(|byte| Base64::encode_string(&[byte; 32]));
+    let receiver = Receiver::answering("200 OK", b"");
+    let setup = dispatching_setup().variable("operator_token", OPERATOR_TOKEN);
+    let api = setup.variable("secrets_key", &keys[0]).start();
+    let application = api.application();
+    let create = api.create(&application).url(&receiver.url());
+    let webhook = create.expect_created().await.webhook;
+    let old = &webhook.signing_secret;
+    assert!(
+        delivered(&api, &application, &receiver)
+            .await
+            .is_signed_with(old)
+    );
+
+    let setup = api.stop().variable("secrets_key", &keys[1]);
+    let api = setup.variable("secrets_key_previous", &keys[0]).start();
+    let reencrypt = api.request("POST", "/operator/v1/reencrypt");
+    let reencrypt = reencrypt.token(OPERATOR_TOKEN).send_unchecked();
+    let lines = reencrypt.await.expect("an answer").text;
+    assert!(lines.contains(r#""repaired":1,"left":0"#), "{lines}");
+
+    // A process that has the new key only.
+    let api = api.stop().without("secrets_key_previous").start();
+    let path = application.webhook_path(&webhook.id);
+    let read = api.by(&application, "GET", &path).expect(200).await.json();
+    assert_eq!(read["keyFingerprint"], webhook.key_fingerprint);
+    let sent = delivered(&api, &application, &receiver).await;
+    assert_eq!(sent.signatures(), 1);
+    assert!(sent.is_signed_with(old));
+
+    let rotate = api.by(&application, "POST", &format!("{path}/rotate"));
+    let rotated = rotate.expect(200).await.json();
+    let new = rotated["signingSecret"].as_str().expect("a secret");
+    let sent = delivered(&api, &application, &receiver).await;
+    assert_eq!(sent.signatures(), 2);
+    assert!(sent.is_signed_with(new) && sent.is_signed_with(old));
 }

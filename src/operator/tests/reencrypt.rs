@@ -87,6 +87,36 @@ fn after_reencrypt_the_new_key_alone_opens_the_same_secrets_and_no_webhook_was_w
     assert_eq!(after, before);
 }
 
+/// Its own document is not written again: its secret stands beside it, under the new key.
+#[test]
+fn a_first_secret_under_the_new_key_signs_on_and_beside_the_secret_of_a_rotation() {
+    let memory = store_under_the_old_key();
+    let store = memory.scheduled(vec![]);
+    let first = SigningSecret::from_bytes([7; 36]).reveal();
+    simulation::run(async {
+        reencrypt(&store).await;
+        let document = keys::webhook_secrets(&application(), id(1));
+        let stored: Value = memory.document(&document).expect("its secrets");
+        assert!(stored["first"].is_object(), "{stored}");
+        assert_eq!(stored["rotations"], json!([]), "{stored}");
+        let signing = open_secrets(&store, id(1), &key(2)).await;
+        assert_eq!(signing, [Some(first.clone())]);
+
+        let requests = Requests {
+            store: store.clone(),
+        };
+        requests.rotate(id(1)).await.unwrap().expect("a rotation");
+        sleep(Duration::from_secs(10)).await;
+        let signing = open_secrets(&store, id(1), &key(2)).await;
+        assert_eq!(signing.len(), 2);
+        assert_ne!(signing[0], signing[1]);
+        assert_eq!(signing[1], Some(first));
+        // There is nothing left to do.
+        let done = json!({"type": "done", "found": 0, "repaired": 0, "left": 0, "repeats": 0});
+        assert_eq!(reencrypt(&store).await.last(), Some(&done));
+    });
+}
+
 #[test]
 fn reencrypt_names_what_no_key_opens_and_goes_on() {
     let memory = store_under_the_old_key();
