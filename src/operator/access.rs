@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::fault::Fault;
-use crate::runtime::sleep;
+use crate::runtime::{Instant, sleep};
 use crate::store::deadline::Deadline;
 use crate::store::key_value::Store;
 
@@ -13,6 +13,9 @@ pub const CHUNK: usize = 256;
 
 /// How long a store may take to list its keys. Redis hands them out ten at a time.
 const LISTING_TIME: Duration = Duration::from_secs(600);
+
+/// How long the store is left to others at most.
+const LONGEST_BREAK: Duration = Duration::from_secs(1);
 
 /// How often calls are made that fail.
 const MAX_TRIES: u32 = 3;
@@ -29,7 +32,11 @@ pub struct Access {
 }
 
 impl Access {
-    /// Makes store calls that can be repeated, up to three times, each with a deadline of its own.
+    /// Makes store calls that can be repeated, up to three times, each with a deadline of its own; then
+    /// leaves the store to others for as long as they took.
+    ///
+    /// Spin's SQLite store is one connection behind a lock that is not fair: who comes back at once can
+    /// keep the others waiting for as long as it likes.
     ///
     /// # Errors
     ///
@@ -40,14 +47,21 @@ impl Access {
         calls: impl AsyncFn() -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         let mut pause = Duration::from_millis(250);
-        for _ in 1..MAX_TRIES {
+        let mut tries = 1;
+        loop {
+            let began = Instant::now();
             match self.deadline.renew().run(what, calls()).await {
-                Err(Fault::Dependency(_) | Fault::Timeout(_)) => sleep(pause).await,
-                made => return made,
+                Err(Fault::Dependency(_) | Fault::Timeout(_)) if tries < MAX_TRIES => {
+                    sleep(pause).await;
+                }
+                made => {
+                    sleep(began.elapsed().min(LONGEST_BREAK)).await;
+                    return made;
+                }
             }
+            tries += 1;
             pause *= 4;
         }
-        self.deadline.renew().run(what, calls()).await
     }
 
     /// Every key of the store, sorted.
