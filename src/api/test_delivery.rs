@@ -13,6 +13,7 @@ use crate::http::parameters::{ApplicationPath, WebhookPath};
 use crate::http::response::{self, Response};
 use crate::log;
 use crate::model::ids::{ApplicationId, WebhookId};
+use crate::model::scrub::scrub;
 use crate::model::time::Timestamp;
 use crate::model::webhook::{LastTest, TestStatus};
 use crate::store::deadline::Deadline;
@@ -46,7 +47,8 @@ pub struct TestResponse {
     )]
     error_detail: Option<String>,
     /// The first 1,024 characters of the response's body, of what came within a second; `null` when
-    /// there was no response, or its body is encoded although `Accept-Encoding` is `identity`.
+    /// there was no response, or its body is encoded although `Accept-Encoding` is `identity`. In the
+    /// place of card numbers, tokens and e-mail addresses are `[card number]` and so on.
     #[schema(required, max_length = 1024, examples("ok"))]
     response_body: Option<String>,
     /// How long it took until the status came, or until it failed, in milliseconds.
@@ -91,7 +93,7 @@ impl TestResponse {
             error: attempt.failure,
             error_detail: attempt.detail,
             response_body: attempt.body.map(|body| {
-                let text = String::from_utf8_lossy(&body);
+                let text = scrub(&String::from_utf8_lossy(&body));
                 text.chars().take(SHOWN_CHARACTERS).collect()
             }),
             latency_ms: attempt.latency.as_millis() as u64,

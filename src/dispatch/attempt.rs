@@ -16,6 +16,7 @@ use crate::model::delivery::{AttemptError, AttemptTrigger};
 use crate::model::delivery_state::{Decision, Outcome, State};
 use crate::model::ids::{ApplicationId, WebhookId};
 use crate::model::retry_after;
+use crate::model::scrub::scrub;
 use crate::model::time::Timestamp;
 use crate::model::webhook::{DisabledReason, Webhook};
 use crate::runtime::chance;
@@ -299,9 +300,11 @@ fn observed(
     }
 }
 
-/// The beginning of an endpoint's answer as text that every database takes, and whether there is more.
+/// The beginning of an endpoint's answer as text that every database takes, [scrubbed](scrub), and
+/// whether there is more.
 fn shown(body: &[u8]) -> (String, bool) {
-    let mut text = String::from_utf8_lossy(body).replace('\0', "\u{fffd}");
+    // What is cut off in the middle of a number or an address would not be recognized: that comes after.
+    let mut text = scrub(&String::from_utf8_lossy(body)).replace('\0', "\u{fffd}");
     let end = text.floor_char_boundary(KEPT_BYTES);
     let is_truncated = end < text.len() || body.len() >= super::delivery::MAX_BODY_BYTES;
     text.truncate(end);
@@ -352,5 +355,9 @@ mod unit_tests {
         assert_eq!((text.len(), is_truncated), (4095, true));
         let (text, is_truncated) = shown(&[b'x'; 4096]);
         assert_eq!((text.len(), is_truncated), (4096, false));
+        // A card number that the end would cut in two.
+        let body = format!("{}4111111111111111", "x".repeat(4090));
+        let (text, is_truncated) = shown(body.as_bytes());
+        assert!(text.ends_with("x[card ") && is_truncated, "{text}");
     }
 }

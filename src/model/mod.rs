@@ -24,6 +24,7 @@ pub mod rate_window;
 pub mod retry_after;
 pub mod retry_schedule;
 pub mod rotation;
+pub mod scrub;
 pub mod signing_secret;
 pub mod time;
 pub mod visible_text;
