@@ -44,6 +44,16 @@ pub(super) enum Tried {
     PutOff(Held, Timestamp),
 }
 
+/// An attempt that was made.
+pub(super) struct Made {
+    /// What is recorded of it.
+    pub attempt: NewAttempt,
+    /// Why it failed; `None`: it succeeded.
+    pub failure: Option<Failure>,
+    /// When it ended.
+    pub ended_at: Timestamp,
+}
+
 impl Dispatcher {
     /// Makes the attempt that was claimed, and records what came of it. `known` is whom it is for,
     /// where that was read just now.
@@ -136,6 +146,38 @@ impl Dispatcher {
     }
 
     /// Signs the delivery and sends it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Delivery::sign`]: nothing was sent.
+    pub(super) async fn send_once(
+        &self,
+        claimed: &ClaimedDelivery,
+        webhook: &Webhook,
+        body: String,
+        now: Timestamp,
+    ) -> Result<Made, Fault> {
+        let schedule = &self.events.retry_schedule;
+        let id = claimed.held.key.event_id.to_string();
+        let signed = Delivery::sign(webhook, id, body.into(), &self.config.secrets_key, now)?;
+        let delivery = Delivery {
+            attempt: Some(AttemptHeaders {
+                number: claimed.held.number,
+                left: schedule.attempts().saturating_sub(claimed.progress.step),
+            }),
+            deadline: ATTEMPT_DEADLINE,
+            ..signed
+        };
+        let attempt = self.sender.send(&delivery).await;
+        let ended_at = Timestamp::now();
+        Ok(Made {
+            failure: attempt.failure,
+            attempt: observed(claimed.trigger, delivery, attempt, now, ended_at),
+            ended_at,
+        })
+    }
+
+    /// Makes the attempt, and decides what it does to its delivery.
     async fn request(
         &self,
         claimed: ClaimedDelivery,
@@ -145,23 +187,15 @@ impl Dispatcher {
     ) -> Tried {
         let schedule = &self.events.retry_schedule;
         let (held, progress) = (&claimed.held, claimed.progress);
-        let id = held.key.event_id.to_string();
-        let signed = Delivery::sign(webhook, id, body.into(), &self.config.secrets_key, now);
-        let delivery = match signed {
-            Ok(delivery) => Delivery {
-                attempt: Some(AttemptHeaders {
-                    number: held.number,
-                    left: schedule.attempts().saturating_sub(progress.step),
-                }),
-                deadline: ATTEMPT_DEADLINE,
-                ..delivery
-            },
+        let made = self.send_once(&claimed, webhook, body, now).await;
+        let Made {
+            attempt,
+            failure,
+            ended_at,
+        } = match made {
+            Ok(made) => made,
             Err(error) => return self.failed(claimed, &webhook.settings().url, &error),
         };
-        let attempt = self.sender.send(&delivery).await;
-        let ended_at = Timestamp::now();
-        let failure = attempt.failure;
-        let attempt = observed(claimed.trigger, delivery, attempt, now, ended_at);
         let (outcome, jitter) = match failure {
             None => (Outcome::Succeeded, 0),
             Some(_) => {
@@ -235,7 +269,7 @@ impl Dispatcher {
     }
 
     /// Moves the endpoint's other deliveries back, or makes them due again.
-    async fn move_others(
+    pub(super) async fn move_others(
         &self,
         webhook_id: WebhookId,
         consequence: Consequence,

@@ -142,6 +142,22 @@ impl Endpoints {
         consequence
     }
 
+    /// An attempt that took no place was answered: the endpoint is reached again.
+    pub fn answered(&mut self, webhook: WebhookId) -> Consequence {
+        let Some(endpoint) = self.known.get_mut(&webhook) else {
+            return Consequence::None;
+        };
+        if endpoint.failures == 0 {
+            return Consequence::None;
+        }
+        endpoint.failures = 0;
+        endpoint.retry_at = None;
+        if endpoint.in_flight == 0 {
+            self.known.remove(&webhook);
+        }
+        Consequence::Resume
+    }
+
     /// Whether no other attempt of the webhook may begin while this many are in flight.
     pub fn is_busy(&self, webhook: WebhookId, now: Timestamp) -> bool {
         let endpoint = self.known.get(&webhook);
@@ -271,6 +287,21 @@ mod tests {
             fail(now, None);
         }
         assert_eq!(fail(1000, Some(9000)), Consequence::MoveBack(at(1060)));
+    }
+
+    #[test]
+    fn an_answer_to_somebody_who_asked_ends_the_pause() {
+        let mut endpoints = Endpoints::default();
+        assert_eq!(endpoints.answered(id(1)), Consequence::None);
+        let failed = endpoints.begin(id(1), at(0)).unwrap();
+        let under_way = endpoints.begin(id(1), at(0)).unwrap();
+        assert_eq!(endpoints.answered(id(1)), Consequence::None);
+        endpoints.end(failed, Reach::Unreached(None), at(15));
+        assert_eq!(endpoints.refused(at(16)), [id(1)]);
+        assert_eq!(endpoints.answered(id(1)), Consequence::Resume);
+        assert_eq!(endpoints.refused(at(16)), []);
+        endpoints.end(under_way, Reach::Reached, at(17));
+        assert!(endpoints.is_idle() && endpoints.known.is_empty());
     }
 
     #[test]

@@ -42,7 +42,7 @@ const SETTLE_LEASE: Duration = Duration::from_secs(30);
 
 /// When deliveries are given back of which nobody knows whether they are stored: a statement that was cut
 /// off can take effect late.
-const GIVE_BACK_PAUSES: [Duration; 3] = [
+pub(super) const GIVE_BACK_PAUSES: [Duration; 3] = [
     Duration::ZERO,
     Duration::from_secs(2),
     Duration::from_secs(10),

@@ -3,6 +3,8 @@
 //!
 //! Long because the tests share the processes, endpoints and clock at its beginning.
 
+mod resend;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;

@@ -59,6 +59,20 @@ pub trait Database {
     /// The delivery with all its attempts.
     fn delivery(&self, event: EventId, webhook: WebhookId) -> Operation<'_, Option<Delivery>>;
 
+    /// The application whose events the webhook has deliveries of; `None`: it has none. The log of a
+    /// webhook outlives it, and says so whose it is.
+    fn application_of(&self, webhook: WebhookId) -> Operation<'_, Option<ApplicationId>>;
+
+    /// What a digest has of the application's events, by their ids: up to `limit` of those that sort
+    /// after `after` and before `end`.
+    fn hashes<'a>(
+        &'a self,
+        application: &'a ApplicationId,
+        after: EventId,
+        end: EventId,
+        limit: u32,
+    ) -> Operation<'a, Vec<EventHash>>;
+
     /// Takes up to `limit` events whose fan-out is due to be made a second time, the oldest first.
     /// They come back at `until` unless [`settle`](Self::settle) is called before.
     fn claim_fan_outs(
@@ -105,7 +119,8 @@ pub trait Database {
         limit: u32,
     ) -> Operation<'_, u32>;
 
-    /// Begins an attempt that somebody asked for, beside the delivery's schedule.
+    /// Begins an attempt that somebody asked for, beside the delivery's schedule. Repeated with the same
+    /// token, it begins no other.
     fn begin_resend<'a>(&'a self, resend: &'a Resend) -> Operation<'a, ResendBegun>;
 
     /// Erases the event's body and the responses to it, for ever. Its pending deliveries that nobody

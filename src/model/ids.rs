@@ -140,6 +140,13 @@ impl EventId {
         Self::with_bytes(moment, &[0; 10])
     }
 
+    /// The greatest id of an event of the moment before: those that sort after it are of that moment or
+    /// later.
+    pub fn last_before(moment: Timestamp) -> Self {
+        let before = Timestamp::from_millis(moment.as_millis().saturating_sub(1));
+        Self::with_bytes(before, &[0xff; 10])
+    }
+
     fn with_bytes(moment: Timestamp, bytes: &[u8; 10]) -> Self {
         // The field has 48 bits (RFC 9562 §5.7): until the year 10889.
         let millis = moment.as_millis().clamp(0, (1 << 48) - 1).unsigned_abs();
@@ -236,6 +243,9 @@ mod tests {
         let (first, id) = (EventId::first_at(early), EventId::generate(early));
         let later = EventId::generate(early.next());
         assert!(first <= id && id < EventId::first_at(early.next()) && id < later);
+        let before = EventId::last_before(early);
+        assert!(before < first && EventId::last_before(early.next()) > id);
+        assert_eq!(EventId::parse(&before.to_string()), Some(before));
         assert!(id.to_string() < later.to_string());
         let text = id.to_string();
         assert_eq!((text.len(), &text[..4], &text[16..17]), (36, "evt_", "7"));

@@ -63,6 +63,17 @@ pub struct Listed<T> {
     pub next: Option<EventId>,
 }
 
+/// What a digest has of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventHash {
+    /// The event.
+    pub id: EventId,
+    /// What happened.
+    pub event_type: EventType,
+    /// SHA-256 of the body of its deliveries, in 64 hexadecimal digits.
+    pub sha256: String,
+}
+
 /// How many entries of a log are looked at for one page.
 pub const MAX_SCANNED: u32 = 10_000;
 

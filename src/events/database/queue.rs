@@ -163,6 +163,8 @@ pub enum ResendBegun {
     Begun(Box<ClaimedDelivery>),
     /// Another attempt is under way.
     InFlight,
+    /// The event's data were erased.
+    Erased,
     /// There is no such delivery.
     Missing,
 }

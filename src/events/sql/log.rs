@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::database::{
-    DeliveriesPage, EventsPage, Failures, Listed, LogRange, MAX_SCANNED, StoredEvent,
+    DeliveriesPage, EventHash, EventsPage, Failures, Listed, LogRange, MAX_SCANNED, StoredEvent,
 };
 use super::super::value::{Row, Value};
 use super::{SqlDatabase, list};
@@ -254,6 +254,35 @@ impl SqlDatabase {
         }
         delivery.attempts = Some(attempts);
         Ok(Some(delivery))
+    }
+
+    pub(super) async fn newest_application_of(
+        &self,
+        webhook: WebhookId,
+    ) -> Result<Option<ApplicationId>, Fault> {
+        let statement = &self.statements.application_of;
+        let rows = self.query(statement, &[webhook.into()]).await?;
+        let row = rows.into_iter().next();
+        row.map(|mut row| row.application_id()).transpose()
+    }
+
+    pub(super) async fn list_hashes(
+        &self,
+        application: &ApplicationId,
+        after: EventId,
+        end: EventId,
+        limit: u32,
+    ) -> Result<Vec<EventHash>, Fault> {
+        let parameters = [application.into(), after.into(), end.into(), limit.into()];
+        let rows = self.query(&self.statements.hashes, &parameters).await?;
+        let rows = rows.into_iter().map(|mut row| {
+            Ok(EventHash {
+                id: row.event_id()?,
+                event_type: row.event_type()?,
+                sha256: row.text()?,
+            })
+        });
+        rows.collect()
     }
 
     pub(super) async fn failures_since(

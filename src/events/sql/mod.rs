@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::connection::Connections;
 use super::database::{
-    Claim, ClaimedDelivery, Database, DeliveriesPage, DeliveryKey, EventsPage, Failures, FanOut,
-    Held, Listed, NewEvent, NextDue, Operation, Postponement, Published, Record, Resend,
+    Claim, ClaimedDelivery, Database, DeliveriesPage, DeliveryKey, EventHash, EventsPage, Failures,
+    FanOut, Held, Listed, NewEvent, NextDue, Operation, Postponement, Published, Record, Resend,
     ResendBegun, Settlement, StoredEvent,
 };
 use super::statements::{Statement, Statements};
@@ -104,6 +104,20 @@ impl Database for SqlDatabase {
 
     fn delivery(&self, event: EventId, webhook: WebhookId) -> Operation<'_, Option<Delivery>> {
         Box::pin(self.delivery_with_attempts(event, webhook))
+    }
+
+    fn application_of(&self, webhook: WebhookId) -> Operation<'_, Option<ApplicationId>> {
+        Box::pin(self.newest_application_of(webhook))
+    }
+
+    fn hashes<'a>(
+        &'a self,
+        application: &'a ApplicationId,
+        after: EventId,
+        end: EventId,
+        limit: u32,
+    ) -> Operation<'a, Vec<EventHash>> {
+        Box::pin(self.list_hashes(application, after, end, limit))
     }
 
     fn claim_fan_outs(

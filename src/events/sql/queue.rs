@@ -116,8 +116,8 @@ fn without_nul(text: &str) -> String {
 }
 
 /// A delivery that was claimed.
-fn claimed(mut row: Row, token: &ClaimToken, is_resend: bool) -> Result<ClaimedDelivery, Fault> {
-    let key = key(&mut row)?;
+fn claimed(row: &mut Row, token: &ClaimToken, is_resend: bool) -> Result<ClaimedDelivery, Fault> {
+    let key = key(row)?;
     let number = row.integer()?;
     let application_id = row.application_id()?;
     let event_type = row.event_type()?;
@@ -169,7 +169,8 @@ impl SqlDatabase {
         ];
         let rows = self.query(&self.statements.claim, &parameters).await?;
         let rows = rows.into_iter();
-        rows.map(|row| claimed(row, &claim.token, false)).collect()
+        rows.map(|mut row| claimed(&mut row, &claim.token, false))
+            .collect()
     }
 
     pub(super) async fn record_all(&self, records: &[Record]) -> Result<Vec<DeliveryKey>, Fault> {
@@ -226,16 +227,22 @@ impl SqlDatabase {
         let rows = self
             .query(&self.statements.begin_resend, &parameters)
             .await?;
-        if let Some(row) = rows.into_iter().next() {
-            let begun = claimed(row, &resend.token, true)?;
+        if let Some(mut row) = rows.into_iter().next() {
+            let mut begun = claimed(&mut row, &resend.token, true)?;
+            if !row.flag()? {
+                // It is not pending: nothing is scheduled after this attempt.
+                begun.progress.step = u32::MAX;
+            }
             return Ok(ResendBegun::Begun(Box::new(begun)));
         }
         let parameters = [event_id.into(), webhook_id.into()];
         let found = self.query(&self.statements.exists, &parameters).await?;
-        Ok(if found.is_empty() {
-            ResendBegun::Missing
-        } else {
-            ResendBegun::InFlight
+        let Some(mut row) = found.into_iter().next() else {
+            return Ok(ResendBegun::Missing);
+        };
+        Ok(match row.flag()? {
+            true => ResendBegun::Erased,
+            false => ResendBegun::InFlight,
         })
     }
 }

@@ -108,7 +108,7 @@ statements! {
     suppress,
     /// 1 event; 2 webhook; 3 token; 4 until when; 5 now.
     begin_resend,
-    /// 1 event; 2 webhook. Returns a row if there is such a delivery.
+    /// 1 event; 2 webhook. Returns a row if there is such a delivery: whether its data were erased.
     exists,
     /// 1 application; 2 event; 3 now. Returns a row if there is such an event.
     erase,
@@ -150,6 +150,10 @@ statements! {
     delivery,
     /// 1 event; 2 webhook. Returns the delivery's attempts.
     attempts,
+    /// 1 webhook. Returns the application of its newest delivery.
+    application_of,
+    /// 1 application; 2 and 3 after and before which ids; 4 how many. Returns ids, types and hashes.
+    hashes,
     /// 1 webhook. Returns when its last successful attempt began.
     last_success,
     /// 1 webhook; 2 after when; 3 how many to look at. Returns when the first of its failed attempts

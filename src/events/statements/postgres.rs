@@ -50,6 +50,8 @@ pub fn statements() -> Statements {
         unsuccessful_scanned: shared.unsuccessful_scanned(),
         delivery: shared.delivery(),
         attempts: shared.attempts(),
+        application_of: shared.application_of(),
+        hashes: shared.hashes(),
         last_success: shared.last_success(),
         failures: shared.failures(),
     }
@@ -287,13 +289,14 @@ fn begin_resend() -> Statement {
     Statement::new(
         "begin-resend",
         &format!(
-            "UPDATE deliveries AS d SET attempts = d.attempts + 1, resend_claim = $3,
-               resend_until = $4
+            "UPDATE deliveries AS d SET resend_claim = $3, resend_until = $4,
+               attempts = d.attempts + CASE WHEN d.resend_claim = $3 THEN 0 ELSE 1 END
              FROM events AS e
              WHERE d.event_id = $1 AND d.webhook_id = $2 AND e.id = d.event_id
-               AND (d.resend_until IS NULL OR d.resend_until <= $5)
+               AND e.body IS NOT NULL
+               AND (d.resend_until IS NULL OR d.resend_until <= $5 OR d.resend_claim = $3)
                AND (d.claim IS NULL OR d.next_at <= $5)
-             RETURNING {CLAIMED}"
+             RETURNING {CLAIMED}, CASE WHEN d.next_at IS NULL THEN 0 ELSE 1 END"
         ),
     )
 }

@@ -44,7 +44,9 @@ impl Shared {
     pub fn exists(&self) -> Statement {
         self.statement(
             "delivery-exists",
-            "SELECT 1 FROM deliveries WHERE event_id = ?1 AND webhook_id = ?2",
+            "SELECT CASE WHEN e.body IS NULL THEN 1 ELSE 0 END
+             FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
+             WHERE d.event_id = ?1 AND d.webhook_id = ?2",
         )
     }
 
@@ -232,6 +234,22 @@ impl Shared {
                 "SELECT {ATTEMPT} FROM attempts AS a
                  WHERE a.event_id = ?1 AND a.webhook_id = ?2 ORDER BY a.number"
             ),
+        )
+    }
+
+    pub fn application_of(&self) -> Statement {
+        self.statement(
+            "application-of",
+            "SELECT application_id FROM deliveries WHERE webhook_id = ?1
+             ORDER BY event_id DESC LIMIT 1",
+        )
+    }
+
+    pub fn hashes(&self) -> Statement {
+        self.statement(
+            "hashes",
+            "SELECT id, type, sha256 FROM events
+             WHERE application_id = ?1 AND id > ?2 AND id < ?3 ORDER BY id LIMIT ?4",
         )
     }
 

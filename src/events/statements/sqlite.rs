@@ -44,6 +44,8 @@ pub fn statements() -> Statements {
         unsuccessful_scanned: shared.unsuccessful_scanned(),
         delivery: shared.delivery(),
         attempts: shared.attempts(),
+        application_of: shared.application_of(),
+        hashes: shared.hashes(),
         last_success: shared.last_success(),
         failures: shared.failures(),
     }
@@ -219,11 +221,13 @@ fn begin_resend() -> Statement {
     Statement::new(
         "begin-resend",
         &format!(
-            "UPDATE deliveries SET attempts = attempts + 1, resend_claim = ?3, resend_until = ?4
+            "UPDATE deliveries SET resend_claim = ?3, resend_until = ?4,
+               attempts = attempts + (resend_claim IS NOT ?3)
              WHERE event_id = ?1 AND webhook_id = ?2
-               AND (resend_until IS NULL OR resend_until <= ?5)
+               AND EXISTS (SELECT 1 FROM events AS e WHERE e.id = ?1 AND e.body IS NOT NULL)
+               AND (resend_until IS NULL OR resend_until <= ?5 OR resend_claim = ?3)
                AND (claim IS NULL OR next_at <= ?5)
-             RETURNING {CLAIMED}"
+             RETURNING {CLAIMED}, next_at IS NOT NULL"
         ),
     )
 }

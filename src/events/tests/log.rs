@@ -10,6 +10,8 @@ on_both! {
     deliveries_come_in_pages_the_newest_first,
     deliveries_are_found_by_status_and_by_type,
     a_page_stays_the_same_while_events_arrive,
+    a_webhook_has_the_application_of_its_deliveries,
+    hashes_come_by_id_and_go_on_where_they_ended,
     failures_are_counted_since_the_last_success,
 }
 
@@ -232,6 +234,36 @@ async fn a_page_stays_the_same_while_events_arrive(database: &SqlDatabase) {
     let listed = database.events(&shop(), &second).await.unwrap();
     let found: Vec<_> = listed.items.iter().map(|event| event.id).collect();
     assert_eq!(found, ids[4..8]);
+}
+
+async fn a_webhook_has_the_application_of_its_deliveries(database: &SqlDatabase) {
+    ten_events(database).await;
+    assert_eq!(database.application_of(hook(1)).await, Ok(Some(shop())));
+    let other = ApplicationId::parse("other").unwrap();
+    assert_eq!(database.application_of(hook(3)).await, Ok(Some(other)));
+    assert_eq!(database.application_of(hook(4)).await, Ok(None));
+}
+
+async fn hashes_come_by_id_and_go_on_where_they_ended(database: &SqlDatabase) {
+    let ids = ten_events(database).await;
+    let end = EventId::first_at(at(8));
+    let (mut after, mut found) = (EventId::last_before(at(2)), Vec::new());
+    for expected in [4, 2, 0] {
+        let hashes = database.hashes(&shop(), after, end, 4).await.unwrap();
+        assert_eq!(hashes.len(), expected);
+        after = hashes.last().map_or(after, |last| last.id);
+        found.extend(hashes);
+    }
+    let in_order: Vec<_> = ids[2..8].iter().rev().copied().collect();
+    assert_eq!(
+        found.iter().map(|hash| hash.id).collect::<Vec<_>>(),
+        in_order
+    );
+    for hash in &found {
+        let stored = database.event(&shop(), hash.id).await.unwrap().unwrap();
+        assert_eq!(hash.sha256, stored.event.sha256);
+        assert_eq!(hash.event_type, stored.event.r#type);
+    }
 }
 
 async fn failures_are_counted_since_the_last_success(database: &SqlDatabase) {

@@ -7,6 +7,71 @@ use crate::events::value::Value;
 
 const TABLES: [&str; 4] = ["events", "deliveries", "attempts", "fan_outs"];
 
+/// Which index each part of the log is a range of.
+const RANGES: [(&str, &str); 11] = [
+    ("events-page", "events_application"),
+    ("events-scanned", "events_application"),
+    ("event-with-key", "events_idempotency"),
+    ("hashes", "events_application"),
+    ("deliveries-page", "deliveries_webhook"),
+    ("deliveries-scanned", "deliveries_webhook"),
+    ("pending-page", "deliveries_pending"),
+    ("pending-scanned", "deliveries_pending"),
+    ("unsuccessful-page", "deliveries_unsuccessful"),
+    ("unsuccessful-scanned", "deliveries_unsuccessful"),
+    ("application-of", "deliveries_webhook"),
+];
+
+/// The statement of that name.
+fn statement(dialect: Dialect, name: &str) -> &'static str {
+    let mut all = dialect.statements().all().into_iter();
+    let statement = all.find(|statement| statement.name == name);
+    &statement.expect("a statement").sql
+}
+
+#[test]
+fn sqlite_reads_a_range_of_one_index_for_a_page() {
+    let memory = Memory::default();
+    simulation::run(async {
+        let prepared = memory.scheduled(Vec::new());
+        prepared.prepare().await.expect("the tables");
+    });
+    for (name, index) in RANGES {
+        let sql = statement(Dialect::Sqlite, name);
+        let plan = memory.rows(&format!("EXPLAIN QUERY PLAN {sql}"));
+        let steps = plan.iter().filter_map(|row| match row.last() {
+            Some(Value::Text(step)) => Some(step.as_str()),
+            _ => None,
+        });
+        let steps: Vec<&str> = steps.collect();
+        let used = format!("INDEX {index} (");
+        let ranges: Vec<_> = steps.iter().filter(|step| step.contains(&used)).collect();
+        assert_eq!(ranges.len(), 1, "{name}: {steps:?}");
+        let is_bounded =
+            ["event-with-key", "application-of"].contains(&name) || ranges[0].contains("id>? AND ");
+        assert!(is_bounded, "{name}: {steps:?}");
+    }
+}
+
+#[test]
+fn postgres_reads_a_range_of_one_index_for_a_page() {
+    let name = concat!(
+        module_path!(),
+        "::postgres_reads_a_range_of_one_index_for_a_page"
+    );
+    postgres::run_with(name, async |database| {
+        database.connect().prepare().await.expect("the tables");
+        for (name, index) in RANGES {
+            let plan = database.plan(statement(Dialect::Postgres, name)).await;
+            let used = format!("using {index} on ");
+            assert!(plan.contains(&used), "{name}: {plan}");
+            let is_bounded =
+                ["event-with-key", "application-of"].contains(&name) || plan.contains("id < $3))");
+            assert!(is_bounded, "{name}: {plan}");
+        }
+    });
+}
+
 #[test]
 fn sqlite_scans_no_table() {
     let memory = Memory::default();

@@ -8,6 +8,9 @@ on_both! {
     a_resend_leaves_the_schedule_as_it_was,
     nothing_else_begins_while_an_attempt_is_under_way,
     a_resend_that_was_cut_off_is_no_obstacle,
+    a_resend_that_is_repeated_begins_once,
+    a_resend_without_an_attempt_ends_at_once,
+    nothing_that_was_erased_is_resent,
 }
 
 fn resend_at(seconds: i64, event_id: EventId, number: u8) -> Resend {
@@ -26,6 +29,7 @@ async fn begin(database: &SqlDatabase, resend: &Resend) -> ClaimedDelivery {
     match database.begin_resend(resend).await.expect("it is begun") {
         ResendBegun::Begun(claimed) => *claimed,
         ResendBegun::InFlight => panic!("it is in flight"),
+        ResendBegun::Erased => panic!("it is erased"),
         ResendBegun::Missing => panic!("it is missing"),
     }
 }
@@ -145,4 +149,55 @@ async fn a_resend_that_was_cut_off_is_no_obstacle(database: &SqlDatabase) {
     let lost = database.record(&[record(&next, FAILED, 122)]).await;
     assert_eq!(lost, Ok(vec![next.held.key]));
     assert_eq!(status(database, id, 1).await, DeliveryStatus::Succeeded);
+}
+
+/// A statement that met a broken connection is run again, and may have taken effect.
+async fn a_resend_that_is_repeated_begins_once(database: &SqlDatabase) {
+    let id = publish(database, &event_for(0, &[1])).await;
+    let resend = resend_at(0, id, 1);
+    let first = begin(database, &resend).await;
+    let again = begin(database, &resend).await;
+    assert_eq!(again.held, first.held);
+    let refused = database.begin_resend(&resend_at(0, id, 1)).await;
+    assert!(matches!(refused, Ok(ResendBegun::InFlight)));
+    let delivery = database.delivery(id, hook(1)).await.unwrap().unwrap();
+    assert_eq!(delivery.attempt_count, 1);
+}
+
+/// Nothing was sent: the schedule goes on, and says of no attempt that it is uncertain.
+async fn a_resend_without_an_attempt_ends_at_once(database: &SqlDatabase) {
+    let id = publish(database, &event_for(0, &[1])).await;
+    let resend = begin(database, &resend_at(0, id, 1)).await;
+    let record = Record {
+        attempt: None,
+        ..resent(&resend, None, 0)
+    };
+    for _ in 0..2 {
+        assert!(database.record(std::slice::from_ref(&record)).await.is_ok());
+    }
+    let next = claim_one(database, 0).await;
+    assert_eq!(
+        (next.held.number, next.trigger),
+        (2, AttemptTrigger::Schedule)
+    );
+    let delivery = database.delivery(id, hook(1)).await.unwrap().unwrap();
+    assert_eq!(delivery.attempts, Some(Vec::new()));
+}
+
+async fn nothing_that_was_erased_is_resent(database: &SqlDatabase) {
+    let id = publish(database, &event_for(0, &[1])).await;
+    let resend = begin(database, &resend_at(0, id, 1)).await;
+    assert_eq!(database.erase(&shop(), id, at(1)).await, Ok(true));
+    // One that was under way keeps no response.
+    let recorded = database.record(&[resent(&resend, Some(at(2)), 2)]).await;
+    assert_eq!(recorded, Ok(Vec::new()));
+    let delivery = database.delivery(id, hook(1)).await.unwrap().unwrap();
+    let last = delivery.last_attempt.expect("an attempt");
+    assert_eq!((last.number, last.response_body), (1, None));
+    assert_eq!(delivery.status, DeliveryStatus::Succeeded);
+
+    let refused = database.begin_resend(&resend_at(3, id, 1)).await;
+    assert!(matches!(refused, Ok(ResendBegun::Erased)));
+    let missing = database.begin_resend(&resend_at(3, id, 2)).await;
+    assert!(matches!(missing, Ok(ResendBegun::Missing)));
 }
