@@ -111,7 +111,7 @@ struct Deliveries;
         (name = "Applications", description = "What a merchant's webhooks belong to."),
         (name = "Events", description = "What happened: published by the platform, and seen by the \
             merchant whose application it is."),
-        (name = "Deliveries", description = "What the merchant's endpoint receives."),
+        (name = "Deliveries", description = "What the merchant's endpoint receives, and what came of it."),
         (name = "Probes", description = "Whether the service is up, for whoever runs it."),
     ),
     security(("bearerToken" = [])),
@@ -151,9 +151,15 @@ pub fn document() -> Value {
 
     let mut document = serde_json::to_value(base).expect("a document is JSON");
     describe(&mut document);
-    for item in ["Application", "Webhook"] {
+    for (page, item) in [
+        ("Page", "Application"),
+        ("Page", "Webhook"),
+        ("LogPage", "Event"),
+        ("LogPage", "Delivery"),
+    ] {
         // utoipa inlines what a generic type is made of.
-        document["components"]["schemas"][format!("Page_{item}")]["properties"]["items"]["items"] =
+        let page = &mut document["components"]["schemas"][format!("{page}_{item}")];
+        page["properties"]["items"]["items"] =
             json!({"$ref": format!("#/components/schemas/{item}")});
     }
     // They are inlined where they are used.
@@ -161,6 +167,7 @@ pub fn document() -> Value {
         object_mut(&mut document["components"]["schemas"]).shift_remove(name);
     }
     split_secret(&mut document);
+    split_attempts(&mut document);
     split_error(&mut document);
     document["components"]["responses"] = error_responses();
     document["components"]["headers"] = headers();
@@ -231,6 +238,17 @@ fn split_secret(document: &mut Value) {
     }
 }
 
+/// As for the secret: a delivery has all its attempts only where it is asked for alone.
+fn split_attempts(document: &mut Value) {
+    let schemas = &mut document["components"]["schemas"];
+    let mut schema = schemas["Delivery"].clone();
+    schema["description"] = json!("A delivery with all its attempts: one event for one webhook.");
+    let names = object(&schema["properties"]).keys();
+    schema["required"] = names.map(|name| json!(name)).collect();
+    schemas["DeliveryWithAttempts"] = schema;
+    remove_property(&mut schemas["Delivery"], "attempts");
+}
+
 /// As for the secret: `details` are there with 400 only, and a `reason` with some other statuses.
 fn split_error(document: &mut Value) {
     let schemas = &mut document["components"]["schemas"];
@@ -289,10 +307,10 @@ fn complete(method: &str, operation: &mut Value) {
         (412, has_parameter("If-Match")),
         (413, takes_body),
         (415, takes_body),
-        // Only merchants are asked to wait.
+        // Only merchants are asked to wait, and they publish nothing.
         (
             429,
-            method != "get" && operation["tags"] != json!(["Events"]),
+            method != "get" && operation["operationId"] != "publishEvent",
         ),
         (500, !is_open),
         (502, !is_open),

@@ -6,14 +6,20 @@
 //! has, and because no merchant's request should load what they are made of.
 
 use super::routing::routes;
-use super::{delivery_policy, dispatcher_health, events};
+use super::{deliveries, delivery_policy, dispatcher_health, erasure, event_log, events};
 use crate::operator;
 
 routes! {
     /// What `event-dispatcher` answers.
     ROUTES annotated by Annotations {
         caller events::publish;
+        caller event_log::list ? type & after & before & limit & cursor & idempotencyKey;
+        caller event_log::digest ? day;
         caller events::read;
+        caller erasure::erase;
+        caller deliveries::list ? status & type & after & before & limit & cursor;
+        caller deliveries::read;
+        merchant deliveries::resend;
         public delivery_policy::read;
         public dispatcher_health::ready;
     } and {
@@ -32,7 +38,12 @@ mod tests {
     fn every_path_of_the_dispatcher_has_its_route() {
         for template in [
             "/api/v1/applications/{applicationId}/events",
+            "/api/v1/applications/{applicationId}/events/digest",
             "/api/v1/applications/{applicationId}/events/{eventId}",
+            "/api/v1/applications/{applicationId}/events/{eventId}/data",
+            "/api/v1/applications/{applicationId}/webhooks/{webhookId}/deliveries",
+            "/api/v1/applications/{applicationId}/webhooks/{webhookId}/deliveries/{eventId}",
+            "/api/v1/applications/{applicationId}/webhooks/{webhookId}/deliveries/{eventId}/resend",
             "/api/v1/delivery-policy",
             "/dispatcher/readyz",
             "/metrics",
@@ -42,6 +53,7 @@ mod tests {
         ] {
             let filled = template
                 .replace("{applicationId}", "shop")
+                .replace("{webhookId}", "w")
                 .replace("{eventId}", "evt_1");
             let found = ROUTES.find(&filled).map(|found| found.route.template());
             assert_eq!(found, Some(template));

@@ -8,6 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use super::log::allowed_and;
 use super::request::CallerRequest;
 use crate::config::Config;
 use crate::dispatch::delivery;
@@ -21,13 +22,11 @@ use crate::http::idempotency::{self, IDEMPOTENCY_REPLAYED};
 use crate::http::object::Object;
 use crate::http::parameters::{ApplicationPath, EventPath};
 use crate::http::response::{self, Response};
-use crate::model::caller::Caller;
 use crate::model::delivery::{Delivery, DeliveryStatus, Event, Summary};
 use crate::model::event::EventType;
 use crate::model::ids::{ApplicationId, EventId};
 use crate::model::time::Timestamp;
 use crate::store::applications;
-use crate::store::key_value::Store;
 use crate::store::recipients;
 
 /// A new event.
@@ -178,23 +177,15 @@ pub async fn publish(mut request: CallerRequest) -> Result<Response, Error> {
     responses((status = 200, description = "The event.", body = EventWithDeliveries<'static>)),
 )]
 pub async fn read(mut request: CallerRequest) -> Result<Response, Error> {
-    let caller = &request.caller;
-    if caller.merchant().is_none() && !caller.supports() {
-        return Err(Error::Forbidden);
-    }
+    request.check_reads_events()?;
     let application = request.application();
     let id = request.path.event(&mut request.details);
     let (context, (application, id)) = request.begin(application.zip(id))?;
     let dispatcher = Dispatcher::of_instance().await?;
-    let readable = context.run(
-        "reading an application",
-        check_readable(&context.store, &application, &context.caller),
-    );
+    let readable = async { context.readable(&application).await.map(drop) };
     let event = dispatcher.database().event(&application, id);
-    let (readable, event) = join(readable, event).await;
-    // Whose application it is comes first: until then nothing of the event is said.
-    readable?;
-    let stored = event?.ok_or(Error::NotFound)?;
+    let stored = allowed_and(readable, event).await?;
+    let stored = stored.ok_or(Error::NotFound)?;
     let data = stored.body.as_ref();
     let data = data.map(|body| data_of(body.as_bytes())).transpose()?;
     let body = EventWithDeliveries {
@@ -203,24 +194,6 @@ pub async fn read(mut request: CallerRequest) -> Result<Response, Error> {
         deliveries: &stored.deliveries,
     };
     Ok(response::json(StatusCode::OK, &body)?)
-}
-
-/// Whether the caller may read the application's events.
-///
-/// # Errors
-///
-/// [`Error::NotFound`], [`Error::Forbidden`], or the store's failure.
-async fn check_readable(
-    store: &Store,
-    application: &ApplicationId,
-    caller: &Caller,
-) -> Result<(), Error> {
-    let found = applications::application(store, application).await?;
-    let owner = found.ok_or(Error::NotFound)?.created.merchant_id;
-    match caller.merchant() {
-        Some(merchant) if *merchant != owner => Err(Error::Forbidden),
-        _ => Ok(()),
-    }
 }
 
 /// The response to the request that published the event first, again.

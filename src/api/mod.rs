@@ -4,17 +4,25 @@ pub mod app;
 pub mod applications;
 pub mod create;
 #[cfg(any(feature = "dispatcher", test))]
+pub mod deliveries;
+#[cfg(any(feature = "dispatcher", test))]
 pub mod delivery_policy;
 #[cfg(any(feature = "dispatcher", test))]
 pub mod dispatcher_health;
 #[cfg(any(feature = "dispatcher", test))]
 pub mod dispatcher_routes;
+#[cfg(any(feature = "dispatcher", test))]
+pub mod erasure;
+#[cfg(any(feature = "dispatcher", test))]
+pub mod event_log;
 pub mod event_types;
 #[cfg(any(feature = "dispatcher", test))]
 pub mod events;
 pub mod health;
 #[cfg(test)]
 mod interleavings;
+#[cfg(any(feature = "dispatcher", test))]
+pub mod log;
 pub mod replay;
 pub mod request;
 pub mod rotation;

@@ -243,6 +243,28 @@ impl Context {
     }
 }
 
+impl Context<Caller> {
+    /// As a merchant's [`Context::run_counted`]; the platform's own changes are not counted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooManyChanges`], then those of `reads`.
+    pub async fn run_counted<T>(
+        &self,
+        what: &str,
+        reads: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let Some(merchant) = self.caller.merchant() else {
+            return self.run(what, reads).await;
+        };
+        let gate = rate_limit::begin(&self.store, merchant, self.config, &self.request_id);
+        let found = async { Ok::<_, Fault>(gate.beside(reads).await) };
+        let found = self.run(what, found).await?;
+        gate.admit()?;
+        found
+    }
+}
+
 impl From<TooManyChanges> for Error {
     fn from(TooManyChanges { retry_after }: TooManyChanges) -> Self {
         Self::TooManyChanges { retry_after }

@@ -35,6 +35,8 @@ pub enum Error {
         /// And for people.
         message: &'static str,
     },
+    /// 410: the event's data were erased.
+    Erased,
     /// 412: the resource is not what the client's `If-Match` expects.
     PreconditionFailed,
     /// 413: the body is larger than so many bytes.
@@ -79,10 +81,17 @@ pub enum Reason {
     TooManyApplications,
     /// 409: the `Idempotency-Key` was used with another body.
     IdempotencyKeyReused,
-    /// 409: the webhook that was created with the `Idempotency-Key` has been deleted.
+    /// 409: the webhook has been deleted that was created with the `Idempotency-Key`, or that an event
+    /// is to be sent to again.
     WebhookDeleted,
     /// 409: the secret that was made with the `Idempotency-Key` has been replaced by a rotation.
     SecretReplaced,
+    /// 409: an attempt of the delivery is under way.
+    AttemptInFlight,
+    /// 409: the webhook that an event is to be sent to again is inactive.
+    WebhookInactive,
+    /// 410: the event's data were erased.
+    DataErased,
     /// 412: the resource is not what the request's conditions expect.
     PreconditionFailed,
     /// 413: the body is too large.
@@ -159,6 +168,7 @@ impl Error {
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict { .. } => StatusCode::CONFLICT,
+            Self::Erased => StatusCode::GONE,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyEncoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -199,6 +209,7 @@ impl Error {
                 "The request body was not sent within 10 seconds",
             ),
             Self::Conflict { message, .. } => ("Conflict", message),
+            Self::Erased => ("Gone", "The event's data were erased"),
             Self::PreconditionFailed => (
                 "Precondition Failed",
                 "The resource has changed since it was read",
@@ -237,6 +248,7 @@ impl Error {
             Self::Disabled => Some(Reason::ApplicationDisabled),
             Self::BodyTimeout => Some(Reason::BodyTimeout),
             Self::Conflict { reason, .. } => Some(*reason),
+            Self::Erased => Some(Reason::DataErased),
             Self::PreconditionFailed => Some(Reason::PreconditionFailed),
             Self::BodyTooLarge { .. } => Some(Reason::BodyTooLarge),
             Self::BodyEncoded => Some(Reason::ContentEncodingUnsupported),

@@ -79,14 +79,32 @@ const ROWS: &[Row] = &[
     (
         409,
         "webhookDeleted",
-        "The webhook that was created with the key has been deleted.",
-        "Create it with a new key if it is wanted.",
+        "The webhook has been deleted that was created with the key, or that an event is to be sent to again.",
+        "Create it with a new key if it is wanted. Nothing can be sent to it any more.",
+    ),
+    (
+        409,
+        "webhookInactive",
+        "The webhook that an event is to be sent to again is inactive.",
+        "Make it active (`isActive`), then repeat.",
+    ),
+    (
+        409,
+        "attemptInFlight",
+        "An attempt of the delivery is under way.",
+        "Look at the delivery in some seconds: it may have succeeded. Else repeat, within a minute it can be sent.",
     ),
     (
         409,
         "secretReplaced",
         "The secret that was made with the key has been replaced since.",
         "Rotate with a new key if the newest secret is not known.",
+    ),
+    (
+        410,
+        "dataErased",
+        "The event's data were erased.",
+        "Do not repeat. They do not come back.",
     ),
     (
         412,

@@ -25,6 +25,24 @@ fn request(operation: &str) -> Option<Value> {
 /// Of the body of an event's deliveries.
 const SHA256: &str = "f3b1c8a05e7d42c69b0f3a8e1d5c7264a9e8f0b1c2d3e4f5061728394a5b6c7d";
 
+/// What differs in an attempt that succeeded.
+fn attempt() -> Value {
+    json!({
+        "number": 1, "trigger": "schedule", "durationMs": 182,
+        "url": "https://merchant.example.com/hooks/kadosei", "secretFingerprints": ["whsec_****a3f2"],
+        "httpStatusCode": 204, "error": null, "responseBody": "", "responseBodyTruncated": false,
+        "retryAfterSeconds": null, "nextAttemptAt": null,
+    })
+}
+
+/// What differs in its delivery.
+fn delivery() -> Value {
+    json!({
+        "type": "session.completed", "status": "succeeded", "reason": null, "attemptCount": 1,
+        "nextAttemptAt": null, "giveUpAt": "2026-01-18T13:15:00.000Z", "lastAttempt": attempt(),
+    })
+}
+
 /// What differs in the body of an operation's success.
 fn response(operation: &str) -> Option<Value> {
     Some(match operation {
@@ -38,20 +56,29 @@ fn response(operation: &str) -> Option<Value> {
             "type": "session.completed", "deliverBefore": null, "sizeBytes": 98, "sha256": SHA256,
             "summary": {"pending": 1, "succeeded": 0, "failed": 0, "suppressed": 0, "expired": 0},
         }),
+        "listEvents" => json!({
+            "items": [{
+                "type": "session.completed", "deliverBefore": null, "sizeBytes": 98, "sha256": SHA256,
+                "summary": {"pending": 0, "succeeded": 1, "failed": 0, "suppressed": 0, "expired": 0},
+            }],
+        }),
+        "listDeliveries" => json!({"items": [delivery()]}),
+        "getDelivery" => {
+            let mut delivery = delivery();
+            delivery["attempts"] = json!([delivery["lastAttempt"]]);
+            delivery
+        }
+        "resendDelivery" => {
+            let mut attempt = attempt();
+            attempt["number"] = json!(2);
+            attempt["trigger"] = json!("resend");
+            attempt
+        }
         "getEvent" => json!({
             "type": "session.completed", "deliverBefore": null, "sizeBytes": 98, "sha256": SHA256,
             "summary": {"pending": 0, "succeeded": 1, "failed": 0, "suppressed": 0, "expired": 0},
             "data": {"sessionId": "ses_8c1f"},
-            "deliveries": [{
-                "status": "succeeded", "reason": null, "attemptCount": 1, "nextAttemptAt": null,
-                "giveUpAt": "2026-01-18T13:15:00.000Z",
-                "lastAttempt": {
-                    "number": 1, "durationMs": 182, "url": "https://merchant.example.com/hooks/kadosei",
-                    "secretFingerprints": ["a3f2"], "httpStatusCode": 204, "error": null,
-                    "responseBody": "", "responseBodyTruncated": false, "retryAfterSeconds": null,
-                    "nextAttemptAt": null,
-                },
-            }],
+            "deliveries": [delivery()],
         }),
         _ => return None,
     })

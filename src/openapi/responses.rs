@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::api::applications::conflict;
+use crate::api::deliveries;
 use crate::fault::Fault;
 use crate::http::body::MAX_BODY_BYTES;
 use crate::http::error::{Detail, Error};
@@ -58,7 +59,15 @@ pub fn errors() -> Vec<ErrorKind> {
                 ("namePending", conflict::NAME_PENDING),
                 ("tooManyApplications", conflict::TOO_MANY_APPLICATIONS),
                 ("keyUsed", crate::http::idempotency::KEY_USED),
+                ("attemptInFlight", deliveries::IN_FLIGHT),
+                ("webhookInactive", deliveries::INACTIVE),
+                ("webhookDeleted", deliveries::DELETED),
             ],
+        ),
+        (
+            "Gone",
+            "The event's data were erased.",
+            vec![("erased", Error::Erased)],
         ),
         (
             "PreconditionFailed",

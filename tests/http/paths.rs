@@ -227,7 +227,7 @@ async fn unknown_and_repeated_query_parameters_are_named_on_every_route() {
                 .replace("{eventId}", "evt_019abd5a6f407c2e8d3b9f0a1b2c3d4e");
             let method = method.to_uppercase();
             // Events are published by the platform.
-            let token = match path.ends_with("/events") {
+            let token = match operation["operationId"] == "publishEvent" {
                 true => publisher(),
                 false => application.token(),
             };

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::support::tokens::publisher;
-use crate::support::{Server, busy, python, report, standard, unique};
+use crate::support::{Application, Server, busy, python, report, standard, unique};
 
 /// A compiler or an interpreter may start cold, and compiles a program for each operation.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -27,14 +27,14 @@ async fn samples(api: &Server, language: &str) -> Vec<Sample> {
     let document = api.request("GET", "/openapi.json").send_unchecked().await;
     let document = document.expect("an answer").json();
     let mut samples = Vec::new();
-    for (path, item) in document["paths"].as_object().expect("paths") {
-        for (method, operation) in item.as_object().expect("operations") {
+    for item in document["paths"].as_object().expect("paths").values() {
+        for operation in item.as_object().expect("operations").values() {
             let all = operation["x-codeSamples"].as_array().expect("samples");
             let of_language = |sample: &&Value| sample["lang"] == language;
             let source = all.iter().find(of_language).expect("a sample")["source"].as_str();
             let responses = operation["responses"].as_object().expect("responses");
             let successes = responses.keys().filter(|status| status.starts_with('2'));
-            let publishes = method == "post" && path.ends_with("/events");
+            let publishes = operation["operationId"] == "publishEvent";
             samples.push(Sample {
                 operation: operation["operationId"].as_str().expect("an id").to_owned(),
                 source: filled_in(api, operation, source.expect("a text"), publishes).await,
@@ -51,6 +51,7 @@ async fn filled_in(api: &Server, operation: &Value, source: &str, publishes: boo
     let application = api.application();
     let created = api.create(&application).expect_created().await;
     let event = api.publish(&application).expect(202).await.json();
+    attempted(api, &application, &event["id"]).await;
     let token = match publishes {
         true => publisher(),
         false => application.token(),
@@ -72,6 +73,22 @@ async fn filled_in(api: &Server, operation: &Value, source: &str, publishes: boo
         source = source.replace(example, id.as_str().expect("an id"));
     }
     source
+}
+
+/// Until the event's first attempt, which its URL lets fail, has ended: until then it cannot be sent again.
+async fn attempted(api: &Server, application: &Application, id: &Value) {
+    let path = format!(
+        "{}/{}",
+        application.events_path(),
+        id.as_str().expect("an id")
+    );
+    loop {
+        let event = api.by(application, "GET", &path).expect(200).await.json();
+        if event["deliveries"][0]["lastAttempt"].is_object() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 fn command(program: &str, arguments: &[&str], directory: &Path) -> Command {

@@ -45,12 +45,16 @@ macro_rules! on_servers_of_their_own {
 mod attempts;
 mod crash_points;
 mod crashes;
+mod digest;
 mod due;
+mod erasure;
 mod fan_out;
 mod faults;
 mod isolation;
+mod log;
 mod operations;
 mod publish;
+mod resend;
 mod retention;
 mod scopes;
 

@@ -13,6 +13,11 @@ pub const NAME_TAKEN: &str = r#"{"error":"Conflict","message":"Another applicati
 pub const KEY_REUSED: &str = r#"{"error":"Conflict","message":"The Idempotency-Key was used with another body","code":409,"reason":"idempotencyKeyReused"}"#;
 pub const MADE_IS_DELETED: &str = r#"{"error":"Conflict","message":"The webhook that was created with this Idempotency-Key has been deleted","code":409,"reason":"webhookDeleted"}"#;
 pub const MADE_IS_OVERTAKEN: &str = r#"{"error":"Conflict","message":"The signing secret that was made with this Idempotency-Key has been replaced by a rotation","code":409,"reason":"secretReplaced"}"#;
+pub const ATTEMPT_IN_FLIGHT: &str = r#"{"error":"Conflict","message":"An attempt of this delivery is under way. Retry within a minute","code":409,"reason":"attemptInFlight"}"#;
+pub const WEBHOOK_INACTIVE: &str = r#"{"error":"Conflict","message":"The webhook is inactive. Make it active to send events to it","code":409,"reason":"webhookInactive"}"#;
+pub const WEBHOOK_DELETED: &str = r#"{"error":"Conflict","message":"The webhook of this delivery has been deleted","code":409,"reason":"webhookDeleted"}"#;
+pub const DATA_ERASED: &str =
+    r#"{"error":"Gone","message":"The event's data were erased","code":410,"reason":"dataErased"}"#;
 pub const PRECONDITION_FAILED: &str = r#"{"error":"Precondition Failed","message":"The resource has changed since it was read","code":412,"reason":"preconditionFailed"}"#;
 pub const METHOD_NOT_ALLOWED: &str = r#"{"error":"Method Not Allowed","message":"The requested resource does not support this method","code":405}"#;
 pub const CONTENT_TOO_LARGE: &str = r#"{"error":"Content Too Large","message":"The request body is larger than 16384 bytes","code":413,"reason":"bodyTooLarge"}"#;
@@ -143,7 +148,7 @@ fn check_error(response: &Response) {
     // serde_json sorts an object's keys.
     match response.status {
         400 => assert_eq!(members, ["code", "details", "error", "message"], "{text}"),
-        408 | 409 | 412 | 413 | 415 | 429 | 503 => {
+        408 | 409 | 410 | 412 | 413 | 415 | 429 | 503 => {
             assert_eq!(members, ["code", "error", "message", "reason"], "{text}");
         }
         // A disabled application's, or another merchant's.
