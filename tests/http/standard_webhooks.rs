@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use crate::support::receiver::Received;
 use crate::support::server::on_spin;
-use crate::support::{Application, Authority, PATIENCE, Receiver, Server, Setup, report};
+use crate::support::{Application, Authority, PATIENCE, Receiver, Server, Setup, poll, report};
 
 /// The endpoint's name. Spin resolves names as the system does, which knows this one.
 fn host() -> &'static str {
@@ -23,18 +23,27 @@ fn host() -> &'static str {
 }
 
 /// A server as in production, but that the endpoint is on this machine, and that on Spin the URL
-/// rules would refuse its name.
+/// rules would refuse its name; and with a schedule of seconds.
 fn trusting(authority: &Authority) -> Server {
     Setup::new()
         .trusting(authority, &[host()])
         .variable("allow_insecure_urls", &on_spin().to_string())
         .variable("store_timeout_ms", "20000")
+        .variable(
+            "retry_schedule",
+            &SCHEDULE.map(|pause| pause.to_string()).join(","),
+        )
+        .probed()
         .start()
 }
 
+/// An event's first attempt and a retry are made before a rotation, a retry within [`GRACE`] after it, and
+/// one when that is over.
+const SCHEDULE: [u64; 4] = [0, 2, 4, 14];
+
 /// How long the first secret stays valid after the rotation. Long enough for one delivery on a
 /// busy machine.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(12);
 
 /// A delivery, or what somebody made of it, and whether it must verify with a secret.
 struct Case {
@@ -90,6 +99,72 @@ async fn cases() -> Vec<Case> {
         }
     }
     cases
+}
+
+/// First attempts and retries of events before, during and after a rotation, to a real HTTPS server: a retry
+/// is signed with the secrets of its own moment, not with those of the event's.
+async fn cases_of_events() -> Vec<Case> {
+    let authority = Authority::new();
+    let receiver = Receiver::https(&authority, host(), "500 No", b"");
+    let api = trusting(&authority);
+    let application = api.application();
+    let create = api.create(&application).url(&receiver.url());
+    let webhook = create.expect_created().await.webhook;
+    let path = application.webhook_path(&webhook.id);
+    let old = webhook.signing_secret;
+    let publish = async || {
+        let published = api.publish(&application).expect(202).await.json();
+        published["id"].as_str().expect("an id").to_owned()
+    };
+
+    let early = publish().await;
+    let first_before = attempt(&receiver, &early, 1).await;
+    let retry_before = attempt(&receiver, &early, 2).await;
+    let rotate = api.by(&application, "POST", &format!("{path}/rotate"));
+    let grace = json!({ "gracePeriodSeconds": GRACE.as_secs() });
+    let rotated = rotate.json(&grace).expect(200).await.json();
+    let new = rotated["signingSecret"].as_str().expect("a secret");
+    let first_during = attempt(&receiver, &publish().await, 1).await;
+    let retry_during = attempt(&receiver, &early, 3).await;
+    let retry_after = attempt(&receiver, &early, 4).await;
+    let first_after = attempt(&receiver, &publish().await, 1).await;
+    assert_eq!(
+        retry_after.body, first_before.body,
+        "the bytes of the publish"
+    );
+
+    let mut cases = Vec::new();
+    for (what, delivery, by_old, by_new) in [
+        ("before, a first attempt", &first_before, true, false),
+        ("before, a retry", &retry_before, true, false),
+        ("during, a first attempt", &first_during, true, true),
+        ("during, a retry", &retry_during, true, true),
+        ("after, a retry", &retry_after, false, true),
+        ("after, a first attempt", &first_after, false, true),
+    ] {
+        for (secret, verifies) in [(old.as_str(), by_old), (new, by_new)] {
+            let (secret, delivery) = (secret.to_owned(), delivery.clone());
+            cases.push(Case {
+                what,
+                secret,
+                delivery,
+                verifies,
+            });
+        }
+    }
+    cases
+}
+
+/// The attempt of this number of an event, as soon as it comes.
+async fn attempt(receiver: &Receiver, event: &str, number: u32) -> Received {
+    let number = number.to_string();
+    let is_it = |sent: &Received| {
+        sent.header("webhook-id") == event && sent.header("webhook-attempt") == number
+    };
+    poll("an attempt", PATIENCE, || {
+        receiver.received().into_iter().find(is_it)
+    })
+    .await
 }
 
 async fn deliver(
@@ -239,15 +314,24 @@ fn project() -> &'static Path {
 
 #[tokio::test]
 async fn the_official_libraries_verify_deliveries_over_https_around_a_rotation() {
-    let cases = cases().await;
+    verify(&cases().await).await;
+}
+
+#[tokio::test]
+async fn the_official_libraries_verify_first_attempts_and_retries_of_events_around_a_rotation() {
+    verify(&cases_of_events().await).await;
+}
+
+/// Has each library verify each case.
+async fn verify(cases: &[Case]) {
     let by_crate: Vec<bool> = cases.iter().map(by_crate).collect();
-    check("crate standardwebhooks", &cases, &by_crate);
+    check("crate standardwebhooks", cases, &by_crate);
     for script in [Script::python().await, Script::node()] {
         if !script.installed {
             report::client_missing(script.library);
             continue;
         }
-        check(script.library, &cases, &script.run(&cases).await);
+        check(script.library, cases, &script.run(cases).await);
     }
 }
 
@@ -267,6 +351,11 @@ async fn a_certificate_that_is_unknown_expired_or_another_hosts_gets_no_delivery
     ] {
         let application = api.application();
         let created = api.create(&application).url(&url).expect_created().await;
+        let published = api.publish(&application).expect(202).await.json();
+        let attempt = first_attempt(&api, &application, &published["id"]).await;
+        assert_eq!(attempt["error"], "tls", "{url}: {attempt}");
+        assert_eq!(attempt["httpStatusCode"], json!(null), "{url}: {attempt}");
+
         let path = application.webhook_path(&created.webhook.id);
         let test = api.by(&application, "POST", &format!("{path}/test"));
         let result = test.expect(200).await.json();
@@ -276,5 +365,24 @@ async fn a_certificate_that_is_unknown_expired_or_another_hosts_gets_no_delivery
         assert!(detail.contains("certificate"), "{url}: {detail}");
         assert_eq!(result["httpStatusCode"], json!(null), "{url}");
         assert!(receiver.received().is_empty(), "{url}");
+    }
+}
+
+/// What is recorded of an event's first attempt.
+async fn first_attempt(api: &Server, application: &Application, id: &Value) -> Value {
+    let path = format!(
+        "{}/{}",
+        application.events_path(),
+        id.as_str().expect("an id")
+    );
+    let since = Instant::now();
+    loop {
+        let read = api.by(application, "GET", &path).expect(200).await.json();
+        let attempt = &read["deliveries"][0]["lastAttempt"];
+        if !attempt.is_null() {
+            return attempt.clone();
+        }
+        assert!(since.elapsed() < PATIENCE, "{read:#}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

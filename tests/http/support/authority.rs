@@ -54,13 +54,16 @@ impl Authority {
 }
 
 impl Setup {
-    /// Trusts this authority, and nobody else, for these hosts, which are on this machine.
+    /// Trusts this authority, and nobody else, for these hosts, which are on this machine. To the service
+    /// private networks are blocked, as in production: else it is not ready, and repeats no delivery.
     pub fn trusting(self, authority: &Authority, hosts: &[&str]) -> Self {
         let file = self.state_dir().join("authority.pem");
         std::fs::write(&file, authority.pem()).expect("write a certificate");
         let config = format!(
-            "[[client_tls]]\ncomponent_ids = [\"application-webhooks\"]\nhosts = {hosts:?}\n\
-             ca_roots_file = {file:?}\n\n[outbound_http]\nconnection_pooling = false\n"
+            "[[client_tls]]\ncomponent_ids = [\"application-webhooks\", \"event-dispatcher\"]\n\
+             hosts = {hosts:?}\n\
+             ca_roots_file = {file:?}\n\n[outbound_http]\nconnection_pooling = false\n\n\
+             [[variables_provider]]\ntype = \"static\"\nvalues = {{ private_networks = \"blocked\" }}\n"
         );
         let config_file = self.state_dir().join("runtime-config.toml");
         std::fs::write(&config_file, config).expect("write a runtime config");
