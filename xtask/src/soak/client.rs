@@ -122,7 +122,8 @@ impl Client {
         let body = asked.body.map(Value::to_string).unwrap_or_default();
         let request = request.body(Full::new(Bytes::from(body)))?;
         let mut sender = match self.connection.take() {
-            Some((there, sender)) if there == address => sender,
+            // One that was kept for long may have been closed.
+            Some((there, sender)) if there == address && !sender.is_closed() => sender,
             _ => connect(address).await?,
         };
         sender.ready().await?;

@@ -170,7 +170,7 @@ impl Soak {
             let only = (self.number % 2 == 1 && fault.can_be_for_one())
                 .then_some(row % CHANGED_APPLICATIONS);
             let killed =
-                (self.number % 4 >= 2).then_some(self.number / 2 % self.service.processes.len());
+                (self.number % 4 >= 2).then_some(self.number % self.service.processes.len());
             self.number += 1;
             self.announce(&format!(
                 "{}{}{}",
