@@ -18,6 +18,8 @@ use crate::fault::Fault;
 use crate::log;
 use crate::model::delivery::{AttemptTrigger, DeliveryReason};
 use crate::model::delivery_state::Progress;
+use crate::model::event::EventType;
+use crate::model::ids::ApplicationId;
 use crate::model::time::Timestamp;
 use crate::model::webhook::Webhook;
 use crate::runtime::{sleep, spawn};
@@ -222,11 +224,24 @@ impl Dispatcher {
             .await?;
         let mut settlements = Vec::with_capacity(due.len());
         let mut failure = None;
-        for event in &due {
-            match self.settlement(event, now).await {
-                Ok(settlement) => settlements.push(settlement),
+        let count = due.len() as u32;
+        let mut left = due;
+        // One reading decides about all events of an application and a type: it is time for each.
+        while let Some(first) = left.first() {
+            let audience = (first.application_id.clone(), first.event_type.clone());
+            let (alike, others): (Vec<_>, Vec<_>) = left.into_iter().partition(|event| {
+                event.application_id == audience.0 && event.event_type == audience.1
+            });
+            left = others;
+            match self.recipients(&audience.0, &audience.1).await {
+                Ok(recipients) => {
+                    let settled = alike
+                        .iter()
+                        .map(|event| self.settlement(event, &recipients, now));
+                    settlements.extend(settled);
+                }
                 Err(error @ Fault::Unreadable(_)) => {
-                    log::task("an event's second fan-out waits", &error);
+                    log::task("events' second fan-out waits", &error);
                 }
                 Err(error) => {
                     failure = Some(error);
@@ -239,23 +254,36 @@ impl Dispatcher {
         }
         match failure {
             Some(error) => Err(error),
-            None => Ok(due.len() as u32 == SETTLED_AT_ONCE),
+            None => Ok(count == SETTLED_AT_ONCE),
         }
     }
 
-    async fn settlement(&self, event: &FanOut, now: Timestamp) -> Result<Settlement, Fault> {
-        let (store, application) = (&self.store, &event.application_id);
+    /// Who gets events of that type now, and whether the application's webhooks get any; `None`: it is gone.
+    async fn recipients(
+        &self,
+        application: &ApplicationId,
+        event_type: &EventType,
+    ) -> Result<(Option<bool>, Vec<Webhook>), Fault> {
+        let store = &self.store;
         let reads = async {
             let enabled = recipients::application_is_enabled(store, application);
-            let subscribers = recipients::subscribers(store, application, &event.event_type);
+            let subscribers = recipients::subscribers(store, application, event_type);
             let (enabled, subscribers) = futures::future::join(enabled, subscribers).await;
             Ok((enabled?, subscribers?))
         };
         let deadline = Deadline::with_timeout(self.config.store_timeout);
-        let (enabled, subscribers) = deadline.run("reading webhooks", reads).await?;
+        deadline.run("reading webhooks", reads).await
+    }
+
+    fn settlement(
+        &self,
+        event: &FanOut,
+        (enabled, subscribers): &(Option<bool>, Vec<Webhook>),
+        now: Timestamp,
+    ) -> Settlement {
         let youngest = event.created_at.plus(CLOCK_DIFFERENCE);
         let schedule = &self.events.retry_schedule;
-        let deliveries = match enabled {
+        let deliveries = match *enabled {
             // The application is gone, and nobody is left who is to get it.
             None => Vec::new(),
             Some(enabled) => subscribers
@@ -269,10 +297,10 @@ impl Dispatcher {
                 })
                 .collect(),
         };
-        Ok(Settlement {
+        Settlement {
             event_id: event.event_id,
             deliveries,
             now,
-        })
+        }
     }
 }

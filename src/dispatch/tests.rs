@@ -5,7 +5,7 @@
 
 mod resend;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -549,6 +549,36 @@ fn a_webhook_that_the_index_lacked_at_publish_gets_the_event() {
         assert_eq!(event.deliveries.len(), 1, "not {younger}");
         assert_eq!(event.deliveries[0].webhook_id, webhook);
         assert_eq!(event.deliveries[0].status, DeliveryStatus::Succeeded);
+    });
+}
+
+#[test]
+fn one_reading_decides_about_all_events_of_an_application_and_a_type() {
+    simulation::run(async {
+        let world = World::new("0,5,300");
+        world.webhook(|_| (AT_ONCE, Some(200))).await;
+        let publisher = world.process();
+        let mut ids = Vec::new();
+        for _ in 0..20 {
+            ids.push(publish(&publisher).await.expect("published"));
+        }
+        let added = world.webhook(|_| (AT_ONCE, Some(200))).await;
+        let readings = Rc::new(Cell::new(0));
+        let (counted, index) = (readings.clone(), keys::webhooks(&shop()));
+        let store = world.store.process(move |_, key| {
+            counted.set(counted.get() + u32::from(key == index));
+            Fate::default()
+        });
+        let process = world.process_with(store, |_| Fate::default());
+        probe(&process, 20);
+        sleep(seconds(20)).await;
+        assert_eq!(readings.get(), 1);
+        for id in ids {
+            let deliveries = world.event(id).await.deliveries;
+            let of_added = deliveries.iter().find(|it| it.webhook_id == added);
+            let status = of_added.expect("a delivery for it").status;
+            assert_eq!((deliveries.len(), status), (2, DeliveryStatus::Succeeded));
+        }
     });
 }
 
