@@ -1,6 +1,6 @@
-//! A component that does nothing but what `cargo xtask bench` recorded of `application-webhooks`:
-//! the same store operations, as many side by side, of the same sizes, and the same responses. It
-//! checks no token, parses no body and knows no deadline. What the service is slower than this is
+//! A component that does nothing but what `cargo xtask bench` recorded of the service: the same store
+//! operations, statements and outbound requests, as many side by side, of the same sizes, and the same
+//! responses. It checks no token, parses no body and knows no deadline. What the service is slower than this is
 //! what the service itself costs.
 //!
 //! The recordings are the lines of the variable `recordings`; a request for
@@ -10,6 +10,8 @@
 
 pub mod recording;
 
+#[cfg(target_family = "wasm")]
+mod database;
 #[cfg(target_family = "wasm")]
 mod replay;
 

@@ -8,7 +8,26 @@ pub const APPLICATION: &str = "{application}";
 /// Stands in keys for an id that the request makes.
 pub const NEW_ID: &str = "{new}";
 
-/// One request: the store operations for it, and the response.
+/// Stands for the id of the event that the request publishes.
+pub const EVENT: &str = "{event}";
+
+/// What the body of a request has in it that the requests for it must have too: this, or the same with
+/// other digits.
+pub const MARKER: &str = "bench-000000000000";
+
+/// The marker that a body has.
+pub fn marker(body: &str) -> Option<&str> {
+    let (prefix, _) = MARKER.split_once('-')?;
+    let begin = body.find(prefix)?;
+    let marker = body.get(begin..begin + MARKER.len())?;
+    let digits = marker.get(prefix.len() + 1..)?;
+    digits
+        .bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then_some(marker)
+}
+
+/// One request: what was done for it, and the response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recording {
     /// The response's status.
@@ -17,18 +36,18 @@ pub struct Recording {
     pub headers: Vec<(String, String)>,
     /// Its body.
     pub body: String,
-    /// The operations until the response, in the order in which they began.
+    /// What was done until the response, in the order in which they began.
     pub steps: Vec<Step>,
-    /// The operations after it.
+    /// What was done after it.
     pub afterwards: Vec<Step>,
 }
 
-/// One store operation.
+/// One operation of the store, statement, or outbound request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     /// What it does.
     pub operation: Operation,
-    /// To which key, with [`APPLICATION`] and [`NEW_ID`] in it.
+    /// To which key, with [`APPLICATION`], [`NEW_ID`] and [`EVENT`] in it; the statement's name; the URL.
     pub key: String,
     /// How many operations of its list had ended when it began: it begins when as many have.
     pub after: usize,
@@ -54,6 +73,34 @@ pub enum Operation {
     Delete,
     /// Asks for a value's being there.
     Exists,
+    /// Runs a statement on the events' database.
+    Statement {
+        /// Its text.
+        sql: String,
+        /// Its parameters, with [`EVENT`] in them.
+        parameters: Vec<Parameter>,
+    },
+    /// Makes a request.
+    Request {
+        /// The method.
+        method: String,
+        /// The headers, with [`EVENT`] in them.
+        headers: Vec<(String, String)>,
+        /// The body.
+        body: String,
+    },
+}
+
+/// A parameter of a statement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Parameter {
+    /// NULL.
+    Null,
+    /// A number.
+    Integer(i64),
+    /// A text.
+    Text(String),
 }
 
 impl Operation {
@@ -72,6 +119,18 @@ impl Operation {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_body_has_its_marker_or_none() {
+        assert_eq!(
+            marker(r#"{"data":{"marker":"bench-000000000000"}}"#),
+            Some(MARKER)
+        );
+        assert_eq!(marker("x bench-000000000017 y"), Some("bench-000000000017"));
+        for none in ["", "bench", "bench-00000000000", "bench-00000000000x"] {
+            assert_eq!(marker(none), None, "{none}");
+        }
+    }
 
     #[test]
     fn a_document_that_was_read_grows_by_as_much_as_in_the_recording() {

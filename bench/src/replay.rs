@@ -6,26 +6,39 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use application_webhooks::early_body;
+use application_webhooks::model::ids::EventId;
+use application_webhooks::model::time::Timestamp;
 use futures::stream::{FuturesUnordered, StreamExt};
-use http_body_util::BodyExt;
-use spin_sdk::http::Request;
+use http_body_util::{BodyExt, Full};
+use spin_sdk::http::{Request, send};
 use spin_sdk::key_value::{Error, Store};
 use spin_sdk::time::sleep;
 use spin_sdk::variables;
+use spin_sdk::wasip3::http::types;
 use spin_sdk::wit_bindgen::spawn;
 use uuid::Uuid;
 
-use crate::recording::{APPLICATION, NEW_ID, Operation, Recording, Step};
+use crate::database::Database;
+use crate::recording::{
+    APPLICATION, EVENT, MARKER, NEW_ID, Operation, Parameter, Recording, Step, marker,
+};
 
-/// Answers one request.
-pub async fn respond(request: Request) -> http::Response<String> {
+/// Answers one request, as the service does: head and body in one segment.
+pub async fn respond(request: Request) -> Result<types::Response, types::ErrorCode> {
+    let response = replayed(request).await;
+    early_body::response(response.map(|body| Full::new(body.into()))).await
+}
+
+async fn replayed(request: Request) -> http::Response<String> {
     let (head, body) = request.into_parts();
-    let _ = body.collect().await;
+    let body = body.collect().await;
+    let body = body.map(|body| body.to_bytes()).unwrap_or_default();
     let mut segments = head.uri.path().split('/');
     let number = segments.nth(2).and_then(|number| number.parse().ok());
     let application = segments.skip_while(|it| *it != "applications").nth(1);
     let replayed = match number {
-        Some(number) => replay(number, application.unwrap_or_default()).await,
+        Some(number) => replay(number, application.unwrap_or_default(), &body).await,
         None => Err("the path names no recording".to_owned()),
     };
     replayed.unwrap_or_else(|error| {
@@ -35,15 +48,21 @@ pub async fn respond(request: Request) -> http::Response<String> {
     })
 }
 
-async fn replay(number: usize, application: &str) -> Result<http::Response<String>, String> {
+async fn replay(
+    number: usize,
+    application: &str,
+    body: &[u8],
+) -> Result<http::Response<String>, String> {
     let recording = recording(number).await?;
+    let marker = std::str::from_utf8(body).ok().and_then(marker);
     let replay = Rc::new(Replay {
         application: application.to_owned(),
         new_id: Uuid::new_v4().to_string(),
+        event: EventId::generate(Timestamp::now()).to_string(),
+        marker: marker.filter(|marker| *marker != MARKER).map(str::to_owned),
         read: RefCell::default(),
     });
-    let done = replay.run(&recording.steps).await;
-    done.map_err(|error| error.to_string())?;
+    replay.run(&recording.steps).await?;
     if !recording.afterwards.is_empty() {
         let recording = recording.clone();
         spawn(async move {
@@ -80,13 +99,16 @@ async fn recording(number: usize) -> Result<Arc<Recording>, String> {
 struct Replay {
     application: String,
     new_id: String,
+    event: String,
+    /// What stands for [`MARKER`] in this request.
+    marker: Option<String>,
     /// How many bytes it last read or wrote, by key.
     read: RefCell<BTreeMap<String, usize>>,
 }
 
 impl Replay {
     /// Begins each step when as many have ended as in the recording.
-    async fn run(&self, steps: &[Step]) -> Result<(), Error> {
+    async fn run(&self, steps: &[Step]) -> Result<(), String> {
         let mut waiting = steps.iter().peekable();
         let mut running = FuturesUnordered::new();
         let mut ended = 0;
@@ -102,16 +124,71 @@ impl Replay {
         }
     }
 
-    async fn step(&self, step: &Step) -> Result<(), Error> {
+    async fn step(&self, step: &Step) -> Result<(), String> {
         if step.pause_ms > 0 {
             sleep(Duration::from_millis(step.pause_ms)).await;
         }
-        let key = step
-            .key
+        match &step.operation {
+            Operation::Statement { sql, parameters } => {
+                let parameters = parameters.iter().map(|parameter| match parameter {
+                    Parameter::Text(text) => Parameter::Text(self.own(text)),
+                    other => other.clone(),
+                });
+                let database = Database::open().await?;
+                let parameters: Vec<_> = parameters.collect();
+                database.run(sql, &parameters).await
+            }
+            Operation::Request {
+                method,
+                headers,
+                body,
+            } => {
+                let url = self.own(&step.key);
+                self.request(method, &url, headers, body).await
+            }
+            of_store => {
+                let operated = self.operate(of_store, self.own(&step.key)).await;
+                operated.map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    /// The text as it is for this request.
+    fn own(&self, text: &str) -> String {
+        let text = text
             .replace(APPLICATION, &self.application)
-            .replace(NEW_ID, &self.new_id);
+            .replace(NEW_ID, &self.new_id)
+            .replace(EVENT, &self.event);
+        match &self.marker {
+            Some(marker) => text.replace(MARKER, marker),
+            None => text,
+        }
+    }
+
+    /// Makes the request, and reads the response.
+    async fn request(
+        &self,
+        method: &str,
+        url: &str,
+        headers: &[(String, String)],
+        body: &str,
+    ) -> Result<(), String> {
+        let mut request = http::Request::builder().method(method).uri(url);
+        for (name, value) in headers {
+            request = request.header(name, self.own(value));
+        }
+        let request = request.body(Full::new(bytes::Bytes::from(self.own(body))));
+        let request = request.map_err(|error| error.to_string())?;
+        let request = early_body::request(request).await;
+        let request = request.map_err(|error| format!("{error:?}"))?;
+        let response = send(request).await.map_err(|error| format!("{error:?}"))?;
+        let body = response.into_body().collect().await;
+        body.map(drop).map_err(|error| format!("{error:?}"))
+    }
+
+    async fn operate(&self, operation: &Operation, key: String) -> Result<(), Error> {
         let store = open().await?;
-        match step.operation {
+        match *operation {
             Operation::Get => {
                 if let Some(value) = store.get(&key).await? {
                     self.read.borrow_mut().insert(key, value.len());
@@ -127,6 +204,8 @@ impl Replay {
             Operation::Exists => {
                 store.exists(&key).await?;
             }
+            // Not the store's.
+            Operation::Statement { .. } | Operation::Request { .. } => {}
         }
         Ok(())
     }

@@ -13,10 +13,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::HOST;
 use http::{Request, Response};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, Incoming};
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::TokioExecutor;
+use serde_json::json;
 use tokio::time::timeout;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
@@ -29,7 +30,7 @@ use crate::faults::{Struck, When};
 use crate::instruments::Instruments;
 use crate::manifest::Component;
 use crate::runtime_config::RuntimeConfig;
-use crate::stats::Caller;
+use crate::stats::{Caller, Ongoing, Stats};
 
 /// The host that Spin takes for the application itself, whatever the scheme and the port.
 const SELF: &str = "self.alt";
@@ -166,6 +167,28 @@ impl Body for TimedBody {
 /// The part of an instance that its outbound requests go through.
 pub struct Hooks(pub Arc<Outbound>);
 
+/// A request of a request that is followed: all of it is noted before it is sent.
+async fn recorded(
+    request: Request<WasiBody>,
+    stats: &Stats,
+    ongoing: Option<&Ongoing>,
+) -> Result<Request<WasiBody>, Error> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await?.to_bytes();
+    let headers = head.headers.iter();
+    let headers: Vec<_> = headers
+        .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes())))
+        .collect();
+    let detail = json!({
+        "method": head.method.as_str(),
+        "headers": headers,
+        "body": String::from_utf8_lossy(&body),
+    });
+    stats.detail(ongoing, detail);
+    let body = Full::new(body).map_err(|never| match never {});
+    Ok(Request::from_parts(head, body.boxed_unsync()))
+}
+
 type Sent = Result<
     (
         Response<WasiBody>,
@@ -185,15 +208,22 @@ impl WasiHttpHooks for Hooks {
         Box::new(async move {
             let url = request.uri().to_string();
             let Instruments { faults, stats, .. } = &outbound.instruments;
-            stats.operation("http", &url, Caller(None));
+            let ongoing = stats.operation("http", &url, Caller(None));
+            let request = match &ongoing {
+                Some(_) => recorded(request, stats, ongoing.as_ref()).await?,
+                None => request,
+            };
             let failed = || Error::InternalError(Some("injected fault".to_owned()));
             let fault = faults.strike("http", &url, Caller(None));
             if let Some(fault) = &fault
                 && !matches!(fault.act(When::Before).await, Struck::GoOn)
             {
+                stats.ended(ongoing, None);
                 return Err(failed());
             }
-            let response = outbound.send(request, options.unwrap_or_default()).await?;
+            let response = outbound.send(request, options.unwrap_or_default()).await;
+            stats.ended(ongoing, None);
+            let response = response?;
             if let Some(fault) = &fault
                 && !matches!(fault.act(When::After).await, Struck::GoOn)
             {

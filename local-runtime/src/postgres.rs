@@ -9,6 +9,7 @@ mod values;
 
 use std::sync::Arc;
 
+use serde_json::json;
 use tokio_postgres::config::Host as ServerHost;
 use wasmtime::component::{Accessor, FutureReader, Resource, StreamReader};
 
@@ -94,6 +95,16 @@ fn servers(address: &str) -> Result<Vec<String>, Error> {
 /// The error of an injected fault: like a lost connection, the server did not report it.
 fn injected() -> Error {
     client::text("injected fault".to_owned())
+}
+
+/// A parameter as a trace has it; what the benchmark cannot replay says so.
+fn shown(parameter: &ParameterValue) -> serde_json::Value {
+    match parameter {
+        ParameterValue::DbNull => serde_json::Value::Null,
+        ParameterValue::Int64(number) => json!(number),
+        ParameterValue::Str(text) => json!(text),
+        _ => json!({"notShown": true}),
+    }
 }
 
 /// The guest's handle of what a connection will be made with.
@@ -241,10 +252,12 @@ impl<T: Send> HostConnectionWithStore<T> for Has<Postgres> {
     ) -> wasmtime::Result<Result<Queried, Error>> {
         let caller = request(accessor)?;
         let (instruments, client) = opened(accessor, &connection)?;
+        let caller = Caller(caller.as_deref());
+        let is_followed = instruments.stats.is_followed(caller);
+        let shown = is_followed.then(|| parameters.iter().map(shown).collect());
         let text = statement.clone();
         let query = async move { client.query_with(&text, parameters).await };
-        let caller = Caller(caller.as_deref());
-        let answer = sql::query(&instruments, &statement, caller, injected(), query).await?;
+        let answer = sql::query(&instruments, &statement, shown, caller, injected(), query).await?;
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => return Ok(Err(error)),

@@ -4,6 +4,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Destination, StreamProducer, StreamResult};
@@ -102,7 +103,8 @@ impl<C, R: Send + 'static, E: Send + 'static> Answer<C, R, E> {
 }
 
 /// Runs a statement that returns rows, or what a fault makes of it. An injected error is `injected`
-/// and is reported at the result's end, as SQLite's and PostgreSQL's own are.
+/// and is reported at the result's end, as SQLite's and PostgreSQL's own are. `parameters` are what a
+/// request that is followed gave it.
 ///
 /// # Errors
 ///
@@ -110,6 +112,7 @@ impl<C, R: Send + 'static, E: Send + 'static> Answer<C, R, E> {
 pub async fn query<C, R, E>(
     instruments: &Instruments,
     statement: &str,
+    parameters: Option<Value>,
     caller: Caller<'_>,
     injected: E,
     operation: impl Future<Output = Result<Answer<C, R, E>, E>> + Send + 'static,
@@ -121,6 +124,10 @@ where
 {
     let name = name(statement);
     let ongoing = instruments.stats.operation(STATEMENT, &name, caller);
+    if let Some(parameters) = parameters {
+        let detail = json!({"sql": statement, "parameters": parameters});
+        instruments.stats.detail(ongoing.as_ref(), detail);
+    }
     let answer = match instruments.faults.strike(STATEMENT, &name, caller) {
         None => operation.await,
         Some(fault) => {
@@ -242,6 +249,7 @@ mod tests {
         let answer = query(
             &instruments,
             "/* publish */ INSERT",
+            None,
             Caller(None),
             "injected",
             statement(&ran),
@@ -304,7 +312,14 @@ mod tests {
         instruments.faults.arm(serde_json::from_str(late).unwrap());
         let ran = Arc::default();
         let caller = Caller(None);
-        let query = query(&instruments, "INSERT", caller, "injected", statement(&ran));
+        let query = query(
+            &instruments,
+            "INSERT",
+            None,
+            caller,
+            "injected",
+            statement(&ran),
+        );
         assert!(timeout(Duration::from_millis(20), query).await.is_err());
         assert_eq!(ran.load(Ordering::SeqCst), 0);
         tokio::time::sleep(Duration::from_millis(400)).await;
@@ -317,7 +332,15 @@ mod tests {
         instruments.stats.follow("a");
         let (caller, ran) = (Caller(Some("a")), Arc::default());
         let statement = statement(&ran);
-        let answer = query(&instruments, "/* claim */ UPDATE", caller, "", statement).await;
+        let answer = query(
+            &instruments,
+            "/* claim */ UPDATE",
+            None,
+            caller,
+            "",
+            statement,
+        )
+        .await;
         let answer = answer.unwrap().unwrap();
         let ended = || !instruments.stats.trace("a").unwrap()[0]["endedUs"].is_null();
         assert!(!ended(), "two of six rows are not read yet");

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::bail;
+use serde_json::json;
 use wasmtime::component::{Accessor, FutureReader, Resource, StreamReader};
 
 use self::connection::{Connection, Location};
@@ -134,6 +135,16 @@ impl Sqlite {
     }
 }
 
+/// A parameter as a trace has it; what the benchmark cannot replay says so.
+fn shown(parameter: &Value) -> serde_json::Value {
+    match parameter {
+        Value::Null => serde_json::Value::Null,
+        Value::Integer(number) => json!(number),
+        Value::Text(text) => json!(text),
+        Value::Real(_) | Value::Blob(_) => json!({"notShown": true}),
+    }
+}
+
 /// The error of an injected fault.
 fn injected() -> Error {
     Error::Io("injected fault".to_owned())
@@ -240,10 +251,13 @@ impl<T: Send> HostConnectionWithStore<T> for Has<Sqlite> {
             let connection = view.table.get(&connection)?.clone();
             wasmtime::error::Ok((view.context.instruments.clone(), connection))
         })?;
+        let caller = Caller(caller.as_deref());
+        let is_followed = instruments.stats.is_followed(caller);
+        let shown = is_followed.then(|| parameters.iter().map(shown).collect());
         let text = statement.clone();
         let execute = async move { connection.execute(&text, parameters).await };
-        let caller = Caller(caller.as_deref());
-        let answer = sql::query(&instruments, &statement, caller, injected(), execute).await?;
+        let answer =
+            sql::query(&instruments, &statement, shown, caller, injected(), execute).await?;
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => return Ok(Err(error)),

@@ -45,6 +45,9 @@ struct Operation {
     ended_us: Option<u64>,
     /// The size of the value that it read or wrote.
     bytes: Option<usize>,
+    /// What exactly it was: a statement with its parameters, or a request as it was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<Value>,
 }
 
 /// An operation of a request that is followed, while it runs.
@@ -130,6 +133,7 @@ impl Stats {
             began_us: trace.now(),
             ended_us: None,
             bytes: None,
+            detail: None,
         });
         Some(Ongoing { name, number })
     }
@@ -146,6 +150,24 @@ impl Stats {
         let now = trace.now();
         if let Some(operation) = trace.operations.get_mut(number) {
             (operation.ended_us, operation.bytes) = (Some(now), bytes);
+        }
+    }
+
+    /// Whether this caller's operations are recorded, so that it is worth knowing them exactly.
+    pub fn is_followed(&self, caller: Caller<'_>) -> bool {
+        let traces = || self.traces.lock().unwrap_or_else(|e| e.into_inner());
+        caller.0.is_some_and(|name| traces().contains_key(name))
+    }
+
+    /// Notes what exactly an operation is.
+    pub fn detail(&self, ongoing: Option<&Ongoing>, detail: Value) {
+        let Some(Ongoing { name, number }) = ongoing else {
+            return;
+        };
+        let mut traces = self.traces.lock().unwrap_or_else(|e| e.into_inner());
+        let operations = traces.get_mut(name).map(|trace| &mut trace.operations);
+        if let Some(operation) = operations.and_then(|all| all.get_mut(*number)) {
+            operation.detail = Some(detail);
         }
     }
 
@@ -182,6 +204,8 @@ mod tests {
         stats.operation("get", "3", Caller(None));
         stats.operation("http", "https://example.com/a", Caller(None));
         stats.responded("a");
+        assert!(stats.is_followed(Caller(Some("a"))));
+        assert!(!stats.is_followed(Caller(Some("b"))) && !stats.is_followed(Caller(None)));
         let write = stats.operation("set", "4", Caller(Some("a")));
         stats.ended(write, Some(7));
         let trace = stats.trace("a").unwrap();
@@ -209,5 +233,11 @@ mod tests {
         assert_eq!(stats.to_json()["statements"], json!({"claim": 2}));
         let trace = stats.trace("a").unwrap();
         assert_eq!([&trace[3]["op"], &trace[3]["key"]], ["sql", "claim"]);
+        let exact = stats.operation("sql", "record", Caller(Some("a")));
+        stats.detail(exact.as_ref(), json!({"sql": "/* record */"}));
+        stats.detail(None, json!("of a request that nobody follows"));
+        let trace = stats.trace("a").unwrap();
+        assert_eq!(trace[4]["detail"], json!({"sql": "/* record */"}));
+        assert_eq!(trace[3].get("detail"), None);
     }
 }

@@ -1,5 +1,5 @@
-//! What the benchmark's stand-in replays: the store operations that the local runtime saw the
-//! service make for a request, and the service's response.
+//! What the benchmark's stand-in replays: the store operations, statements and outbound requests that
+//! the local runtime saw the service make for a request, and the service's response.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use do_nothing::recording::{APPLICATION, NEW_ID, Operation, Recording, Step};
+use do_nothing::recording::{APPLICATION, EVENT, NEW_ID, Operation, Parameter, Recording, Step};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -32,6 +32,23 @@ pub struct Seen {
     /// When it began and ended, in microseconds since the request came.
     began_us: u64,
     ended_us: Option<u64>,
+    /// Of a statement or an outbound request.
+    detail: Option<Detail>,
+}
+
+/// What exactly it was.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum Detail {
+    Statement {
+        sql: String,
+        parameters: Vec<Parameter>,
+    },
+    Request {
+        method: String,
+        headers: Vec<(String, String)>,
+        body: String,
+    },
 }
 
 /// A request, without its connection's headers.
@@ -137,19 +154,26 @@ impl Exchange {
     ///
     /// When an operation cannot be replayed.
     pub fn recording(self, application: &str) -> Result<Recording> {
-        let created = serde_json::from_str::<Value>(&self.body)
-            .ok()
-            .filter(|_| self.status == 201)
-            .and_then(|body| body["id"].as_str().map(str::to_owned));
+        let body = serde_json::from_str::<Value>(&self.body).unwrap_or_default();
+        let made = match self.status {
+            201 => body["id"].as_str().map(|id| (id, NEW_ID)),
+            202 => body["id"].as_str().map(|id| (id, EVENT)),
+            _ => None,
+        };
         let spelled = |key: &str| {
             let key = key.replace(application, APPLICATION);
-            match &created {
-                Some(id) => key.replace(id, NEW_ID),
+            match made {
+                Some((id, name)) => key.replace(id, name),
                 None => key,
             }
         };
-        let (afterwards, until): (Vec<_>, Vec<_>) =
-            self.seen.into_iter().partition(|seen| seen.after_response);
+        // Once an event is stored there is nothing left to do for the response. What begins then may begin
+        // before it is written.
+        let stored = self.seen.iter();
+        let stored = stored.filter(|it| it.op == "sql" && it.key == "publish");
+        let stored = stored.filter_map(|it| it.ended_us).max();
+        let is_after = |it: &Seen| it.after_response || stored.is_some_and(|at| it.began_us >= at);
+        let (afterwards, until): (Vec<_>, Vec<_>) = self.seen.into_iter().partition(is_after);
         let responded = until.iter().filter_map(|seen| seen.ended_us).max();
         let mut read = BTreeMap::new();
         let mut steps = |seen: &[Seen], since: Option<u64>| {
@@ -170,6 +194,7 @@ impl Exchange {
                         }
                         "delete" => Operation::Delete,
                         "exists" => Operation::Exists,
+                        "sql" | "http" => exact(it, &spelled)?,
                         other => bail!("`{other}` cannot be replayed: extend bench/"),
                     };
                     if let Some(bytes) = it.bytes {
@@ -194,6 +219,39 @@ impl Exchange {
     }
 }
 
+/// A statement or an outbound request, as it is replayed.
+fn exact(seen: &Seen, spelled: &dyn Fn(&str) -> String) -> Result<Operation> {
+    let detail = seen.detail.clone();
+    Ok(
+        match detail.with_context(|| format!("no more is known of {}", seen.key))? {
+            Detail::Statement { sql, parameters } => Operation::Statement {
+                sql,
+                parameters: parameters
+                    .into_iter()
+                    .map(|parameter| match parameter {
+                        Parameter::Text(text) => Parameter::Text(spelled(&text)),
+                        other => other,
+                    })
+                    .collect(),
+            },
+            Detail::Request {
+                method,
+                headers,
+                body,
+            } => Operation::Request {
+                method,
+                headers: headers
+                    .into_iter()
+                    // The client's own.
+                    .filter(|(name, _)| name != "host")
+                    .map(|(name, value)| (name, spelled(&value)))
+                    .collect(),
+                body: spelled(&body),
+            },
+        },
+    )
+}
+
 /// Says what the stand-in did otherwise than the recording has it.
 ///
 /// # Errors
@@ -205,12 +263,14 @@ pub fn check(recording: &Recording, replayed: &Exchange, application: &str) -> R
         let key = step.key.replace(APPLICATION, application);
         // The id is another one each time.
         let (before, after) = key.split_once(NEW_ID).unwrap_or((&key, ""));
-        let (op, bytes) = match step.operation {
+        let (op, bytes) = match &step.operation {
             Operation::Get => ("get", None),
             // What grows depends on what is there.
-            Operation::Set { bytes, growth } => ("set", growth.is_none().then_some(bytes)),
+            Operation::Set { bytes, growth } => ("set", growth.is_none().then_some(*bytes)),
             Operation::Delete => ("delete", None),
             Operation::Exists => ("exists", None),
+            Operation::Statement { .. } => ("sql", None),
+            Operation::Request { .. } => ("http", None),
         };
         let same = left.iter().position(|seen| {
             seen.op == op
@@ -288,6 +348,60 @@ mod tests {
                 step(Operation::Get, "webhooks/{application}", 0, 75),
                 step(Operation::Get, "webhooks/{application}", 1, 150),
             ]
+        );
+    }
+
+    #[test]
+    fn a_publish_is_recorded_with_its_statements_and_requests_and_names_no_event() {
+        let id = "evt_019abd5a6f407c2e8d3b9f0a1b2c3d4e";
+        let mut statement = seen("sql", "publish", None, (10, 20), false);
+        let parameters = json!([id, null, 7, "events-0", format!("[{{\"event\":\"{id}\"}}]")]);
+        statement["detail"] = json!({"sql": "/* publish */ INSERT", "parameters": parameters});
+        // It began before the response was written.
+        let mut request = seen(
+            "http",
+            "http://127.0.0.1:1/?of=events-0",
+            None,
+            (2030, 3000),
+            false,
+        );
+        let headers = json!([["host", "127.0.0.1:1"], ["webhook-id", id]]);
+        request["detail"] = json!({"method": "POST", "headers": headers, "body": "{}"});
+        let exchange = Exchange {
+            status: 202,
+            headers: Vec::new(),
+            body: json!({ "id": id }).to_string(),
+            seen: serde_json::from_value(json!([statement, request])).expect("operations"),
+        };
+        let recording = exchange.recording("events-0").expect("a recording");
+        let text = |text: &str| Parameter::Text(text.to_owned());
+        assert_eq!(
+            recording.steps[0].operation,
+            Operation::Statement {
+                sql: "/* publish */ INSERT".to_owned(),
+                parameters: vec![
+                    text("{event}"),
+                    Parameter::Null,
+                    Parameter::Integer(7),
+                    text("{application}"),
+                    text(r#"[{"event":"{event}"}]"#),
+                ],
+            }
+        );
+        let [request] = &recording.afterwards[..] else {
+            panic!("{:?}", recording.afterwards);
+        };
+        assert_eq!(
+            (request.key.as_str(), request.pause_ms),
+            ("http://127.0.0.1:1/?of={application}", 2)
+        );
+        assert_eq!(
+            request.operation,
+            Operation::Request {
+                method: "POST".to_owned(),
+                headers: vec![("webhook-id".to_owned(), "{event}".to_owned())],
+                body: "{}".to_owned(),
+            }
         );
     }
 

@@ -20,6 +20,7 @@ pub enum Choice {
 }
 
 /// As it was found.
+#[derive(Clone)]
 pub enum Runtime {
     /// The program `spin`.
     Spin(PathBuf),

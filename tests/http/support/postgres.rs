@@ -82,6 +82,16 @@ impl Postgres {
         Self::start_with(&[], "")
     }
 
+    /// A new server that flushes each commit to disk, as a server in use does; `None` where PostgreSQL
+    /// is not installed.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::start`] does.
+    pub fn start_durable() -> Option<Self> {
+        Self::start_with(&[], "fsync = on")
+    }
+
     /// A new server that offers TLS, with this certificate and key in PEM; `None` where PostgreSQL is
     /// not installed.
     ///
@@ -150,6 +160,16 @@ impl Postgres {
         }
     }
 
+    /// A new database with all that is in another one, to which nobody may be connected.
+    pub fn copy(&self, database: &Database) -> Database {
+        let copy = self.database();
+        let (from, to) = (database_name(database), database_name(&copy));
+        self.superuser("postgres", &format!("DROP DATABASE {to}"));
+        let create = format!("CREATE DATABASE {to} TEMPLATE {from} OWNER {ROLE}");
+        self.superuser("postgres", &create);
+        copy
+    }
+
     /// Stops it as a crash would (`immediate`): connections end, and what was not committed is gone.
     pub fn stop(&self) {
         self.command("stop");
@@ -167,9 +187,7 @@ impl Postgres {
 
     /// What a statement of a superuser gives: a line for each row, `|` between columns.
     pub fn query(&self, database: &Database, statement: &str) -> String {
-        let (_, name) = database.url.rsplit_once('/').expect("a URL with a path");
-        let (name, _) = name.split_once('?').unwrap_or((name, ""));
-        self.superuser(name, statement)
+        self.superuser(database_name(database), statement)
     }
 
     /// What the server has logged so far.
@@ -217,6 +235,11 @@ impl Postgres {
             .expect("read from the keeper");
         assert_eq!(echo.trim_end(), word, "the keeper");
     }
+}
+
+fn database_name(database: &Database) -> &str {
+    let (_, name) = database.url.rsplit_once('/').expect("a URL with a path");
+    name.split_once('?').map_or(name, |(name, _)| name)
 }
 
 impl Drop for Postgres {

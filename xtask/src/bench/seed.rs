@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 use super::tokens::MERCHANT;
 use crate::{project, store};
 
+/// How many applications without webhooks a store has, for creates and reads to be spread over.
+pub const SMALL: usize = 1000;
+
 /// How many applications have [`FULL`] webhooks.
 pub const LARGE: usize = 100;
 

@@ -16,10 +16,13 @@ use crate::project;
 pub const MERCHANT: &str = "merchant-of-the-benchmark";
 
 /// The key set, and a token by each algorithm.
+#[derive(Clone)]
 pub struct Tokens {
     /// The key set.
     pub jwks: String,
     tokens: Vec<(&'static str, String)>,
+    /// The token of who publishes events, by HS256.
+    pub publisher: String,
 }
 
 impl Tokens {
@@ -36,16 +39,18 @@ impl Tokens {
             ("RS256", "rs256"),
         ] {
             let jwk = &keys["keys"][name];
-            tokens.push((algorithm, token(algorithm, jwk)?));
+            tokens.push((algorithm, token(algorithm, jwk, json!({"sub": MERCHANT}))?));
             let mut public = jwk.as_object().cloned().unwrap_or_default();
             for private in ["d", "p", "q", "dp", "dq", "qi"] {
                 public.remove(private);
             }
             jwks.push(Value::Object(public));
         }
+        let scope = json!({"scope": "events:publish"});
         Ok(Self {
             jwks: json!({ "keys": jwks }).to_string(),
             tokens,
+            publisher: token("HS256", &keys["keys"]["hs256"], scope)?,
         })
     }
 
@@ -58,15 +63,16 @@ impl Tokens {
     }
 }
 
-/// A token of [`MERCHANT`] that is valid for a day.
-fn token(algorithm: &str, jwk: &Value) -> Result<String> {
+/// A token with these claims that is valid for a day.
+fn token(algorithm: &str, jwk: &Value, mut claims: Value) -> Result<String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let header = json!({"typ": "JWT", "alg": algorithm, "kid": jwk["kid"]}).to_string();
-    let claims = json!({"sub": MERCHANT, "iat": now, "exp": now + 24 * 60 * 60}).to_string();
+    claims["iat"] = json!(now);
+    claims["exp"] = json!(now + 24 * 60 * 60);
     let message = format!(
         "{}.{}",
         Base64UrlUnpadded::encode_string(header.as_bytes()),
-        Base64UrlUnpadded::encode_string(claims.as_bytes())
+        Base64UrlUnpadded::encode_string(claims.to_string().as_bytes())
     );
     let jwk: JsonWebKey<'_> = serde_json::from_value(jwk.clone())?;
     let signature = match &jwk {
