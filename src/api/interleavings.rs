@@ -605,10 +605,8 @@ fn a_write_of_the_index_that_takes_a_second_loses_nobody() {
     });
     simulation::run(async {
         let other = calm(&memory);
-        let (first, second) = futures::join!(
-            create_webhook(&stuck, None),
-            create_webhook(&other, None),
-        );
+        let (first, second) =
+            futures::join!(create_webhook(&stuck, None), create_webhook(&other, None),);
         assert_eq!((first.status, second.status), (201, 201));
         sleep(CONFIG.store_timeout + SETTLED).await;
         let list = listed(&calm(&memory), WEBHOOKS).await;

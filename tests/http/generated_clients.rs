@@ -6,6 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::reference::{run, tool};
+use crate::support::tokens::publisher;
 use crate::support::{Server, busy, standard};
 
 fn source(name: &str) -> std::path::PathBuf {
@@ -28,7 +29,8 @@ async fn check(api: &Server, mut program: Command) {
     program
         .arg(format!("http://{}", api.address()))
         .arg(application.token())
-        .arg(&application.id);
+        .arg(&application.id)
+        .arg(publisher());
     let (ran, told) = run(program).await;
     assert!(ran, "{told}");
     let told: Value = serde_json::from_str(&told).unwrap_or_else(|e| panic!("{e}: {told}"));
@@ -39,6 +41,10 @@ async fn check(api: &Server, mut program: Command) {
         "total": 1,
         "removed": 204,
         "missing": "The requested resource was not found",
+        "published": 202,
+        "refused": 403,
+        "data": {"sessionId": "ses_1"},
+        "pending": 0,
     });
     assert_eq!(told, expected);
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::server::on_spin;
-use crate::support::tokens::publisher;
+use crate::support::tokens::{Token, hs256, publisher};
 use crate::support::{Response, Server, busy, report, standard};
 
 async fn get(api: &Server, headers: &[(&str, &str)]) -> Response {
@@ -407,6 +407,24 @@ async fn independent_validators_find_nothing_wrong_with_the_document() {
 /// What schemathesis makes up from the document is answered as the document says.
 #[tokio::test]
 async fn schemathesis_finds_no_answer_that_the_document_does_not_tell() {
+    let token = standard().application().token();
+    schemathesis(&token, &[]).await;
+}
+
+/// As above, of the events of an application that is there, by who may publish and read them.
+#[tokio::test]
+async fn schemathesis_finds_no_answer_about_events_that_the_document_does_not_tell() {
+    let application = standard().application();
+    let token = Token::of_platform("events:publish events:read").sign(hs256());
+    let parameter = format!(
+        "\n[parameters]\n\"path.applicationId\" = \"{}\"\n",
+        application.id
+    );
+    schemathesis(&token, &[("Events", &parameter)]).await;
+}
+
+/// Runs it with a token, on all operations, or on those of these tags with more in its configuration.
+async fn schemathesis(token: &str, only: &[(&str, &str)]) {
     const WHAT: &str = "the contract tests of schemathesis";
     /// How often it may fail itself until that is reported.
     const RUNS: u32 = 3;
@@ -426,17 +444,21 @@ async fn schemathesis_finds_no_answer_that_the_document_does_not_tell() {
     for seed in 1..=RUNS {
         let directory = tempfile::tempdir().expect("a directory");
         let written = directory.path().join("report.json");
+        let configuration = directory.path().join("schemathesis.toml");
+        let mut text = std::fs::read_to_string(settings("schemathesis.toml")).expect("a file");
         let mut command = Command::new(&schemathesis);
         command
             .current_dir(directory.path())
             .arg("--config-file")
-            .arg(settings("schemathesis.toml"))
+            .arg(&configuration)
             .args(["run", &format!("http://{}/openapi.json", api.address())])
-            .arg("--header")
-            .arg(format!(
-                "Authorization: Bearer {}",
-                api.application().token()
-            ))
+            .args(["--header", &format!("Authorization: Bearer {token}")]);
+        for (tag, parameters) in only {
+            text.push_str(parameters);
+            command.args(["--include-tag", tag]);
+        }
+        std::fs::write(&configuration, text).expect("written");
+        command
             .args(["--checks", "all", "--max-examples", "10"])
             // With more, CPython 3.11 fails: its parser's recursion is counted across threads.
             .args(["--workers", "1"])
