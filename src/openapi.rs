@@ -112,6 +112,7 @@ struct Deliveries;
         (name = "Events", description = "What happened: published by the platform, and seen by the \
             merchant whose application it is."),
         (name = "Deliveries", description = "What the merchant's endpoint receives, and what came of it."),
+        (name = "Recoveries", description = "What failed or is missing, delivered anew."),
         (name = "Probes", description = "Whether the service is up, for whoever runs it."),
     ),
     security(("bearerToken" = [])),

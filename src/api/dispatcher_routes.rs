@@ -6,7 +6,9 @@
 //! has, and because no merchant's request should load what they are made of.
 
 use super::routing::routes;
-use super::{deliveries, delivery_policy, dispatcher_health, erasure, event_log, events};
+use super::{
+    deliveries, delivery_policy, dispatcher_health, erasure, event_log, events, recoveries,
+};
 use crate::operator;
 
 routes! {
@@ -20,6 +22,9 @@ routes! {
         caller deliveries::list ? status & type & after & before & limit & cursor;
         caller deliveries::read;
         merchant deliveries::resend;
+        merchant recoveries::create;
+        caller recoveries::read;
+        merchant recoveries::stop;
         public delivery_policy::read;
         public dispatcher_health::ready;
     } and {
@@ -44,6 +49,8 @@ mod tests {
             "/api/v1/applications/{applicationId}/webhooks/{webhookId}/deliveries",
             "/api/v1/applications/{applicationId}/webhooks/{webhookId}/deliveries/{eventId}",
             "/api/v1/applications/{applicationId}/webhooks/{webhookId}/deliveries/{eventId}/resend",
+            "/api/v1/applications/{applicationId}/webhooks/{webhookId}/recoveries",
+            "/api/v1/applications/{applicationId}/webhooks/{webhookId}/recoveries/{recoveryId}",
             "/api/v1/delivery-policy",
             "/dispatcher/readyz",
             "/metrics",
@@ -53,7 +60,8 @@ mod tests {
         ] {
             let filled = template
                 .replace("{applicationId}", "shop")
-                .replace("{webhookId}", "w")
+                .replace("{webhookId}", "hook")
+                .replace("{recoveryId}", "rec_1")
                 .replace("{eventId}", "evt_1");
             let found = ROUTES.find(&filled).map(|found| found.route.template());
             assert_eq!(found, Some(template));

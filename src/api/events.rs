@@ -274,7 +274,12 @@ fn accepted(event: &Event) -> Result<Response, Error> {
     Ok(response)
 }
 
-fn event_type(value: &Value, config: &Config) -> Result<EventType, String> {
+/// The type of that name, if there is one.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn event_type(value: &Value, config: &Config) -> Result<EventType, String> {
     let Value::String(name) = value else {
         return Err("Must be a string".to_owned());
     };
@@ -292,7 +297,12 @@ fn event_type(value: &Value, config: &Config) -> Result<EventType, String> {
     }
 }
 
-fn moment(value: Value) -> Result<Timestamp, &'static str> {
+/// The moment that a member of a body says.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn moment(value: Value) -> Result<Timestamp, &'static str> {
     serde_json::from_value(value)
         .map_err(|_| "Must be a time in RFC 3339, such as 2026-01-15T08:00:00.000Z")
 }
@@ -310,6 +320,7 @@ fn data_of(body: &[u8]) -> Result<&RawValue, Error> {
     Ok(body.data)
 }
 
-fn digest(bytes: &[u8]) -> String {
+/// SHA-256 in 64 hexadecimal digits.
+pub fn digest(bytes: &[u8]) -> String {
     base16ct::lower::encode_string(&Sha256::digest(bytes))
 }

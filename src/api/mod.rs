@@ -23,6 +23,8 @@ pub mod health;
 mod interleavings;
 #[cfg(any(feature = "dispatcher", test))]
 pub mod log;
+#[cfg(any(feature = "dispatcher", test))]
+pub mod recoveries;
 pub mod replay;
 pub mod request;
 pub mod rotation;

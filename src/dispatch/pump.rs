@@ -76,7 +76,7 @@ impl Dispatcher {
             self.pump.borrow_mut().is_nudged = false;
             let claimed_at = Timestamp::now();
             let claimed = self.claim_and_send(wanted, claimed_at).await?;
-            if claimed == wanted {
+            if claimed == wanted && !self.is_house_waiting() {
                 continue;
             }
             let more = self.keep_house().await?;
@@ -84,7 +84,8 @@ impl Dispatcher {
                 continue;
             }
             let next = self.database.next_due().await?;
-            let next = next.delivery.into_iter().chain(next.fan_out).min();
+            let others = next.fan_out.into_iter().chain(next.recovery);
+            let next = next.delivery.into_iter().chain(others).min();
             let now = Timestamp::now();
             match next.filter(|next| *next <= now.plus(SOON)) {
                 Some(next) if next <= claimed_at => self.wait(OTHERS).await,
@@ -163,9 +164,17 @@ impl Dispatcher {
         self.database.release(&refused, now.plus(IDLE)).await
     }
 
-    /// Makes second decisions about events, and deletes old ones, when it is time. Returns whether
-    /// there is more of it.
+    /// Whether what is beside deliveries has waited for a second, because there is always something to
+    /// claim.
+    fn is_house_waiting(&self) -> bool {
+        let kept_at = self.pump.borrow().kept_house_at;
+        kept_at.is_none_or(|at| at.elapsed() >= IDLE)
+    }
+
+    /// Makes second decisions about events, carries on recoveries, and deletes old events, when it is
+    /// time. Returns whether there is more of it.
     async fn keep_house(&self) -> Result<bool, Fault> {
+        self.pump.borrow_mut().kept_house_at = Some(Instant::now());
         let settled_at = self.pump.borrow().settled_at;
         let mut more = false;
         if settled_at.is_none_or(|at| at.elapsed() >= IDLE) {
@@ -174,6 +183,7 @@ impl Dispatcher {
                 self.pump.borrow_mut().settled_at = Some(Instant::now());
             }
         }
+        more |= self.recover().await;
         self.retain().await?;
         Ok(more)
     }

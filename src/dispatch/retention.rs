@@ -40,24 +40,36 @@ impl Dispatcher {
             return Ok(());
         }
         self.retention.borrow_mut().looked_at = Some(Instant::now());
-        let more = self.forget_old().await? | self.forget_orphans().await?;
+        let more = self.forget_old().await?
+            | self.forget_old_recoveries().await?
+            | self.forget_orphans().await?;
         if more {
             self.retention.borrow_mut().looked_at = None;
         }
         Ok(())
     }
 
+    /// Since when events are kept, at `now`.
+    pub(super) fn kept_since(&self, now: Timestamp) -> Timestamp {
+        let kept = DAY * self.events.retention_days;
+        Timestamp::from_millis(now.as_millis() - kept.as_millis() as i64)
+    }
+
     /// Deletes events that are too old. Returns whether there may be more.
     async fn forget_old(&self) -> Result<bool, Fault> {
-        let kept = DAY * self.events.retention_days;
-        let before = Timestamp::now().as_millis() - kept.as_millis() as i64;
+        let before = self.kept_since(Timestamp::now());
         for _ in 0..BATCHES {
-            let before = Timestamp::from_millis(before);
             if self.database.forget(before, BATCH).await? < BATCH {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// Deletes recoveries that are too old and have ended. Returns whether there may be more.
+    async fn forget_old_recoveries(&self) -> Result<bool, Fault> {
+        let before = self.kept_since(Timestamp::now());
+        Ok(self.database.forget_recoveries(before, BATCH).await? == BATCH)
     }
 
     /// Looks at the next applications, and deletes the events of those that were gone a minute ago too:

@@ -20,6 +20,10 @@ pub struct PumpState {
     pub claims: u32,
     /// When it last made fan-outs again.
     pub settled_at: Option<Instant>,
+    /// When it last found no recovery to carry on.
+    pub recovered_at: Option<Instant>,
+    /// When it last did what is beside deliveries.
+    pub kept_house_at: Option<Instant>,
 }
 
 /// An attempt that has ended and is not recorded yet.

@@ -3,6 +3,7 @@
 //!
 //! Long because the tests share the processes, endpoints and clock at its beginning.
 
+mod recovery;
 mod resend;
 
 use std::cell::{Cell, RefCell};

@@ -77,7 +77,8 @@ impl Driver for Host {
 impl Connection for Host {
     fn query<'a>(&'a self, statement: &'a Statement, _: &'a [Value]) -> Call<'a, Vec<Vec<Value>>> {
         if statement.name == "schema-version" {
-            return Box::pin(Fate::Done.come(vec![vec![1_i64.into()]]));
+            // The tables are there, in whichever version.
+            return Box::pin(Fate::Done.come(vec![vec![i64::from(u8::MAX).into()]]));
         }
         self.0.run.set(self.0.run.get() + 1);
         let fate = self.0.statements.borrow_mut().pop_front();

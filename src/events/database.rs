@@ -4,28 +4,28 @@
 //! failure. Times are the caller's: the database has no clock.
 
 mod log;
+mod operation;
 mod publishing;
 mod queue;
-
-use std::pin::Pin;
+mod recoveries;
 
 pub use self::log::*;
+pub use self::operation::Operation;
 pub use self::publishing::*;
 pub use self::queue::*;
+pub use self::recoveries::*;
+#[cfg(doc)]
 use crate::fault::Fault;
 use crate::model::delivery::{Delivery, DeliveryReason, Event};
 use crate::model::ids::{ApplicationId, EventId, WebhookId};
 use crate::model::time::Timestamp;
-
-/// An operation under way. One that is dropped before it ends may still take effect.
-pub type Operation<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + 'a>>;
 
 /// The database of events: Spin's SQLite or a PostgreSQL, and in tests SQLite in memory, whose
 /// statements meet as the test decides (`memory`).
 ///
 /// Every operation fails with [`Fault::Dependency`] or [`Fault::Timeout`]. One that failed
 /// may have taken effect all the same.
-pub trait Database {
+pub trait Database: Recoveries {
     /// Makes the tables unless they are there. Every operation does so first, once per instance, so
     /// only a probe needs to ask for it.
     fn prepare(&self) -> Operation<'_, ()>;

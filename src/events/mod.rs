@@ -12,6 +12,8 @@ mod interleavings;
 #[cfg(test)]
 pub mod memory;
 mod postgres;
+#[cfg(test)]
+mod recovery_interleavings;
 mod schema;
 pub mod sql;
 mod sqlite;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::token_problem::TokenProblem;
 use crate::fault::Fault;
 use crate::http::response::{self, Response};
+use crate::model::ids::RecoveryId;
 
 /// Why a request failed. What the client receives follows from the variant alone; the text in
 /// some of them is for the log.
@@ -35,6 +36,8 @@ pub enum Error {
         /// And for people.
         message: &'static str,
     },
+    /// 409: this recovery of the webhook has not ended yet.
+    RecoveryActive(RecoveryId),
     /// 410: the event's data were erased.
     Erased,
     /// 412: the resource is not what the client's `If-Match` expects.
@@ -86,9 +89,11 @@ pub enum Reason {
     WebhookDeleted,
     /// 409: the secret that was made with the `Idempotency-Key` has been replaced by a rotation.
     SecretReplaced,
+    /// 409: another recovery of the webhook has not ended.
+    RecoveryActive,
     /// 409: an attempt of the delivery is under way.
     AttemptInFlight,
-    /// 409: the webhook that an event is to be sent to again is inactive.
+    /// 409: the webhook that events are to be sent to again is inactive.
     WebhookInactive,
     /// 410: the event's data were erased.
     DataErased,
@@ -167,7 +172,7 @@ impl Error {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::Conflict { .. } => StatusCode::CONFLICT,
+            Self::Conflict { .. } | Self::RecoveryActive(_) => StatusCode::CONFLICT,
             Self::Erased => StatusCode::GONE,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -209,6 +214,8 @@ impl Error {
                 "The request body was not sent within 10 seconds",
             ),
             Self::Conflict { message, .. } => ("Conflict", message),
+            // The message names the recovery.
+            Self::RecoveryActive(_) => ("Conflict", ""),
             Self::Erased => ("Gone", "The event's data were erased"),
             Self::PreconditionFailed => (
                 "Precondition Failed",
@@ -248,6 +255,7 @@ impl Error {
             Self::Disabled => Some(Reason::ApplicationDisabled),
             Self::BodyTimeout => Some(Reason::BodyTimeout),
             Self::Conflict { reason, .. } => Some(*reason),
+            Self::RecoveryActive(_) => Some(Reason::RecoveryActive),
             Self::Erased => Some(Reason::DataErased),
             Self::PreconditionFailed => Some(Reason::PreconditionFailed),
             Self::BodyTooLarge { .. } => Some(Reason::BodyTooLarge),
@@ -265,6 +273,9 @@ impl Error {
         let message = match &self {
             Self::BodyTooLarge { limit } => {
                 format!("The request body is larger than {limit} bytes")
+            }
+            Self::RecoveryActive(id) => {
+                format!("Another recovery of the webhook has not ended: {id}")
             }
             _ => message.to_owned(),
         };

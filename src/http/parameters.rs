@@ -2,7 +2,7 @@
 
 use utoipa::IntoParams;
 
-use crate::model::ids::{ApplicationId, EventId, WebhookId};
+use crate::model::ids::{ApplicationId, EventId, RecoveryId, WebhookId};
 
 /// The path's application.
 #[derive(IntoParams)]
@@ -32,6 +32,16 @@ pub struct EventPath {
     /// ID of the event.
     #[param(rename = "eventId", inline)]
     event_id: EventId,
+}
+
+/// The path's recovery.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "describes what `Path::recovery` reads")]
+pub struct RecoveryPath {
+    /// ID of the recovery.
+    #[param(rename = "recoveryId", inline)]
+    recovery_id: RecoveryId,
 }
 
 /// `Idempotency-Key`.
@@ -71,6 +81,26 @@ pub struct EventIdempotencyKeyHeader {
         min_length = 1,
         pattern = r#"^([!#-~]([ -~]{0,253}[!-~])?|"([ !#-\[\]-~]|\\["\\]){1,255}")$"#,
         example = "ses_8c1f-completed"
+    )]
+    idempotency_key: Option<String>,
+}
+
+/// `Idempotency-Key` of a recovery.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes what `http::idempotency` reads")]
+pub struct RecoveryIdempotencyKeyHeader {
+    /// Makes the request safe to repeat: a repeat with a body that means the same gets the first
+    /// response, with `Idempotency-Replayed: true`, for as long as the recovery is kept, and nothing is
+    /// begun again. With another body: 409. A dry run does not need it. 1 to 255 printable ASCII
+    /// characters; quotation marks around them do not count. Take a random UUID.
+    #[param(
+        rename = "Idempotency-Key",
+        required = false,
+        nullable = false,
+        min_length = 1,
+        pattern = r#"^([!#-~]([ -~]{0,253}[!-~])?|"([ !#-\[\]-~]|\\["\\]){1,255}")$"#,
+        example = "5f0c1c9e-7b1f-4d7e-9a51-2f6f0d1c8a34"
     )]
     idempotency_key: Option<String>,
 }

@@ -3,7 +3,7 @@
 use percent_encoding::percent_decode_str;
 
 use super::details::Details;
-use crate::model::ids::{ApplicationId, EventId, WebhookId};
+use crate::model::ids::{ApplicationId, EventId, RecoveryId, WebhookId};
 
 /// The parameters in a request's path.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +42,15 @@ impl Path {
         details.check(
             "eventId",
             id.ok_or("Must be `evt_` and a UUID of version 7 in lower case, without hyphens"),
+        )
+    }
+
+    /// The path's `recoveryId`.
+    pub fn recovery(&self, details: &mut Details) -> Option<RecoveryId> {
+        let id = RecoveryId::parse(self.parameter("recoveryId"));
+        details.check(
+            "recoveryId",
+            id.ok_or("Must be `rec_` and a UUID of version 7 in lower case, without hyphens"),
         )
     }
 

@@ -40,6 +40,7 @@ macro_rules! named {
         }
     };
 }
+pub(super) use named;
 
 named! {
     /// What has become of a delivery.

@@ -148,15 +148,12 @@ impl EventId {
     }
 
     fn with_bytes(moment: Timestamp, bytes: &[u8; 10]) -> Self {
-        // The field has 48 bits (RFC 9562 §5.7): until the year 10889.
-        let millis = moment.as_millis().clamp(0, (1 << 48) - 1).unsigned_abs();
-        Self(uuid::Builder::from_unix_timestamp_millis(millis, bytes).into_uuid())
+        Self(version_7(moment, bytes))
     }
 
     /// The id, if `text` is one as we write it.
     pub fn parse(text: &str) -> Option<Self> {
-        let id = Self(Uuid::try_parse(text.strip_prefix(Self::PREFIX)?).ok()?);
-        (id.0.get_version_num() == 7 && id.to_string() == text).then_some(id)
+        version_7_after(Self::PREFIX, text).map(Self)
     }
 
     /// The id without its prefix, as 16 bytes.
@@ -188,6 +185,64 @@ impl TryFrom<String> for EventId {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         Self::parse(&text).ok_or("not an event's id")
+    }
+}
+
+/// The UUID of version 7 that is made at `moment` (RFC 9562 §5.7).
+fn version_7(moment: Timestamp, bytes: &[u8; 10]) -> Uuid {
+    // The field has 48 bits: until the year 10889.
+    let millis = moment.as_millis().clamp(0, (1 << 48) - 1).unsigned_abs();
+    uuid::Builder::from_unix_timestamp_millis(millis, bytes).into_uuid()
+}
+
+/// The UUID of version 7 that `text` has after its prefix, if it is as we write it: 32 hexadecimal
+/// digits in lower case.
+fn version_7_after(prefix: &str, text: &str) -> Option<Uuid> {
+    let digits = text.strip_prefix(prefix)?;
+    let id = Uuid::try_parse(digits).ok()?;
+    (id.get_version_num() == 7 && id.simple().to_string() == digits).then_some(id)
+}
+
+/// A recovery's id: `rec_` and a UUID of version 7 without hyphens, 36 characters in all. Ids sort by
+/// the time of their recoveries, as text too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(into = "String")]
+#[derive(utoipa::ToSchema)]
+#[schema(
+    description = "`rec_` and a UUID of version 7 without hyphens: ids sort by time.",
+    value_type = String, min_length = 36, max_length = 36, pattern = "^rec_[0-9a-f]{12}7[0-9a-f]{19}$",
+    examples("rec_019abd5a6f407c2e8d3b9f0a1b2c3d4e"),
+)]
+pub struct RecoveryId(Uuid);
+
+impl RecoveryId {
+    const PREFIX: &str = "rec_";
+
+    /// A new id of a recovery that is begun at `now`.
+    pub fn generate(now: Timestamp) -> Self {
+        Self(version_7(now, &random::bytes()))
+    }
+
+    /// The least id of a recovery of that moment.
+    pub fn first_at(moment: Timestamp) -> Self {
+        Self(version_7(moment, &[0; 10]))
+    }
+
+    /// The id, if `text` is one as we write it.
+    pub fn parse(text: &str) -> Option<Self> {
+        version_7_after(Self::PREFIX, text).map(Self)
+    }
+}
+
+impl std::fmt::Display for RecoveryId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", Self::PREFIX, self.0.simple())
+    }
+}
+
+impl From<RecoveryId> for String {
+    fn from(id: RecoveryId) -> Self {
+        id.to_string()
     }
 }
 
@@ -266,6 +321,24 @@ mod tests {
             &format!("evt_{}", id.0),
         ] {
             assert!(EventId::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_recoverys_id_is_written_as_an_events_with_another_prefix() {
+        let now = Timestamp::from_millis(1_768_464_000_000);
+        let (first, id) = (RecoveryId::first_at(now), RecoveryId::generate(now));
+        assert!(first <= id && id < RecoveryId::first_at(now.next()));
+        let text = id.to_string();
+        assert_eq!(RecoveryId::parse(&text), Some(id));
+        assert_eq!(text.len(), 36);
+        for bad in [
+            "",
+            "rec_",
+            &text.replace("rec_", "evt_"),
+            &text.to_uppercase(),
+        ] {
+            assert!(RecoveryId::parse(bad).is_none(), "{bad}");
         }
     }
 

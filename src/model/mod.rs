@@ -23,6 +23,7 @@ pub mod key_set;
 pub mod operator_token;
 pub mod random;
 pub mod rate_window;
+pub mod recovery;
 pub mod retry_after;
 pub mod retry_schedule;
 pub mod rotation;

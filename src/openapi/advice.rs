@@ -85,7 +85,7 @@ const ROWS: &[Row] = &[
     (
         409,
         "webhookInactive",
-        "The webhook that an event is to be sent to again is inactive.",
+        "The webhook that events are to be sent to again is inactive.",
         "Make it active (`isActive`), then repeat.",
     ),
     (
@@ -99,6 +99,12 @@ const ROWS: &[Row] = &[
         "secretReplaced",
         "The secret that was made with the key has been replaced since.",
         "Rotate with a new key if the newest secret is not known.",
+    ),
+    (
+        409,
+        "recoveryActive",
+        "Another recovery of the webhook has not ended: the message has its id.",
+        "Wait until it has, or stop it, then repeat.",
     ),
     (
         410,

@@ -16,6 +16,7 @@ fn request(operation: &str) -> Option<Value> {
             json!({"isActive": true, "subscribedEvents": ["session.completed", "session.expired"]})
         }
         "publishEvent" => json!({"type": "session.completed", "data": {"sessionId": "ses_8c1f"}}),
+        "recoverDeliveries" => json!({"after": "2026-04-20T08:00:00.000Z"}),
         "receiveTestDelivery" => json!({"type": "webhook.test"}),
         "receiveEvent" => json!({"type": "session.completed", "data": {"sessionId": "ses_8c1f"}}),
         _ => return None,
@@ -74,6 +75,16 @@ fn response(operation: &str) -> Option<Value> {
             attempt["trigger"] = json!("resend");
             attempt
         }
+        "recoverDeliveries" => recovery("running", 0),
+        "getRecovery" => recovery("running", 600),
+        "stopRecovery" => {
+            let mut stopped = recovery("stopped", 600);
+            stopped["reason"] = json!("requested");
+            stopped["skipped"] = json!(650);
+            stopped["skippedByReason"]["stopped"] = json!(650);
+            stopped["completedAt"] = json!("2026-04-20T18:01:00.000Z");
+            stopped
+        }
         "getEvent" => json!({
             "type": "session.completed", "deliverBefore": null, "sizeBytes": 98, "sha256": SHA256,
             "summary": {"pending": 0, "succeeded": 1, "failed": 0, "suppressed": 0, "expired": 0},
@@ -81,6 +92,18 @@ fn response(operation: &str) -> Option<Value> {
             "deliveries": [delivery()],
         }),
         _ => return None,
+    })
+}
+
+/// A recovery of 1,250 deliveries, of which so many are queued.
+fn recovery(status: &str, queued: u32) -> Value {
+    json!({
+        "status": status, "reason": null, "after": "2026-04-20T08:00:00.000Z",
+        "before": "2026-04-20T18:00:00.000Z", "include": ["failed", "suppressed", "missing"],
+        "types": null, "perMinute": 600, "matched": 1250, "queued": queued, "skipped": 0,
+        "skippedByReason": {"succeeded": 0, "pending": 0, "expired": 0, "dataErased": 0,
+            "eventDeleted": 0, "stopped": 0},
+        "createdAt": "2026-04-20T18:00:00.000Z", "completedAt": null,
     })
 }
 
@@ -115,7 +138,12 @@ pub fn add(document: &mut Value) {
                     continue;
                 };
                 let made = example(&schemas, &media["schema"]);
-                media["example"] = match self::response(&id) {
+                // A dry run has another body than what it is one of.
+                let differs = match (id.as_str(), status.as_str()) {
+                    ("recoverDeliveries", "200") => None,
+                    _ => self::response(&id),
+                };
+                media["example"] = match differs {
                     Some(differs) => merged(made, &differs),
                     None => made,
                 };

@@ -7,6 +7,8 @@ use crate::api::deliveries;
 use crate::fault::Fault;
 use crate::http::body::MAX_BODY_BYTES;
 use crate::http::error::{Detail, Error};
+use crate::model::ids::RecoveryId;
+use crate::model::time::Timestamp;
 
 /// A kind of error response: its name in the document, what it is about, and an error of that kind
 /// for each thing it can say.
@@ -62,6 +64,12 @@ pub fn errors() -> Vec<ErrorKind> {
                 ("attemptInFlight", deliveries::IN_FLIGHT),
                 ("webhookInactive", deliveries::INACTIVE),
                 ("webhookDeleted", deliveries::DELETED),
+                (
+                    "recoveryActive",
+                    Error::RecoveryActive(RecoveryId::first_at(Timestamp::from_millis(
+                        1_768_464_000_000,
+                    ))),
+                ),
             ],
         ),
         (

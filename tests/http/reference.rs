@@ -177,12 +177,13 @@ async fn every_response_has_the_fields_and_headers_that_the_document_tells() {
     let merchant = api.application();
     let mut asked = BTreeSet::new();
     let mut ask = async |method: &str, template: &str, ids: [&str; 2], body: Value, status: u16| {
-        // Of a delivery, the ids of its event and of its webhook.
-        let (event, webhook) = ids[1].split_once(' ').unwrap_or((ids[1], ids[1]));
+        // Of what belongs to a webhook, its own id and that of the webhook.
+        let (inner, webhook) = ids[1].split_once(' ').unwrap_or((ids[1], ids[1]));
         let path = template
             .replace("{applicationId}", ids[0])
             .replace("{webhookId}", webhook)
-            .replace("{eventId}", event);
+            .replace("{recoveryId}", inner)
+            .replace("{eventId}", inner);
         let (template, _) = template.split_once('?').unwrap_or((template, ""));
         // Events are published by the platform.
         let token = match template.ends_with("/events") && method == "POST" {
@@ -226,7 +227,18 @@ async fn every_response_has_the_fields_and_headers_that_the_document_tells() {
     let webhook = [id, webhook["id"].as_str().expect("an id")];
     ask("GET", WEBHOOKS, webhook, none.clone(), 200).await;
     ask("GET", WEBHOOK, webhook, none.clone(), 200).await;
+    let recoveries = format!("{WEBHOOK}/recoveries");
+    let recover = |dry_run: bool| json!({"after": "2026-01-15T08:00:00.000Z", "dryRun": dry_run});
+    ask("POST", &recoveries, webhook, recover(true), 200).await;
+    let begun = ask("POST", &recoveries, webhook, recover(false), 202).await;
+    ask("POST", &recoveries, webhook, json!({"perMinute": 0}), 400).await;
+    let begun = begun.json()["id"].as_str().expect("an id").to_owned();
+    let begun = format!("{begun} {}", webhook[1]);
+    let recovery = format!("{recoveries}/{{recoveryId}}");
+    ask("GET", &recovery, [id, &begun], none.clone(), 200).await;
+    ask("DELETE", &recovery, [id, &begun], none.clone(), 200).await;
     ask("PATCH", WEBHOOK, webhook, json!({"isActive": false}), 200).await;
+    ask("POST", &recoveries, webhook, recover(false), 409).await;
     ask(
         "POST",
         &format!("{WEBHOOK}/rotate"),

@@ -65,6 +65,12 @@ async fn filled_in(api: &Server, operation: &Value, source: &str, publishes: boo
             "applicationId" => json!(application.id),
             "webhookId" => json!(created.webhook.id),
             "eventId" => event["id"].clone(),
+            "recoveryId" => {
+                let path = application.webhook_path(&created.webhook.id);
+                let request = api.by(&application, "POST", &format!("{path}/recoveries"));
+                let begun = request.json(&json!({"after": "2026-01-15T08:00:00.000Z"}));
+                begun.expect(202).await.json()["id"].clone()
+            }
             _ => continue,
         };
         let example = parameter["schema"]["examples"][0].as_str();

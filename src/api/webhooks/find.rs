@@ -53,6 +53,18 @@ pub async fn find_to_delete(
     Ok(webhook)
 }
 
+/// Lets the merchant stop what goes on in an application, also in one that is disabled, and for a webhook
+/// that is gone; counts the change.
+///
+/// # Errors
+///
+/// [`Error::TooManyChanges`], [`Error::NotFound`], [`Error::Forbidden`], or the store's failure.
+pub async fn find_to_stop(context: &Context, application: &ApplicationId) -> Result<(), Error> {
+    let found = context.application(application);
+    let found = context.run_counted("reading an application", found).await;
+    found.map(drop)
+}
+
 async fn find_listed(
     context: &Context,
     application: &ApplicationId,

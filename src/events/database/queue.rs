@@ -176,4 +176,6 @@ pub struct NextDue {
     pub delivery: Option<Timestamp>,
     /// When the next event's fan-out is made a second time.
     pub fan_out: Option<Timestamp>,
+    /// When the next recovery is carried on.
+    pub recovery: Option<Timestamp>,
 }

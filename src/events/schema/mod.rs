@@ -4,6 +4,7 @@
 //! later one. Each can be run again: two processes that start at once both run them.
 
 mod postgres;
+mod recoveries;
 mod sqlite;
 
 use super::driver::{Connection, Failure};
@@ -18,10 +19,16 @@ struct Version {
 }
 
 /// The versions, from 1.
-const VERSIONS: &[Version] = &[Version {
-    sqlite: sqlite::SQLITE_1,
-    postgres: postgres::POSTGRES_1,
-}];
+const VERSIONS: &[Version] = &[
+    Version {
+        sqlite: sqlite::SQLITE_1,
+        postgres: postgres::POSTGRES_1,
+    },
+    Version {
+        sqlite: recoveries::SQLITE,
+        postgres: recoveries::POSTGRES,
+    },
+];
 
 /// Which advisory lock two processes take that make the tables at once: a random number.
 const LOCK: i64 = 6_203_187_754_110_923_441;
@@ -61,6 +68,21 @@ pub async fn prepare(connection: &dyn Connection, dialect: Dialect) -> Result<()
         }
     }
     Ok(())
+}
+
+/// The statements that made a database of that version, for tests of what an earlier release left.
+#[cfg(test)]
+pub fn script(dialect: Dialect, version: usize) -> Vec<String> {
+    let made = VERSIONS.iter().zip(1..).take(version);
+    made.flat_map(|(version, number)| {
+        let mut script: Vec<String> = match dialect {
+            Dialect::Sqlite => version.sqlite.iter().map(|sql| (*sql).to_owned()).collect(),
+            Dialect::Postgres => vec![version.postgres.to_owned()],
+        };
+        script.push(added(number));
+        script
+    })
+    .collect()
 }
 
 /// Which version the database has; 0: there is none, or its table cannot be read.

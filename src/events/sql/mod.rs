@@ -4,6 +4,7 @@
 mod log;
 mod publish;
 mod queue;
+mod recoveries;
 
 use serde::Serialize;
 
@@ -247,6 +248,7 @@ impl Database for SqlDatabase {
                 next = NextDue {
                     delivery: first.into_iter().chain(retry).min(),
                     fan_out: row.optional_moment()?,
+                    recovery: row.optional_moment()?,
                 };
             }
             Ok(next)

@@ -6,6 +6,7 @@
 //! expressions on PostgreSQL.
 
 mod postgres;
+pub mod recoveries;
 mod shared;
 mod sqlite;
 
@@ -29,6 +30,25 @@ impl Dialect {
             Self::Sqlite => &SQLITE,
             Self::Postgres => &POSTGRES,
         }
+    }
+
+    /// The statements of recoveries for such a database.
+    pub fn recoveries(self) -> &'static recoveries::RecoveryStatements {
+        static SQLITE: LazyLock<recoveries::RecoveryStatements> =
+            LazyLock::new(|| recoveries::statements(Dialect::Sqlite));
+        static POSTGRES: LazyLock<recoveries::RecoveryStatements> =
+            LazyLock::new(|| recoveries::statements(Dialect::Postgres));
+        match self {
+            Self::Sqlite => &SQLITE,
+            Self::Postgres => &POSTGRES,
+        }
+    }
+
+    /// Every statement for such a database.
+    #[cfg(test)]
+    pub fn all(self) -> impl Iterator<Item = &'static Statement> {
+        let all = self.statements().all().into_iter();
+        all.chain(self.recoveries().all())
     }
 }
 
@@ -60,15 +80,15 @@ impl Statement {
 
 /// Declares the statements, and a list of them for tests.
 macro_rules! statements {
-    ($($(#[$doc:meta])* $name:ident,)+) => {
-        /// The statements of one dialect. The numbers in their documentation are those of the parameters.
+    ($(#[$of_all:meta])* $all:ident $($(#[$doc:meta])* $name:ident,)+) => {
+        $(#[$of_all])*
         #[derive(Debug)]
-        pub struct Statements {
+        pub struct $all {
             $($(#[$doc])* pub $name: Statement,)+
         }
 
         #[cfg(test)]
-        impl Statements {
+        impl $all {
             /// All of them.
             pub fn all(&self) -> Vec<&Statement> {
                 vec![$(&self.$name,)+]
@@ -76,8 +96,11 @@ macro_rules! statements {
         }
     };
 }
+pub(super) use statements;
 
 statements! {
+    /// The statements of one dialect. The numbers in their documentation are those of the parameters.
+    Statements
     /// 1 to 3 the event's id, application, type; 4 body; 5 `occurred_at`; 6 `created_at`;
     /// 7 `deliver_before`; 8 and 9 the `Idempotency-Key` and the request's hash; 10 `size_bytes`;
     /// 11 `sha256`; 12 when to settle; 13 deliveries as JSON. Returns whether the event is stored.
@@ -120,7 +143,7 @@ statements! {
     forget_application,
     /// 1 after which application. Returns the next one that has events.
     next_application,
-    /// Returns when first attempts, retries and fan-outs are due.
+    /// Returns when first attempts, retries, fan-outs and recoveries are due.
     next_due,
     /// 1 application; 2 event. Returns it with its body.
     event,
@@ -170,7 +193,7 @@ mod tests {
     #[test]
     fn every_statement_begins_with_its_own_name() {
         for dialect in [Dialect::Sqlite, Dialect::Postgres] {
-            let all = dialect.statements().all();
+            let all: Vec<_> = dialect.all().collect();
             let names: BTreeSet<&str> = all.iter().map(|statement| statement.name).collect();
             assert_eq!(names.len(), all.len());
             for statement in all {

@@ -88,7 +88,8 @@ impl Shared {
                 WHERE retry = 0 AND next_at IS NOT NULL ORDER BY next_at LIMIT 1),
                (SELECT next_at FROM deliveries
                 WHERE retry = 1 AND next_at IS NOT NULL ORDER BY next_at LIMIT 1),
-               (SELECT due_at FROM fan_outs ORDER BY due_at LIMIT 1)",
+               (SELECT due_at FROM fan_outs ORDER BY due_at LIMIT 1),
+               (SELECT next_at FROM recoveries WHERE next_at IS NOT NULL ORDER BY next_at LIMIT 1)",
         )
     }
 

@@ -6,6 +6,8 @@ mod plans;
 mod postgres;
 mod publishing;
 mod queue;
+mod recoveries;
+mod releases;
 mod resend;
 mod together;
 

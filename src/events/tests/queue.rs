@@ -372,6 +372,7 @@ async fn what_is_due_next_is_known(database: &SqlDatabase) {
     let next = |delivery, fan_out| NextDue {
         delivery: Some(at(delivery)),
         fan_out: Some(at(fan_out)),
+        recovery: None,
     };
     assert_eq!(database.next_due().await, Ok(next(10, 15)));
     let claimed = claim_one(database, 10).await;

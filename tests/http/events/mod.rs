@@ -54,6 +54,8 @@ mod isolation;
 mod log;
 mod operations;
 mod publish;
+mod recoveries;
+mod recovery_crash;
 mod resend;
 mod retention;
 mod scopes;

@@ -24,7 +24,7 @@ use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use application::Application;
 pub use authority::Authority;
-pub use client::{Created, Response};
+pub use client::{Created, Request, Response};
 pub use postgres::Postgres;
 pub use receiver::Receiver;
 pub use server::{Server, Setup, bulk, custom, delivering, dispatching, short_deadline, standard};
