@@ -70,9 +70,9 @@ fn path<Who>(request: &mut Request<Who>) -> Option<(ApplicationId, WebhookId, Ev
 /// List deliveries
 ///
 /// The webhook's deliveries, a page at a time, the newest event first, each with its last attempt. Those
-/// of a webhook that was deleted stay readable for as long as their events are kept. A page with a `type`,
-/// or of deliveries that succeeded, looks at no more than 10,000 of them: it can be short, or empty, and
-/// not the last, which has no `nextCursor`. The application must belong to the authenticated merchant;
+/// of a webhook that was deleted stay readable for as long as their events are kept. A page with a `type`
+/// looks at no more than 10,000 deliveries, one with a `status` beside it, and one of those that succeeded,
+/// at 1,000: it can be short, or empty, and not the last, which has no `nextCursor`. The application must belong to the authenticated merchant;
 /// tokens with the platform's support scope read anyone's.
 #[utoipa::path(
     get, path = "/api/v1/applications/{applicationId}/webhooks/{webhookId}/deliveries",

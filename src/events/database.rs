@@ -63,15 +63,15 @@ pub trait Database: Recoveries {
     /// webhook outlives it, and says so whose it is.
     fn application_of(&self, webhook: WebhookId) -> Operation<'_, Option<ApplicationId>>;
 
-    /// What a digest has of the application's events, by their ids: up to `limit` of those that sort
-    /// after `after` and before `end`.
+    /// What a digest has of the application's events, for each type: up to `limit` of those whose ids
+    /// sort after `after` and before `end`, the first ones.
     fn hashes<'a>(
         &'a self,
         application: &'a ApplicationId,
         after: EventId,
         end: EventId,
         limit: u32,
-    ) -> Operation<'a, Vec<EventHash>>;
+    ) -> Operation<'a, Vec<EventHashes>>;
 
     /// Takes up to `limit` events whose fan-out is due to be made a second time, the oldest first.
     /// They come back at `until` unless [`settle`](Self::settle) is called before.

@@ -54,7 +54,7 @@ pub struct DeliveriesPage {
 /// A page of a log.
 ///
 /// It can be shorter than was asked for, or empty, and yet not be the last: a filter looks at no more
-/// than [`MAX_SCANNED`] entries for a page, so that no page costs more as the log grows.
+/// than [`MAX_SCANNED`] entries for a page, or [`MAX_READ`], so that no page costs more as the log grows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed<T> {
     /// The page's items.
@@ -63,19 +63,26 @@ pub struct Listed<T> {
     pub next: Option<EventId>,
 }
 
-/// What a digest has of an event.
+/// What a digest has of events of one type. It is one row of the database: a million rows, which Spin
+/// hands over one by one, took more than half a minute.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventHash {
-    /// The event.
-    pub id: EventId,
+pub struct EventHashes {
     /// What happened.
     pub event_type: EventType,
-    /// SHA-256 of the body of its deliveries, in 64 hexadecimal digits.
-    pub sha256: String,
+    /// How many events there are.
+    pub count: u32,
+    /// The last of them.
+    pub last: EventId,
+    /// A line for each, by its id: the id, a space, SHA-256 of the body of its deliveries in 64
+    /// hexadecimal digits, a line feed.
+    pub lines: String,
 }
 
-/// How many entries of a log are looked at for one page.
+/// How many entries of a log are looked at for one page, where an index has what it is filtered by.
 pub const MAX_SCANNED: u32 = 10_000;
+
+/// How many, where their rows have to be read: each can be on a page of its own.
+pub const MAX_READ: u32 = 1_000;
 
 /// The failed attempts of a webhook since its last success.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

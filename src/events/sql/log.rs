@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::super::database::{
-    DeliveriesPage, EventHash, EventsPage, Failures, Listed, LogRange, MAX_SCANNED, StoredEvent,
+    DeliveriesPage, EventHashes, EventsPage, Failures, Listed, LogRange, MAX_READ, MAX_SCANNED,
+    StoredEvent,
 };
 use super::super::value::{Row, Value};
 use super::{SqlDatabase, list};
@@ -199,13 +200,27 @@ impl SqlDatabase {
         } = asked;
         let event_type = event_type.as_ref().map(|name| name.as_str());
         let statements = self.statements;
-        // Few deliveries are without success: they have an index. Where most are meant, all are read.
-        let (statement, scanned) = match status {
-            None | Some(Succeeded) => (&statements.deliveries_page, &statements.deliveries_scanned),
-            Some(Pending) => (&statements.pending_page, &statements.pending_scanned),
+        // Few deliveries are without success: they have an index. Of the others, all are looked at.
+        let (statement, scanned, most) = match status {
+            None => (
+                &statements.deliveries_page,
+                &statements.deliveries_scanned,
+                MAX_SCANNED,
+            ),
+            Some(Succeeded) => (
+                &statements.succeeded_page,
+                &statements.deliveries_scanned,
+                MAX_READ,
+            ),
+            Some(Pending) => (
+                &statements.pending_page,
+                &statements.pending_scanned,
+                MAX_READ,
+            ),
             Some(Failed | Suppressed | Expired) => (
                 &statements.unsuccessful_page,
                 &statements.unsuccessful_scanned,
+                MAX_READ,
             ),
         };
         let is_unsuccessful = matches!(status, Some(Failed | Suppressed | Expired));
@@ -213,21 +228,23 @@ impl SqlDatabase {
         let status = status.map(DeliveryStatus::as_str);
         let [from, end] = bounds(range);
         let more = range.limit.saturating_add(1);
-        let most = if filtered { MAX_SCANNED } else { more };
-        let parameters = [
+        let looked_at = if filtered { most } else { more };
+        let mut parameters = vec![
             webhook.into(),
             from.clone(),
             end.clone(),
-            status.into(),
             event_type.into(),
-            most.into(),
+            looked_at.into(),
             more.into(),
         ];
+        if is_unsuccessful {
+            parameters.push(status.into());
+        }
         let rows = self.query(statement, &parameters).await?;
         let deliveries = rows.into_iter().map(delivery).collect::<Result<_, _>>()?;
         let (mut listed, is_full) = page(deliveries, range.limit, |delivery| delivery.event_id);
         if !is_full && filtered {
-            let mut parameters = vec![webhook.into(), from, end, (MAX_SCANNED - 1).into()];
+            let mut parameters = vec![webhook.into(), from, end, (most - 1).into()];
             if is_unsuccessful {
                 parameters.push(status.into());
             }
@@ -272,14 +289,15 @@ impl SqlDatabase {
         after: EventId,
         end: EventId,
         limit: u32,
-    ) -> Result<Vec<EventHash>, Fault> {
+    ) -> Result<Vec<EventHashes>, Fault> {
         let parameters = [application.into(), after.into(), end.into(), limit.into()];
         let rows = self.query(&self.statements.hashes, &parameters).await?;
         let rows = rows.into_iter().map(|mut row| {
-            Ok(EventHash {
-                id: row.event_id()?,
+            Ok(EventHashes {
                 event_type: row.event_type()?,
-                sha256: row.text()?,
+                count: row.integer()?,
+                last: row.event_id()?,
+                lines: sorted(row.text()?),
             })
         });
         rows.collect()
@@ -310,6 +328,16 @@ impl SqlDatabase {
         }
         Ok(failures)
     }
+}
+
+/// The lines in their order: SQLite promises none when it joins texts.
+fn sorted(text: String) -> String {
+    let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
+    if lines.is_sorted() {
+        return text;
+    }
+    lines.sort_unstable();
+    lines.concat()
 }
 
 /// The entry that the scan ended with, if it did not come to the end of the log.

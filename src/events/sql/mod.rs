@@ -10,9 +10,9 @@ use serde::Serialize;
 
 use super::connection::Connections;
 use super::database::{
-    Claim, ClaimedDelivery, Database, DeliveriesPage, DeliveryKey, EventHash, EventsPage, Failures,
-    FanOut, Held, Listed, NewEvent, NextDue, Operation, Postponement, Published, Record, Resend,
-    ResendBegun, Settlement, StoredEvent,
+    Claim, ClaimedDelivery, Database, DeliveriesPage, DeliveryKey, EventHashes, EventsPage,
+    Failures, FanOut, Held, Listed, NewEvent, NextDue, Operation, Postponement, Published, Record,
+    Resend, ResendBegun, Settlement, StoredEvent,
 };
 use super::statements::{Statement, Statements};
 use super::value::{Row, Value};
@@ -117,7 +117,7 @@ impl Database for SqlDatabase {
         after: EventId,
         end: EventId,
         limit: u32,
-    ) -> Operation<'a, Vec<EventHash>> {
+    ) -> Operation<'a, Vec<EventHashes>> {
         Box::pin(self.list_hashes(application, after, end, limit))
     }
 

@@ -157,11 +157,13 @@ statements! {
     event_with_key,
     /// 1 ids of events as JSON. Returns events, statuses and how many deliveries have them.
     summaries,
-    /// 1 webhook; 2 and 3 between which events; 4 status; 5 type; 6 how many to look at; 7 how many.
+    /// 1 webhook; 2 and 3 between which events; 4 type; 5 how many to look at; 6 how many.
     deliveries_page,
+    /// As `deliveries_page`, of those that succeeded.
+    succeeded_page,
     /// As `deliveries_page`, of those that are pending.
     pending_page,
-    /// As `deliveries_page`, of those that failed, were suppressed or expired.
+    /// As `deliveries_page`, of those of 7, a status: failed, suppressed or expired.
     unsuccessful_page,
     /// 1 webhook; 2 and 3 between which events; 4 how many to pass over. Returns the event after them.
     deliveries_scanned,
@@ -175,7 +177,8 @@ statements! {
     attempts,
     /// 1 webhook. Returns the application of its newest delivery.
     application_of,
-    /// 1 application; 2 and 3 after and before which ids; 4 how many. Returns ids, types and hashes.
+    /// 1 application; 2 and 3 after and before which ids; 4 how many. Returns types, how many events there
+    /// are of each, the last ones, and their ids and hashes as lines.
     hashes,
     /// 1 webhook. Returns when its last successful attempt began.
     last_success,

@@ -43,6 +43,7 @@ pub fn statements() -> Statements {
         event_with_key: shared.event_with_key(),
         summaries: summaries(),
         deliveries_page: shared.deliveries_page(),
+        succeeded_page: shared.succeeded_page(),
         pending_page: shared.pending_page(),
         unsuccessful_page: shared.unsuccessful_page(),
         deliveries_scanned: shared.deliveries_scanned(),
@@ -51,7 +52,7 @@ pub fn statements() -> Statements {
         delivery: shared.delivery(),
         attempts: shared.attempts(),
         application_of: shared.application_of(),
-        hashes: shared.hashes(),
+        hashes: shared.hashes("string_agg(id || ' ' || sha256 || chr(10), '' ORDER BY id)"),
         last_success: shared.last_success(),
         failures: shared.failures(),
     }

@@ -152,40 +152,38 @@ impl Shared {
     }
 
     pub fn deliveries_page(&self) -> Statement {
-        self.page("deliveries-page", "webhook_id = ?1", true)
+        // No more than the index has: no row is read before it is shown.
+        self.page("deliveries-page", "type", "webhook_id = ?1", "")
+    }
+
+    pub fn succeeded_page(&self) -> Statement {
+        let status = "status = 'succeeded' AND";
+        self.page("succeeded-page", "status, type", "webhook_id = ?1", status)
     }
 
     pub fn pending_page(&self) -> Statement {
-        self.page(
-            "pending-page",
-            "webhook_id = ?1 AND next_at IS NOT NULL",
-            true,
-        )
+        let which = "webhook_id = ?1 AND next_at IS NOT NULL";
+        self.page("pending-page", "type", which, "")
     }
 
     pub fn unsuccessful_page(&self) -> Statement {
-        self.page("unsuccessful-page", &unsuccessful(4), false)
+        self.page("unsuccessful-page", "type", &unsuccessful(7), "")
     }
 
-    /// A page of the deliveries that `which` are. `filter`: their status is still to be looked at.
-    fn page(&self, name: &'static str, which: &str, filter: bool) -> Statement {
+    /// A page of the deliveries that `which` are, filtered by `columns`.
+    fn page(&self, name: &'static str, columns: &str, which: &str, filter: &str) -> Statement {
         let delivery = delivery_and_last_attempt();
-        let status = if filter {
-            "(CAST(?4 AS text) IS NULL OR status = CAST(?4 AS text)) AND"
-        } else {
-            ""
-        };
         self.statement(
             name,
             &format!(
                 "SELECT {delivery} FROM (
                    SELECT event_id FROM (
-                     SELECT event_id, status, type FROM deliveries
+                     SELECT event_id, {columns} FROM deliveries
                      WHERE {which} AND event_id >= ?2 AND event_id < ?3
-                     ORDER BY event_id DESC LIMIT ?6
+                     ORDER BY event_id DESC LIMIT ?5
                    ) AS scanned
-                   WHERE {status} (CAST(?5 AS text) IS NULL OR type = CAST(?5 AS text))
-                   ORDER BY event_id DESC LIMIT ?7
+                   WHERE {filter} (CAST(?4 AS text) IS NULL OR type = CAST(?4 AS text))
+                   ORDER BY event_id DESC LIMIT ?6
                  ) AS page
                  JOIN deliveries AS d ON d.event_id = page.event_id AND d.webhook_id = ?1
                  {LAST_ATTEMPT} ORDER BY d.event_id DESC"
@@ -246,11 +244,16 @@ impl Shared {
         )
     }
 
-    pub fn hashes(&self) -> Statement {
+    /// `lines`: a line for each event, joined.
+    pub fn hashes(&self, lines: &str) -> Statement {
         self.statement(
             "hashes",
-            "SELECT id, type, sha256 FROM events
-             WHERE application_id = ?1 AND id > ?2 AND id < ?3 ORDER BY id LIMIT ?4",
+            &format!(
+                "SELECT type, count(*), max(id), {lines} FROM (
+                   SELECT id, type, sha256 FROM events
+                   WHERE application_id = ?1 AND id > ?2 AND id < ?3 ORDER BY id LIMIT ?4) AS hashed
+                 GROUP BY type"
+            ),
         )
     }
 

@@ -399,7 +399,7 @@ async fn whichever_statement_fails_a_page_is_502(api: &Server) {
         (deliveries.clone(), &["deliveries-page", "application-of"]),
         (
             format!("{deliveries}?status=succeeded"),
-            &["deliveries-page", "deliveries-scanned"],
+            &["succeeded-page", "deliveries-scanned"],
         ),
         (
             format!("{deliveries}?status=pending&type=a"),
