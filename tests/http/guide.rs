@@ -175,3 +175,37 @@ fn a_guide_that_shows_something_else_is_found() {
         assert!(found.starts_with(place), "{found}");
     }
 }
+
+/// README's table writes each path out, and has every one that there is.
+#[tokio::test]
+async fn the_readme_lists_the_paths_of_the_document_and_no_others() {
+    let readme = include_str!("../../README.md");
+    let document = crate::support::standard().request("GET", "/openapi.json");
+    let document = document.send_unchecked().await.expect("an answer").json();
+    let mut listed = std::collections::BTreeSet::new();
+    for row in readme.lines().filter(|line| line.starts_with("| `")) {
+        let request = row
+            .trim_start_matches("| ")
+            .split(" | ")
+            .next()
+            .expect("a cell");
+        let codes = request.split('`').skip(1).step_by(2);
+        let paths = codes.filter_map(|code| code.split(' ').find(|word| word.starts_with('/')));
+        for path in paths {
+            listed.insert(path.split('?').next().expect("a path").to_owned());
+        }
+    }
+    let described = document["paths"].as_object().expect("paths");
+    // The operator's are in docs/operations.md, and the pages are no operations.
+    for path in &listed {
+        let elsewhere = ["/operator", "/metrics", "/docs", "/openapi.json"];
+        let is_elsewhere = elsewhere.iter().any(|start| path.starts_with(start));
+        assert!(
+            is_elsewhere || described.contains_key(path),
+            "{path} is none"
+        );
+    }
+    for path in described.keys() {
+        assert!(listed.contains(path), "README.md lacks {path}");
+    }
+}

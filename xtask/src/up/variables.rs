@@ -73,7 +73,7 @@ impl Defaults<'_> {
                 let nearest = known.iter().max_by_key(likeness);
                 let nearest = nearest.filter(|known| f64::from(likeness(known)) >= ALIKE * 1000.0);
                 let mend = nearest.map_or_else(
-                    || "README.md has the table of variables".to_owned(),
+                    || "docs/configuration.md has the table of variables".to_owned(),
                     |known| format!("is {known} meant?"),
                 );
                 format!(
@@ -195,7 +195,7 @@ mod tests {
             );
             assert_eq!(warnings(name), [expected]);
         }
-        assert!(warnings("SPIN_VARIABLE_\u{1b}[2J")[0].contains("README.md"));
+        assert!(warnings("SPIN_VARIABLE_\u{1b}[2J")[0].contains("docs/configuration.md"));
         for known in [
             "SPIN_VARIABLE_JWKS",
             "SPIN_VARIABLE_EVENT_TYPES",
