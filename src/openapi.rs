@@ -116,7 +116,7 @@ struct Deliveries;
         (name = "Probes", description = "Whether the service is up, for whoever runs it."),
     ),
     security(("bearerToken" = [])),
-    components(schemas(ErrorBody)),
+    components(schemas(ErrorBody, crate::api::proof::Statement)),
 )]
 struct Base;
 
@@ -167,6 +167,10 @@ pub fn document() -> Value {
     for name in ["TestData", "EventData"] {
         object_mut(&mut document["components"]["schemas"]).shift_remove(name);
     }
+    // What a compact JWS holds (JSON Schema 2020-12, "contentSchema").
+    let proof = &mut document["components"]["schemas"]["DeliveryProof"]["properties"]["proof"];
+    proof["contentMediaType"] = json!("application/jwt");
+    proof["contentSchema"] = json!({"$ref": "#/components/schemas/DeliveryStatement"});
     split_secret(&mut document);
     split_attempts(&mut document);
     split_error(&mut document);

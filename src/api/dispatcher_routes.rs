@@ -1,4 +1,4 @@
-//! The routes of the dispatcher's component: those about events have their method and path in the
+//! The routes of the dispatcher's component: those of merchants have their method and path in the
 //! annotation of their handler, and docs/operations.md describes the operator's. `spin.toml` sends
 //! their paths there.
 //!
@@ -7,7 +7,8 @@
 
 use super::routing::routes;
 use super::{
-    deliveries, delivery_policy, dispatcher_health, erasure, event_log, events, recoveries,
+    deliveries, delivery_policy, dispatcher_health, erasure, event_log, events, proof, recoveries,
+    signature_check,
 };
 use crate::operator;
 
@@ -25,6 +26,9 @@ routes! {
         merchant recoveries::create;
         caller recoveries::read;
         merchant recoveries::stop;
+        merchant signature_check::verify;
+        caller proof::read;
+        public proof::keys;
         public delivery_policy::read;
         public dispatcher_health::ready;
     } and {
@@ -51,6 +55,9 @@ mod tests {
             "/api/v1/applications/{applicationId}/webhooks/{webhookId}/deliveries/{eventId}/resend",
             "/api/v1/applications/{applicationId}/webhooks/{webhookId}/recoveries",
             "/api/v1/applications/{applicationId}/webhooks/{webhookId}/recoveries/{recoveryId}",
+            "/api/v1/applications/{applicationId}/webhooks/{webhookId}/verify",
+            "/api/v1/applications/{applicationId}/webhooks/{webhookId}/deliveries/{eventId}/proof",
+            "/.well-known/jwks.json",
             "/api/v1/delivery-policy",
             "/dispatcher/readyz",
             "/metrics",

@@ -24,11 +24,15 @@ mod interleavings;
 #[cfg(any(feature = "dispatcher", test))]
 pub mod log;
 #[cfg(any(feature = "dispatcher", test))]
+pub mod proof;
+#[cfg(any(feature = "dispatcher", test))]
 pub mod recoveries;
 pub mod replay;
 pub mod request;
 pub mod rotation;
 pub mod routes;
 pub mod routing;
+#[cfg(any(feature = "dispatcher", test))]
+pub mod signature_check;
 pub mod test_delivery;
 pub mod webhooks;

@@ -8,14 +8,18 @@ use super::variables::{ConfigError, Variables, problem, read};
 use crate::concurrency::try_join_bounded;
 use crate::fault::Fault;
 use crate::model::database_address::DatabaseAddress;
+use crate::model::proof::{ProofSeed, PublishedKey};
 use crate::model::retry_schedule::RetrySchedule;
 
 /// The names of the variables, as in `spin.toml`.
-const VARIABLES: [&str; 4] = [
+const VARIABLES: [&str; 7] = [
     "events_database",
     "retry_schedule",
     "max_event_bytes",
     "event_retention_days",
+    "proof_key",
+    "proof_keys_previous",
+    "proof_issuer",
 ];
 
 /// What the operator decided about events. Holds a password, so it has no `Debug`.
@@ -29,6 +33,12 @@ pub struct EventsConfig {
     pub max_event_bytes: usize,
     /// How long events are kept, in days, 1 to 3,650: variable `event_retention_days`.
     pub retention_days: u32,
+    /// From what the key follows that signs proofs: variable `proof_key`; `None`: from `secrets_key`.
+    pub proof_key: Option<ProofSeed>,
+    /// Keys that signed proofs earlier: variable `proof_keys_previous`.
+    pub earlier_proof_keys: Vec<PublishedKey>,
+    /// The `iss` of proofs: variable `proof_issuer`.
+    pub proof_issuer: Option<String>,
 }
 
 impl EventsConfig {
@@ -77,6 +87,63 @@ impl EventsConfig {
             max_event_bytes: variables.number("max_event_bytes", 262_144, 1024..=1_048_576)?
                 as usize,
             retention_days: variables.number("event_retention_days", 30, 1..=3650)? as u32,
+            proof_key: variables
+                .optional("proof_key")
+                .map(|text| ProofSeed::parse(&text))
+                .transpose()
+                .map_err(|error| problem("proof_key", error))?,
+            earlier_proof_keys: match variables.optional("proof_keys_previous") {
+                Some(list) => list
+                    .split(',')
+                    .map(|x| PublishedKey::parse(x.trim()))
+                    .collect::<Result<_, _>>()
+                    .map_err(|error| problem("proof_keys_previous", error))?,
+                None => Vec::new(),
+            },
+            proof_issuer: variables.optional("proof_issuer"),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64ct::{Base64, Encoding};
+
+    use super::*;
+
+    fn parse(name: &str, value: &str) -> Result<EventsConfig, ConfigError> {
+        let get = |asked: &str| (asked == name).then(|| value.to_owned());
+        EventsConfig::parse(&get, Duration::from_secs(2))
+    }
+
+    #[test]
+    fn proofs_need_no_variable() {
+        let config = parse("", "").unwrap_or_else(|error| panic!("{error}"));
+        assert!(config.proof_key.is_none());
+        assert_eq!(config.earlier_proof_keys, []);
+        assert_eq!(config.proof_issuer, None);
+    }
+
+    #[test]
+    fn a_wrong_key_of_proofs_is_named_and_not_shown() {
+        let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+        let key = Base64::encode_string(&[7; 32]);
+        assert!(parse("proof_key", &key).is_ok());
+        let list = format!("{x}, {x}");
+        let several = parse("proof_keys_previous", &list);
+        assert_eq!(several.map(|config| config.earlier_proof_keys.len()), Ok(2));
+        let broken = &key[..40];
+        for (name, value) in [
+            ("proof_key", broken),
+            ("proof_key", "sesame"),
+            ("proof_keys_previous", &x[1..]),
+            ("proof_keys_previous", "sesame"),
+        ] {
+            let Err(error) = parse(name, value) else {
+                panic!("{name} = {value} was accepted");
+            };
+            assert_eq!(error.variable, name);
+            assert!(!error.to_string().contains(value), "{error}");
+        }
     }
 }

@@ -3,14 +3,11 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use base64ct::{Base64, Encoding};
 use bytes::Bytes;
 use futures::future::{Either, select};
-use hmac::{Hmac, Mac};
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
 use http_body_util::Full;
 use serde::Serialize;
-use sha2::Sha256;
 use spin_sdk::http::Response;
 use uuid::Uuid;
 
@@ -21,6 +18,7 @@ use crate::fault::Fault;
 use crate::json;
 use crate::model::encryption::SecretsKey;
 use crate::model::endpoint_url::EndpointUrl;
+use crate::model::signature;
 use crate::model::time::Timestamp;
 use crate::model::webhook::Webhook;
 use crate::runtime::{Instant, sleep};
@@ -122,7 +120,7 @@ impl Delivery {
         let mut secret_fingerprints = Vec::new();
         for stored in webhook.live_secrets(now) {
             let secret = webhooks::open_secret(webhook.created.id, stored, key)?;
-            signatures.push(signature(&id, timestamp, &body, secret.as_bytes()));
+            signatures.push(signature::element(&id, timestamp, &body, &secret));
             secret_fingerprints.push(stored.fingerprint.clone());
         }
         Ok(Self {
@@ -178,33 +176,5 @@ impl Delivery {
             .body(Full::new(self.body.clone()))
             .map_err(|_| Failure::UrlRefused)?;
         Ok(spin_sdk::http::send(early_body::request(request).await?).await?)
-    }
-}
-
-/// One element of `webhook-signature`: base64 of HMAC-SHA256 over `id.timestamp.body`.
-fn signature(id: &str, timestamp: i64, body: &[u8], key: &[u8]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
-    mac.update(format!("{id}.{timestamp}.").as_bytes());
-    mac.update(body);
-    format!("v1,{}", Base64::encode_string(&mac.finalize().into_bytes()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The example that Standard Webhooks' own libraries are tested with.
-    #[test]
-    fn the_signature_is_the_one_of_the_specification() {
-        let key = Base64::decode_vec("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-        assert_eq!(
-            signature(
-                "msg_p5jXN8AQM9LWM0D4loKWxJek",
-                1_614_265_330,
-                br#"{"test": 2432232314}"#,
-                &key
-            ),
-            "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
-        );
     }
 }

@@ -3,12 +3,14 @@
 //! One method is one step that takes effect whole or not at all, and each can be repeated after a
 //! failure. Times are the caller's: the database has no clock.
 
+mod gauges;
 mod log;
 mod operation;
 mod publishing;
 mod queue;
 mod recoveries;
 
+pub use self::gauges::*;
 pub use self::log::*;
 pub use self::operation::Operation;
 pub use self::publishing::*;
@@ -72,6 +74,15 @@ pub trait Database: Recoveries {
         end: EventId,
         limit: u32,
     ) -> Operation<'a, Vec<EventHashes>>;
+
+    /// What is kept of the delivery, all its attempts included, as of one moment; `None`: the application
+    /// has no such delivery.
+    fn evidence<'a>(
+        &'a self,
+        application: &'a ApplicationId,
+        event: EventId,
+        webhook: WebhookId,
+    ) -> Operation<'a, Option<Evidence>>;
 
     /// Takes up to `limit` events whose fan-out is due to be made a second time, the oldest first.
     /// They come back at `until` unless [`settle`](Self::settle) is called before.
@@ -149,6 +160,9 @@ pub trait Database: Recoveries {
         &'a self,
         after: Option<&'a ApplicationId>,
     ) -> Operation<'a, Option<ApplicationId>>;
+
+    /// Figures of all deliveries together, at a cost that does not grow with the log.
+    fn gauges(&self, now: Timestamp) -> Operation<'_, Gauges>;
 
     /// When there is something to do next.
     fn next_due(&self) -> Operation<'_, NextDue>;

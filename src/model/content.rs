@@ -28,6 +28,16 @@ impl Content {
     }
 }
 
+/// Whether both are JSON that says the same: whatever the white space, the order of members, the escapes
+/// in strings, and how a whole number is written.
+pub fn mean_the_same(one: &[u8], other: &[u8]) -> bool {
+    let read = |json| serde_json::from_slice::<Value>(json).ok();
+    match (read(one), read(other)) {
+        (Some(one), Some(other)) => normalized(&one) == normalized(&other),
+        _ => false,
+    }
+}
+
 /// The value with its objects' members sorted, and its whole numbers without a fraction.
 fn normalized(value: &Value) -> Value {
     /// The first whole number that a double cannot tell from its neighbours.

@@ -29,6 +29,7 @@ pub struct SecretsKey {
     id: [u8; KEY_ID_BYTES],
     cipher: XChaCha20Poly1305,
     derivation: Hkdf<Sha256>,
+    proof_seed: Zeroizing<[u8; 32]>,
     previous: Vec<SecretsKey>,
 }
 
@@ -52,10 +53,15 @@ impl SecretsKey {
         let digest = Sha256::digest(*key);
         let mut id = [0; KEY_ID_BYTES];
         id.copy_from_slice(&digest[..KEY_ID_BYTES]);
+        let mut proof_seed = Zeroizing::new([0; 32]);
+        Hkdf::<Sha256>::new(Some(b"application-webhooks proofs v1"), &*key)
+            .expand(b"Ed25519", proof_seed.as_mut_slice())
+            .expect("HKDF-SHA256 gives up to 8,160 bytes");
         Ok(Self {
             id,
             cipher: XChaCha20Poly1305::new((&*key).into()),
             derivation: Hkdf::new(Some(b"application-webhooks idempotency v1"), &*key),
+            proof_seed,
             previous: Vec::new(),
         })
     }
@@ -74,6 +80,12 @@ impl SecretsKey {
             .expand(context, &mut bytes)
             .expect("HKDF-SHA256 gives up to 8,160 bytes");
         bytes
+    }
+
+    /// From what keys follow that sign proofs of deliveries: of this key first, then of the previous ones.
+    pub fn proof_seeds(&self) -> impl Iterator<Item = &[u8; 32]> {
+        let keys = std::iter::once(self).chain(&self.previous);
+        keys.map(|key| &*key.proof_seed)
     }
 
     /// Encrypts `plain` so that it opens only together with `context`, the webhook's id.

@@ -179,6 +179,16 @@ impl Webhook {
         iter::once(self.newest_secret()).chain(previous).collect()
     }
 
+    /// The secrets that have ended at `now` and are still kept, the newest first: those before the last
+    /// rotation, mostly.
+    pub fn ended_secrets(&self, now: Timestamp) -> Vec<&StoredSecret> {
+        let live = self.live_secrets(now);
+        let rotations = self.rotations.rotations.iter().rev();
+        let first = (!self.rotations.pruned).then(|| self.first_secret());
+        let kept = rotations.map(|rotation| &rotation.secret).chain(first);
+        kept.filter(|kept| !live.contains(kept)).collect()
+    }
+
     /// The secrets before the newest that deliveries are signed with at `now`, each with when that
     /// ends. The newest first.
     pub fn previous_secrets(&self, now: Timestamp) -> Vec<(&StoredSecret, Timestamp)> {

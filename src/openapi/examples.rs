@@ -26,6 +26,10 @@ fn request(operation: &str) -> Option<Value> {
 /// Of the body of an event's deliveries.
 const SHA256: &str = "f3b1c8a05e7d42c69b0f3a8e1d5c7264a9e8f0b1c2d3e4f5061728394a5b6c7d";
 
+/// The beginning of a proof.
+const PROOF: &str =
+    "eyJhbGciOiJFZERTQSIsInR5cCI6ImRlbGl2ZXJ5LXByb29mK2p3dCJ9.eyJpYXQiOjE3NzY2ODg0OTZ9.AAAA";
+
 /// What differs in an attempt that succeeded.
 fn attempt() -> Value {
     json!({
@@ -51,6 +55,8 @@ fn response(operation: &str) -> Option<Value> {
         "createWebhook" => json!({"lastTestAt": null, "lastTestStatus": null}),
         // It succeeded.
         "testWebhook" => json!({"error": null, "errorDetail": null}),
+        "verifyDelivery" => json!({"valid": false, "reasons": ["bodyReserialized"]}),
+        "getDeliveryProof" => json!({"proof": PROOF}),
         "getLiveness" => json!({"status": "ok"}),
         "getReadiness" | "getDispatcherReadiness" => json!({"status": "ready"}),
         "publishEvent" => json!({

@@ -84,7 +84,8 @@ pub fn errors() -> Vec<ErrorKind> {
         ),
         (
             "ContentTooLarge",
-            "The body is larger than 16 KiB; of an event, than the delivery policy's `maxEventBytes`.",
+            "The body is larger than 16 KiB; of an event, than the delivery policy's `maxEventBytes`; of a \
+             delivery to verify, than twice that and 16 KiB.",
             vec![(
                 "tooLarge",
                 Error::BodyTooLarge {
@@ -145,6 +146,12 @@ pub fn headers() -> Value {
             "required": true,
             "schema": {"type": "string", "const": "no-store"},
             "example": "no-store",
+        },
+        "PublicCacheControl": {
+            "description": "For how many seconds caches may keep it.",
+            "required": true,
+            "schema": {"type": "string", "const": "public, max-age=300"},
+            "example": "public, max-age=300",
         },
         "ETag": {
             "description": "Changes whenever the resource is changed, and not with a test; for \
@@ -235,13 +242,19 @@ pub fn error_responses() -> Value {
 /// descriptions.
 pub fn link_headers(response: &mut Value) {
     let headers = response["headers"].take();
+    // Only a response that says so itself may be kept.
+    let is_cacheable = headers.get("Cache-Control").is_some();
     let own = headers.as_object().into_iter().flat_map(Map::keys);
     let all = own
         .map(String::as_str)
         .chain(["x-request-id", "Cache-Control"]);
     response["headers"] = all
         .map(|name| {
-            let link = json!({"$ref": format!("#/components/headers/{name}")});
+            let described = match name {
+                "Cache-Control" if is_cacheable => "PublicCacheControl",
+                other => other,
+            };
+            let link = json!({"$ref": format!("#/components/headers/{described}")});
             (name.to_owned(), link)
         })
         .collect::<Map<_, _>>()

@@ -1,4 +1,4 @@
-//! Figures in Prometheus' text format: what the store can tell exactly and at once.
+//! Figures in Prometheus' text format: what the store and the database can tell exactly and at once.
 //!
 //! Requests by route and status are not among them. They would be those of the one instance that
 //! answers, which lives for a hundred requests: `docs/operations.md` says who counts them.
@@ -8,7 +8,9 @@ use std::fmt::Write;
 
 use super::access::Access;
 use crate::config::Config;
+use crate::events::database::Database;
 use crate::fault::Fault;
+use crate::model::delivery::{AttemptError, DeliveryStatus, Summary};
 use crate::model::time::Timestamp;
 use crate::runtime::Instant;
 use crate::store::jwks_cache::JwksCache;
@@ -22,7 +24,12 @@ pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// # Errors
 ///
 /// The store's failure to list its keys. One to answer at all is a figure.
-pub async fn text(access: &Access, config: &Config, documents: bool) -> Result<String, Fault> {
+pub async fn text(
+    access: &Access,
+    config: &Config,
+    database: &dyn Database,
+    documents: bool,
+) -> Result<String, Fault> {
     let mut metrics = Metrics::default();
     metrics.gauge("build_info", "The version of the component that answers.");
     metrics.labelled("build_info", ("version", env!("CARGO_PKG_VERSION")), 1.0);
@@ -56,6 +63,8 @@ pub async fn text(access: &Access, config: &Config, documents: bool) -> Result<S
         }
     }
 
+    metrics.events(database).await;
+
     if documents {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for key in access.keys().await? {
@@ -80,6 +89,95 @@ impl Metrics {
     fn gauge(&mut self, name: &str, help: &str) {
         let _ = writeln!(self.0, "# HELP application_webhooks_{name} {help}");
         let _ = writeln!(self.0, "# TYPE application_webhooks_{name} gauge");
+    }
+
+    /// What the database of events knows.
+    async fn events(&mut self, database: &dyn Database) {
+        let begun = Instant::now();
+        let gauges = database.gauges(Timestamp::now()).await;
+        let took = begun.elapsed();
+        self.gauge(
+            "database_up",
+            "Whether the events' database returned the figures in time.",
+        );
+        self.value("database_up", f64::from(u8::from(gauges.is_ok())));
+        self.gauge(
+            "database_answer_seconds",
+            "How long the events' database took to return them, or to fail.",
+        );
+        self.value("database_answer_seconds", took.as_secs_f64());
+        let Ok(gauges) = gauges else {
+            return;
+        };
+        self.gauge(
+            "deliveries_pending",
+            "Deliveries that wait for their first attempt or another one, counted up to 100000.",
+        );
+        let waiting = [
+            ("first", gauges.pending_first),
+            ("retry", gauges.pending_retries),
+        ];
+        for (attempt, count) in waiting {
+            self.labelled("deliveries_pending", ("attempt", attempt), count.into());
+        }
+        self.gauge(
+            "deliveries_due",
+            "Those whose time has come and that no instance has taken, counted up to 100000.",
+        );
+        for (attempt, count) in [("first", gauges.due_first), ("retry", gauges.due_retries)] {
+            self.labelled("deliveries_due", ("attempt", attempt), count.into());
+        }
+        self.gauge(
+            "oldest_due_seconds",
+            "For how long the oldest of those has been due; 0 when there is none.",
+        );
+        self.value("oldest_due_seconds", gauges.oldest_due.as_secs_f64());
+        self.gauge(
+            "recent_deliveries",
+            "Deliveries of events published in the last 5 minutes by status, the newest 20000 at most.",
+        );
+        let Summary {
+            pending,
+            succeeded,
+            failed,
+            suppressed,
+            expired,
+        } = gauges.recent;
+        for (status, count) in [
+            (DeliveryStatus::Pending, pending),
+            (DeliveryStatus::Succeeded, succeeded),
+            (DeliveryStatus::Failed, failed),
+            (DeliveryStatus::Suppressed, suppressed),
+            (DeliveryStatus::Expired, expired),
+        ] {
+            self.labelled(
+                "recent_deliveries",
+                ("status", status.as_str()),
+                count.into(),
+            );
+        }
+        self.gauge(
+            "recent_attempts",
+            "Attempts for those events by what came of them, the newest 20000 at most.",
+        );
+        let results = AttemptError::ALL.iter().map(|error| Some(*error));
+        for result in std::iter::once(None).chain(results) {
+            let mut counts = gauges.recent_attempts.iter();
+            let count = counts.find(|(error, _)| *error == result);
+            let count = count.map_or(0, |(_, count)| *count);
+            let name = result.map_or("succeeded", AttemptError::as_str);
+            self.labelled("recent_attempts", ("result", name), count.into());
+        }
+        if let Some(lag) = gauges.first_attempt_lag {
+            self.gauge(
+                "first_attempt_lag_seconds",
+                "How long after their event those of them came that were scheduled first.",
+            );
+            for (statistic, lag) in [("mean", lag.mean), ("max", lag.max)] {
+                let label = ("statistic", statistic);
+                self.labelled("first_attempt_lag_seconds", label, lag.as_secs_f64());
+            }
+        }
     }
 
     fn value(&mut self, name: &str, value: f64) {

@@ -23,6 +23,8 @@ use self::doctor::{Doctor, Scope};
 use self::reencrypt::Reencryption;
 use self::report::{Done, Report};
 use crate::config::Config;
+use crate::dispatch::dispatcher::Dispatcher;
+use crate::events::database::Database;
 use crate::fault::Fault;
 use crate::http::details::Details;
 use crate::http::error::Error;
@@ -95,9 +97,15 @@ pub async fn reencrypt(mut request: Request) -> Result<Response, Error> {
 /// # Errors
 ///
 /// [`Error::Invalid`], and the store's failure to list its keys.
-pub async fn metrics(mut request: Request) -> Result<Response, Error> {
+pub async fn metrics(request: Request) -> Result<Response, Error> {
+    let dispatcher = Dispatcher::of_instance().await?;
+    figures(request, dispatcher.database()).await
+}
+
+/// [`metrics`], of this database of events.
+async fn figures(mut request: Request, database: &dyn Database) -> Result<Response, Error> {
     let documents = flag(&mut request, "documents")?;
-    let text = metrics::text(&access(&request), request.config, documents).await?;
+    let text = metrics::text(&access(&request), request.config, database, documents).await?;
     Ok(response::text(StatusCode::OK, metrics::MEDIA_TYPE, text))
 }
 

@@ -248,6 +248,10 @@ async fn every_response_has_the_fields_and_headers_that_the_document_tells() {
     )
     .await;
     ask("POST", &format!("{WEBHOOK}/test"), webhook, json!({}), 200).await;
+    let verify = format!("{WEBHOOK}/verify");
+    let sent = json!({"headers": {"webhook-id": "evt_1"}, "body": "{}"});
+    ask("POST", &verify, webhook, sent, 200).await;
+    ask("POST", &verify, webhook, json!({}), 400).await;
     ask("DELETE", WEBHOOK, webhook, none.clone(), 204).await;
     ask("DELETE", WEBHOOK, webhook, none.clone(), 404).await;
     ask("DELETE", APPLICATION, [id, ""], none.clone(), 204).await;
@@ -268,6 +272,15 @@ async fn every_response_has_the_fields_and_headers_that_the_document_tells() {
     let own = [own[0], published["id"].as_str().expect("an id")];
     let event = format!("{events}/{{eventId}}");
     ask("GET", &event, own, none.clone(), 200).await;
+    let proof = format!("{WEBHOOK}/deliveries/{{eventId}}/proof");
+    let hook_id = hook["id"].as_str().expect("an id");
+    let proven = api.by(&merchant, "GET", &{
+        let path = proof.replace("{applicationId}", own[0]);
+        path.replace("{webhookId}", hook_id)
+            .replace("{eventId}", own[1])
+    });
+    check(&document, "GET", &proof, &proven.expect(200).await);
+    ask("GET", &proof, own, none.clone(), 400).await;
     ask("GET", events, own, none.clone(), 200).await;
     let digest = format!("{events}/digest?day=2026-01-15");
     ask("GET", &digest, own, none.clone(), 200).await;
@@ -292,6 +305,12 @@ async fn every_response_has_the_fields_and_headers_that_the_document_tells() {
     ask("POST", &resend, delivery, json!({}), 410).await;
     ask("GET", "/healthz", ["", ""], none.clone(), 200).await;
     ask("GET", "/readyz", ["", ""], none, 200).await;
+
+    // The one response that caches may keep.
+    let keys = "/.well-known/jwks.json";
+    let response = api.request("GET", keys).send_unchecked().await;
+    check(&document, "GET", keys, &response.expect("a response"));
+    asked.insert(("get".to_owned(), keys.to_owned()));
 
     let unauthorized = api
         .request("GET", APPLICATIONS)

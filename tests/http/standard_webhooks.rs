@@ -245,47 +245,51 @@ fn by_crate(case: &Case) -> bool {
     }
 }
 
-/// A command that reads the cases and prints an array of what verified.
-struct Script {
-    library: &'static str,
+/// A program in `tests/` that uses a library of others: JSON comes on its standard input and goes to its
+/// standard output.
+pub struct Script {
+    pub library: String,
     program: PathBuf,
     file: &'static str,
     /// The directory that holds `node_modules`.
     argument: Option<PathBuf>,
     /// What must be there.
-    installed: bool,
+    pub installed: bool,
 }
 
 impl Script {
-    async fn python() -> Self {
+    /// One in Python, which imports this module.
+    pub async fn python(file: &'static str, module: &str) -> Self {
         let program = crate::support::python();
         let probe = Command::new(&program)
-            .args(["-c", "import standardwebhooks"])
+            .args(["-c", &format!("import {module}")])
             .stderr(Stdio::null())
             .status();
         Self {
-            library: "PyPI standardwebhooks",
+            library: format!("Python's {module}"),
             installed: probe.await.is_ok_and(|status| status.success()),
             program: program.into(),
-            file: "verify.py",
+            file,
             argument: None,
         }
     }
 
-    fn node() -> Self {
-        let modules = project().join("target/tools/standardwebhooks");
+    /// One in JavaScript, which imports this package of npm's.
+    pub fn node(file: &'static str, package: &str) -> Self {
+        let modules = project().join("target/tools").join(package);
         Self {
-            library: "npm standardwebhooks",
-            installed: modules.join("node_modules/standardwebhooks").exists(),
+            library: format!("npm's {package}"),
+            installed: modules.join("node_modules").join(package).exists(),
             program: "node".into(),
-            file: "verify.mjs",
+            file,
             argument: Some(modules),
         }
     }
 
-    async fn run(&self, cases: &[Case]) -> Vec<bool> {
+    /// What it makes of this.
+    pub async fn run<T: serde::de::DeserializeOwned>(&self, input: &Value) -> T {
         let mut child = Command::new(&self.program)
-            .arg(project().join("tests/standard_webhooks").join(self.file))
+            .arg(project().join("tests").join(self.file))
             .args(&self.argument)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -294,8 +298,10 @@ impl Script {
             .spawn()
             .unwrap_or_else(|e| panic!("{}: {e}", self.library));
         let mut stdin = child.stdin.take().expect("piped");
-        let input = as_json(cases).to_string();
-        stdin.write_all(input.as_bytes()).await.expect("write");
+        stdin
+            .write_all(input.to_string().as_bytes())
+            .await
+            .expect("write");
         drop(stdin);
         let output = tokio::time::timeout(PATIENCE, child.wait_with_output())
             .await
@@ -326,12 +332,17 @@ async fn the_official_libraries_verify_first_attempts_and_retries_of_events_arou
 async fn verify(cases: &[Case]) {
     let by_crate: Vec<bool> = cases.iter().map(by_crate).collect();
     check("crate standardwebhooks", cases, &by_crate);
-    for script in [Script::python().await, Script::node()] {
+    let library = "standardwebhooks";
+    for script in [
+        Script::python("standard_webhooks/verify.py", library).await,
+        Script::node("standard_webhooks/verify.mjs", library),
+    ] {
         if !script.installed {
-            report::client_missing(script.library);
+            report::client_missing(&script.library);
             continue;
         }
-        check(script.library, cases, &script.run(cases).await);
+        let verified: Vec<bool> = script.run(&as_json(cases)).await;
+        check(&script.library, cases, &verified);
     }
 }
 

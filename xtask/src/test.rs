@@ -59,6 +59,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     tools::postgres();
     npm_package("oidc-provider", "9.13.3", "openid-provider");
     npm_package("standardwebhooks", "1.1.1", "standardwebhooks");
+    npm_package("jose", "6.2.18", "jose");
     npm_package("playwright-core", "1.65.1", "playwright-core");
     npm_package("axe-core", "4.14.1", "axe-core");
     // The generator of the client works with this TypeScript, and not yet with its successor.
@@ -162,13 +163,14 @@ impl std::fmt::Display for Sum {
 }
 
 /// What the tests use of Python's: each module, and its package.
-const PYTHON_MODULES: [(&str, &str); 6] = [
+const PYTHON_MODULES: [(&str, &str); 7] = [
     ("requests", "requests"),
     ("standardwebhooks", "standardwebhooks==1.1.0"),
     ("openapi_spec_validator", "openapi-spec-validator==0.9.0"),
     ("openapi_python_client", "openapi-python-client==0.29.1"),
     ("schemathesis", "schemathesis==4.32.5"),
     ("kubernetes_validate", "kubernetes-validate==1.37.0"),
+    ("jwt", "PyJWT[crypto]==2.15.1"),
 ];
 
 /// Prepares the languages of the reference page's examples as far as this

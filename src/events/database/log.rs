@@ -1,6 +1,6 @@
 //! What is read of the log.
 
-use crate::model::delivery::{Delivery, DeliveryStatus, Event};
+use crate::model::delivery::{Attempt, Delivery, DeliveryStatus, Event};
 use crate::model::event::EventType;
 use crate::model::ids::EventId;
 use crate::model::time::Timestamp;
@@ -14,6 +14,28 @@ pub struct StoredEvent {
     pub body: Option<String>,
     /// Its deliveries, by the ids of their webhooks.
     pub deliveries: Vec<Delivery>,
+}
+
+/// What is kept of a delivery when its data are gone, and before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// The event. Its deliveries are not counted.
+    pub event: Event,
+    /// When its data were erased.
+    pub erased_at: Option<Timestamp>,
+    /// The delivery, without its attempts.
+    pub delivery: Delivery,
+    /// Its attempts, the first one first.
+    pub attempts: Vec<RecordedAttempt>,
+}
+
+/// An attempt, with what stays of the response when that is erased.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedAttempt {
+    /// The attempt.
+    pub attempt: Attempt,
+    /// SHA-256 of what was read of the response's body, in hexadecimal digits.
+    pub response_sha256: Option<String>,
 }
 
 /// Which part of a log, the newest events first.

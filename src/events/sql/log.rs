@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::super::database::{
-    DeliveriesPage, EventHashes, EventsPage, Failures, Listed, LogRange, MAX_READ, MAX_SCANNED,
-    StoredEvent,
+    DeliveriesPage, EventHashes, EventsPage, Evidence, Failures, Listed, LogRange, MAX_READ,
+    MAX_SCANNED, RecordedAttempt, StoredEvent,
 };
 use super::super::value::{Row, Value};
 use super::{SqlDatabase, list};
@@ -301,6 +301,36 @@ impl SqlDatabase {
             })
         });
         rows.collect()
+    }
+
+    pub(super) async fn evidence_of(
+        &self,
+        application: &ApplicationId,
+        event_id: EventId,
+        webhook: WebhookId,
+    ) -> Result<Option<Evidence>, Fault> {
+        let parameters = [event_id.into(), webhook.into(), application.into()];
+        let rows = self.query(&self.statements.evidence, &parameters).await?;
+        let mut evidence: Option<Evidence> = None;
+        for mut row in rows {
+            let event = event(&mut row)?;
+            let (erased_at, response_sha256) = (row.optional_moment()?, row.optional_text()?);
+            let mut delivery = delivery(row)?;
+            let attempt = delivery.last_attempt.take();
+            let evidence = evidence.get_or_insert_with(|| Evidence {
+                event,
+                erased_at,
+                delivery,
+                attempts: Vec::new(),
+            });
+            evidence
+                .attempts
+                .extend(attempt.map(|attempt| RecordedAttempt {
+                    attempt,
+                    response_sha256,
+                }));
+        }
+        Ok(evidence)
     }
 
     pub(super) async fn failures_since(

@@ -1,6 +1,7 @@
 //! The operations of [`Database`], as statements: what they are given as parameters, and what they
 //! return as rows.
 
+mod gauges;
 mod log;
 mod publish;
 mod queue;
@@ -11,8 +12,8 @@ use serde::Serialize;
 use super::connection::Connections;
 use super::database::{
     Claim, ClaimedDelivery, Database, DeliveriesPage, DeliveryKey, EventHashes, EventsPage,
-    Failures, FanOut, Held, Listed, NewEvent, NextDue, Operation, Postponement, Published, Record,
-    Resend, ResendBegun, Settlement, StoredEvent,
+    Evidence, Failures, FanOut, Gauges, Held, Listed, NewEvent, NextDue, Operation, Postponement,
+    Published, Record, Resend, ResendBegun, Settlement, StoredEvent,
 };
 use super::statements::{Statement, Statements};
 use super::value::{Row, Value};
@@ -119,6 +120,15 @@ impl Database for SqlDatabase {
         limit: u32,
     ) -> Operation<'a, Vec<EventHashes>> {
         Box::pin(self.list_hashes(application, after, end, limit))
+    }
+
+    fn evidence<'a>(
+        &'a self,
+        application: &'a ApplicationId,
+        event: EventId,
+        webhook: WebhookId,
+    ) -> Operation<'a, Option<Evidence>> {
+        Box::pin(self.evidence_of(application, event, webhook))
     }
 
     fn claim_fan_outs(
@@ -237,6 +247,10 @@ impl Database for SqlDatabase {
                 .map(|mut row| row.application_id())
                 .transpose()
         })
+    }
+
+    fn gauges(&self, now: Timestamp) -> Operation<'_, Gauges> {
+        Box::pin(self.gauges_at(now))
     }
 
     fn next_due(&self) -> Operation<'_, NextDue> {

@@ -5,6 +5,7 @@
 //! tables does so by triggers on SQLite ([`schema`](super::schema)) and by data-modifying common table
 //! expressions on PostgreSQL.
 
+mod gauges;
 mod postgres;
 pub mod recoveries;
 mod shared;
@@ -143,6 +144,15 @@ statements! {
     forget_application,
     /// 1 after which application. Returns the next one that has events.
     next_application,
+    /// 1 now; 2 how far to count. Returns how many first attempts are pending and how many retries, how many
+    /// of each are due, and since when.
+    pending_gauges,
+    /// 1 the least id of an event; 2 how many to look at. Returns statuses of deliveries, and how many
+    /// have them.
+    recent_deliveries,
+    /// 1 the least id of an event; 2 how many to look at. Returns how attempts ended, how many did, how
+    /// many of these were first attempts, and how late those came in all and at most.
+    recent_attempts,
     /// Returns when first attempts, retries, fan-outs and recoveries are due.
     next_due,
     /// 1 application; 2 event. Returns it with its body.
@@ -180,6 +190,8 @@ statements! {
     /// 1 application; 2 and 3 after and before which ids; 4 how many. Returns types, how many events there
     /// are of each, the last ones, and their ids and hashes as lines.
     hashes,
+    /// 1 event; 2 webhook; 3 application. Returns the event and the delivery with each of its attempts.
+    evidence,
     /// 1 webhook. Returns when its last successful attempt began.
     last_success,
     /// 1 webhook; 2 after when; 3 how many to look at. Returns when the first of its failed attempts

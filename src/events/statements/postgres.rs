@@ -9,12 +9,14 @@
 //! Keys that a statement finds first are compared as an array: it is looked up in an index then, also
 //! where the planner has no statistics yet.
 
+use super::gauges::GaugeStatements;
 use super::shared::Shared;
 use super::{Dialect, Statement, Statements};
 
 /// The statements for PostgreSQL.
 pub fn statements() -> Statements {
     let shared = Shared(Dialect::Postgres);
+    let gauges = GaugeStatements(Dialect::Postgres);
     Statements {
         publish: publish(),
         published_before: shared.published_before(),
@@ -35,6 +37,9 @@ pub fn statements() -> Statements {
         forget: shared.forget(),
         forget_application: shared.forget_application(),
         next_application: shared.next_application(),
+        pending_gauges: gauges.pending(),
+        recent_deliveries: gauges.recent_deliveries(),
+        recent_attempts: gauges.recent_attempts(),
         next_due: shared.next_due(),
         event: shared.event(),
         deliveries_of_event: shared.deliveries_of_event(),
@@ -53,6 +58,7 @@ pub fn statements() -> Statements {
         attempts: shared.attempts(),
         application_of: shared.application_of(),
         hashes: shared.hashes("string_agg(id || ' ' || sha256 || chr(10), '' ORDER BY id)"),
+        evidence: shared.evidence(),
         last_success: shared.last_success(),
         failures: shared.failures(),
     }

@@ -257,6 +257,20 @@ impl Shared {
         )
     }
 
+    pub fn evidence(&self) -> Statement {
+        let delivery = delivery_and_last_attempt();
+        self.statement(
+            "evidence",
+            &format!(
+                "SELECT {EVENT}, e.erased_at, a.response_sha256, {delivery}
+                 FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
+                 LEFT JOIN attempts AS a ON a.event_id = d.event_id AND a.webhook_id = d.webhook_id
+                 WHERE d.event_id = ?1 AND d.webhook_id = ?2 AND e.application_id = ?3
+                 ORDER BY a.number"
+            ),
+        )
+    }
+
     pub fn last_success(&self) -> Statement {
         self.statement(
             "last-success",

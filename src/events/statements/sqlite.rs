@@ -3,12 +3,14 @@
 //! Lists come as JSON, since a statement of many rows is one commit. `publications` and `records` are
 //! views whose triggers write the tables ([`schema`](super::super::schema)).
 
+use super::gauges::GaugeStatements;
 use super::shared::Shared;
 use super::{Dialect, Statement, Statements};
 
 /// The statements for SQLite.
 pub fn statements() -> Statements {
     let shared = Shared(Dialect::Sqlite);
+    let gauges = GaugeStatements(Dialect::Sqlite);
     Statements {
         publish: publish(),
         published_before: shared.published_before(),
@@ -29,6 +31,9 @@ pub fn statements() -> Statements {
         forget: shared.forget(),
         forget_application: shared.forget_application(),
         next_application: shared.next_application(),
+        pending_gauges: gauges.pending(),
+        recent_deliveries: gauges.recent_deliveries(),
+        recent_attempts: gauges.recent_attempts(),
         next_due: shared.next_due(),
         event: shared.event(),
         deliveries_of_event: shared.deliveries_of_event(),
@@ -47,6 +52,7 @@ pub fn statements() -> Statements {
         attempts: shared.attempts(),
         application_of: shared.application_of(),
         hashes: shared.hashes("group_concat(id || ' ' || sha256 || char(10), '')"),
+        evidence: shared.evidence(),
         last_success: shared.last_success(),
         failures: shared.failures(),
     }

@@ -1,6 +1,8 @@
 //! The operations on both databases: each test runs on SQLite in memory, and on a PostgreSQL where its
 //! server is installed.
 
+mod evidence;
+mod gauges;
 mod log;
 mod plans;
 mod postgres;

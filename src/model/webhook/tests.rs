@@ -86,6 +86,25 @@ fn a_rotation_without_grace_ends_all_earlier_secrets_at_once() {
 }
 
 #[test]
+fn a_secret_that_has_ended_is_known_until_a_rotation_drops_it() {
+    let mut webhook = webhook();
+    let ended = |webhook: &Webhook, at_secs: i64| {
+        let ended = webhook.ended_secrets(Timestamp::from_millis(at_secs * 1000));
+        let ended = ended.iter().map(|secret| secret.fingerprint.clone());
+        ended.collect::<Vec<_>>()
+    };
+    assert_eq!(ended(&webhook, 0), [""; 0]);
+    webhook.rotations.add(rotation("1", 10, 100));
+    assert_eq!(ended(&webhook, 10), [""; 0]);
+    assert_eq!(ended(&webhook, 110), ["0"]);
+    webhook.rotations.add(rotation("2", 200, 100));
+    assert_eq!(ended(&webhook, 200), ["0"]);
+    assert_eq!(ended(&webhook, 300), ["1", "0"]);
+    webhook.rotations.prune(Timestamp::from_millis(300_000));
+    assert_eq!(ended(&webhook, 300), [""; 0]);
+}
+
+#[test]
 fn a_previous_secret_says_when_it_ends() {
     let mut webhook = webhook();
     assert_eq!(webhook.previous_secrets(Timestamp::from_millis(0)), []);

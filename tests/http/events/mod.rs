@@ -52,13 +52,16 @@ mod fan_out;
 mod faults;
 mod isolation;
 mod log;
+mod metrics;
 mod operations;
+mod proof;
 mod publish;
 mod recoveries;
 mod recovery_crash;
 mod resend;
 mod retention;
 mod scopes;
+mod verify;
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};

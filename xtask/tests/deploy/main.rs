@@ -5,6 +5,7 @@
 //! `crates/factor-outbound-networking`).
 
 mod kubernetes;
+mod monitoring;
 mod spinkube;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -201,6 +202,7 @@ fn variables_that_may_hold_a_secret_are_secret_in_the_manifest() {
         "secrets_key",
         "secrets_key_previous",
         "events_database",
+        "proof_key",
     ] {
         let secret = manifest["variables"][name].get("secret");
         assert_eq!(secret.and_then(toml::Value::as_bool), Some(true), "{name}");
