@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::process::Command;
 
 use crate::support::receiver::Received;
-use crate::support::{Receiver, delivering, poll, python, raw, report, unique};
+use crate::support::{Receiver, delivering, poll, python, raw, report, standard, unique};
 
 /// A compiler or an interpreter may start cold.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -216,4 +216,36 @@ async fn the_guide_to_receiving_is_served_and_its_test_vector_is_right() {
     for shown in [cell("`webhook-signature`"), cell("body")] {
         assert_eq!(guide.matches(shown).count(), 2, "{shown}");
     }
+}
+
+/// What the page says in numbers are the service's defaults.
+#[tokio::test]
+async fn the_page_says_what_the_delivery_policy_says() {
+    let api = standard();
+    let page = api.request("GET", "/docs/receivers").send_unchecked().await;
+    let page = page.expect("a page").text;
+    let words: Vec<&str> = page.split_whitespace().collect();
+    let page = words.join(" ");
+    let policy = api.request("GET", "/api/v1/delivery-policy");
+    let policy = policy.expect(200).await.json();
+    let schedule = policy["retryScheduleSeconds"].as_array().expect("pauses");
+    let hours: u64 = schedule
+        .iter()
+        .filter_map(|pause| pause.as_u64())
+        .sum::<u64>()
+        / 3600;
+    for said in [
+        format!("{hours} hours in all"),
+        format!("{} days, with the body", policy["retentionDays"]),
+        format!("longer than {} seconds", policy["attemptTimeoutSeconds"]),
+        "Every repeat has the same <code>webhook-id</code>".to_owned(),
+        "/webhooks/{webhookId}/verify</code>".to_owned(),
+        "bodyReserialized".to_owned(),
+    ] {
+        assert!(page.contains(&said), "{said}");
+    }
+    let document = api.request("GET", "/openapi.json").send_unchecked().await;
+    let document = document.expect("a document").json();
+    let path = "/api/v1/applications/{applicationId}/webhooks/{webhookId}/verify";
+    assert!(document["paths"][path]["post"].is_object());
 }
