@@ -173,7 +173,7 @@ impl Dispatcher {
 
     /// Makes second decisions about events, carries on recoveries, and deletes old events, when it is
     /// time. Returns whether there is more of it.
-    async fn keep_house(&self) -> Result<bool, Fault> {
+    async fn keep_house(self: &Rc<Self>) -> Result<bool, Fault> {
         self.pump.borrow_mut().kept_house_at = Some(Instant::now());
         let settled_at = self.pump.borrow().settled_at;
         let mut more = false;

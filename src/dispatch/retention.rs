@@ -1,13 +1,15 @@
 //! Retention: events are deleted once they are older than variable `event_retention_days` says, and when
 //! their application is gone; in small batches, so that nothing waits for long.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::dispatcher::Dispatcher;
 use crate::fault::Fault;
-use crate::model::ids::ApplicationId;
+use crate::log;
+use crate::model::ids::{ApplicationId, EventId};
 use crate::model::time::Timestamp;
-use crate::runtime::Instant;
+use crate::runtime::{Instant, chance, sleep, spawn};
 use crate::store::deadline::Deadline;
 use crate::store::keys;
 
@@ -20,31 +22,40 @@ const BATCH: u32 = 100;
 /// How many statements follow each other before deliveries get their turn.
 const BATCHES: usize = 10;
 
+/// Between two statements that delete events of an application that is gone.
+const BATCH_PAUSE: Duration = Duration::from_millis(50);
+
 /// How many applications are looked at each time.
 const APPLICATIONS: usize = 32;
-
-/// How many of those that are gone are remembered.
-const MAX_REMEMBERED: usize = 1024;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl Dispatcher {
-    /// Deletes some of what is too old or nobody's, once a minute.
+    /// Deletes some of what is too old or nobody's, once a minute. Under load instances live for less
+    /// than a second: so one in eight looks at once, and the others at a random moment of their first
+    /// minute.
     ///
     /// # Errors
     ///
     /// The failure of the database, or of the store.
-    pub(super) async fn retain(&self) -> Result<(), Fault> {
-        let looked_at = self.retention.borrow().looked_at;
-        if looked_at.is_some_and(|at| at.elapsed() < PAUSE) {
+    pub(super) async fn retain(self: &Rc<Self>) -> Result<(), Fault> {
+        let now = Instant::now();
+        let look_at = {
+            let mut retention = self.retention.borrow_mut();
+            let first = || match chance() {
+                0..32 => now,
+                chance => now + PAUSE * u32::from(chance) / 256,
+            };
+            *retention.look_at.get_or_insert_with(first)
+        };
+        if now < look_at {
             return Ok(());
         }
-        self.retention.borrow_mut().looked_at = Some(Instant::now());
-        let more = self.forget_old().await?
-            | self.forget_old_recoveries().await?
-            | self.forget_orphans().await?;
+        self.retention.borrow_mut().look_at = Some(now + PAUSE);
+        let more = self.forget_old().await? | self.forget_old_recoveries().await?;
+        self.look_for_orphans().await?;
         if more {
-            self.retention.borrow_mut().looked_at = None;
+            self.retention.borrow_mut().look_at = Some(now);
         }
         Ok(())
     }
@@ -72,48 +83,57 @@ impl Dispatcher {
         Ok(self.database.forget_recoveries(before, BATCH).await? == BATCH)
     }
 
-    /// Looks at the next applications, and deletes the events of those that were gone a minute ago too:
-    /// the API's component, which deletes applications, has no database. Returns whether there may be
-    /// more of those.
-    async fn forget_orphans(&self) -> Result<bool, Fault> {
+    /// Looks at some applications, and deletes the events of those that are gone now and in a minute:
+    /// the API's component, which deletes applications, has no database; and where the store is
+    /// replicated, one that was created a moment ago can seem gone.
+    async fn look_for_orphans(self: &Rc<Self>) -> Result<(), Fault> {
+        // At random, because nobody remembers where the last one stopped.
+        let kept = self.events.retention_days * DAY.as_secs() as u32;
+        let ago = Duration::from_secs(u64::from(kept) * u64::from(chance()) / 256);
+        let moment = Timestamp::now().as_millis() - ago.as_millis() as i64;
+        let first = EventId::first_at(Timestamp::from_millis(moment));
+        let mut next = match self.database.application_since(first).await? {
+            None => self.database.next_application(None).await?,
+            application => application,
+        };
         for _ in 0..APPLICATIONS {
-            let last = self.retention.borrow().last.clone();
-            let next = self.database.next_application(last.as_ref()).await?;
-            self.retention.borrow_mut().last = next.clone();
             let Some(application) = next else {
-                return Ok(false);
+                return Ok(());
             };
-            let key = keys::application(&application);
-            let exists = self.store.exists(&key);
-            let deadline = Deadline::with_timeout(self.config.store_timeout);
-            if deadline.run("looking for an application", exists).await? {
-                self.retention.borrow_mut().gone.remove(&application);
+            next = self.database.next_application(Some(&application)).await?;
+            let is_known = self.retention.borrow().gone.contains(&application);
+            if is_known || self.exists(&application).await? {
                 continue;
             }
-            let was_gone = {
-                let gone = &mut self.retention.borrow_mut().gone;
-                if gone.len() >= MAX_REMEMBERED {
-                    gone.clear();
+            self.retention.borrow_mut().gone.insert(application.clone());
+            // A task of its own, which outlives the requests that an instance takes.
+            let dispatcher = self.clone();
+            spawn(async move {
+                if let Err(error) = dispatcher.forget_orphans(&application).await {
+                    log::task("events of a deleted application stay", &error);
                 }
-                !gone.insert(application.clone())
-            };
-            if was_gone && self.forget_all_of(&application).await? {
-                // It has more, and is the next one again.
-                self.retention.borrow_mut().last = last;
-                return Ok(true);
-            }
+                dispatcher.retention.borrow_mut().gone.remove(&application);
+            });
         }
-        Ok(false)
+        Ok(())
     }
 
-    /// Deletes events of an application. Returns whether there may be more.
-    async fn forget_all_of(&self, application: &ApplicationId) -> Result<bool, Fault> {
-        for _ in 0..BATCHES {
-            let forgotten = self.database.forget_application(application, BATCH).await?;
-            if forgotten < BATCH {
-                return Ok(false);
-            }
+    /// Deletes the events of an application, if it is still gone in a minute.
+    async fn forget_orphans(&self, application: &ApplicationId) -> Result<(), Fault> {
+        sleep(PAUSE).await;
+        if self.exists(application).await? {
+            return Ok(());
         }
-        Ok(true)
+        while self.database.forget_application(application, BATCH).await? == BATCH {
+            sleep(BATCH_PAUSE).await;
+        }
+        Ok(())
+    }
+
+    async fn exists(&self, application: &ApplicationId) -> Result<bool, Fault> {
+        let key = keys::application(application);
+        let exists = self.store.exists(&key);
+        let deadline = Deadline::with_timeout(self.config.store_timeout);
+        deadline.run("looking for an application", exists).await
     }
 }

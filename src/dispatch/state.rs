@@ -37,11 +37,8 @@ pub struct Ended {
 /// What an instance has looked at.
 #[derive(Debug, Default)]
 pub struct RetentionState {
-    /// When it looked last.
-    pub looked_at: Option<Instant>,
-    /// The application that was looked at last.
-    pub last: Option<ApplicationId>,
-    /// Those that were gone when they were looked at: where the store is replicated, one that was created
-    /// a moment ago can seem so.
+    /// When it looks next.
+    pub look_at: Option<Instant>,
+    /// Those that were gone, and are looked at again.
     pub gone: BTreeSet<ApplicationId>,
 }

@@ -636,10 +636,10 @@ fn events_are_deleted_when_they_are_old_and_when_their_application_is_gone() {
         let key = keys::application(&shop());
         let store = world.store.scheduled(Vec::new());
         store.delete(&key).await.expect("deleted");
-        sleep(seconds(65)).await;
+        sleep(seconds(55)).await;
         // Once is not enough: it may be a store that is late.
         assert!(event(id).await.is_some());
-        sleep(seconds(130)).await;
+        sleep(seconds(75)).await;
         assert!(event(id).await.is_none());
     });
 }

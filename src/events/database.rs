@@ -164,6 +164,9 @@ pub trait Database: Recoveries {
     /// Figures of all deliveries together, at a cost that does not grow with the log.
     fn gauges(&self, now: Timestamp) -> Operation<'_, Gauges>;
 
+    /// The application of the first event whose id does not sort before `event`.
+    fn application_since(&self, event: EventId) -> Operation<'_, Option<ApplicationId>>;
+
     /// When there is something to do next.
     fn next_due(&self) -> Operation<'_, NextDue>;
 

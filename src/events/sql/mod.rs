@@ -253,6 +253,18 @@ impl Database for SqlDatabase {
         Box::pin(self.gauges_at(now))
     }
 
+    fn application_since(&self, event: EventId) -> Operation<'_, Option<ApplicationId>> {
+        Box::pin(async move {
+            let parameters = [event.to_string().into()];
+            let statement = &self.statements.application_since;
+            let rows = self.query(statement, &parameters).await?;
+            rows.into_iter()
+                .next()
+                .map(|mut row| row.application_id())
+                .transpose()
+        })
+    }
+
     fn next_due(&self) -> Operation<'_, NextDue> {
         Box::pin(async move {
             let rows = self.query(&self.statements.next_due, &[]).await?;

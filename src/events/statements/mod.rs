@@ -144,6 +144,8 @@ statements! {
     forget_application,
     /// 1 after which application. Returns the next one that has events.
     next_application,
+    /// 1 event. Returns the application of the first one from there.
+    application_since,
     /// 1 now; 2 how far to count. Returns how many first attempts are pending and how many retries, how many
     /// of each are due, and since when.
     pending_gauges,

@@ -40,6 +40,7 @@ pub fn statements() -> Statements {
         pending_gauges: gauges.pending(),
         recent_deliveries: gauges.recent_deliveries(),
         recent_attempts: gauges.recent_attempts(),
+        application_since: shared.application_since(),
         next_due: shared.next_due(),
         event: shared.event(),
         deliveries_of_event: shared.deliveries_of_event(),

@@ -80,6 +80,13 @@ impl Shared {
         )
     }
 
+    pub fn application_since(&self) -> Statement {
+        self.statement(
+            "application-since",
+            "SELECT application_id FROM events WHERE id >= ?1 ORDER BY id LIMIT 1",
+        )
+    }
+
     pub fn next_due(&self) -> Statement {
         self.statement(
             "next-due",

@@ -269,6 +269,15 @@ async fn an_applications_events_are_forgotten(database: &SqlDatabase) {
         (Ok(Some(other.application_id.clone())), Ok(Some(shop())))
     );
     assert_eq!(next(Some(&shop())).await, Ok(None));
+    let since = async |event: EventId| database.application_since(event).await;
+    assert_eq!(since(own[1].id).await, Ok(Some(shop())));
+    let after_own = EventId::first_at(own[1].created_at.next());
+    assert_eq!(
+        since(after_own).await,
+        Ok(Some(other.application_id.clone()))
+    );
+    let after_all = EventId::first_at(other.created_at.next());
+    assert_eq!(since(after_all).await, Ok(None));
     assert_eq!(database.forget_application(&shop(), 1).await, Ok(1));
     assert_eq!(database.forget_application(&shop(), 10).await, Ok(1));
     assert_eq!(database.forget_application(&shop(), 10).await, Ok(0));

@@ -1,4 +1,6 @@
 //! The log: pages of events and of deliveries, one delivery with its attempts, and who reads them.
+//!
+//! Long because each filter, each reader and each failure of a page is a test.
 
 use std::time::Duration;
 

@@ -34,7 +34,8 @@ const LATE: Duration = Duration::from_millis(4500);
 const OF_OLD_EVENTS: [(&str, &str); 1] = [("sql", "forget")];
 
 /// What deletes events of an application that is gone.
-const OF_ORPHANS: [(&str, &str); 3] = [
+const OF_ORPHANS: [(&str, &str); 4] = [
+    ("sql", "application-since"),
     ("sql", "next-application"),
     ("exists", "application/"),
     ("sql", "forget-application"),
