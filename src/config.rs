@@ -19,15 +19,17 @@ use crate::log;
 use crate::model::caller::is_scope;
 use crate::model::encryption::SecretsKey;
 use crate::model::event::EventType;
+use crate::model::ids::ApplicationId;
 use crate::model::jwks_source::JwksSource;
 use crate::model::key_set::KeySet;
+use crate::model::operational::OperationalType;
 use crate::model::operator_token::OperatorToken;
 
 /// How requests of ours name their sender: `User-Agent`.
 pub const SENDER: &str = concat!("application-webhooks/", env!("CARGO_PKG_VERSION"));
 
 /// The names of all variables, as in `spin.toml`.
-pub const VARIABLES: [&str; 21] = [
+pub const VARIABLES: [&str; 22] = [
     "jwks",
     "jwks_url",
     "jwks_cache_seconds",
@@ -49,6 +51,7 @@ pub const VARIABLES: [&str; 21] = [
     "operator_token",
     "publisher_scope",
     "support_scope",
+    "operator_application",
 ];
 
 /// What the log says where private networks are not blocked.
@@ -103,6 +106,9 @@ pub struct Config {
     /// The scope of tokens that may read any application's events: variable `support_scope`,
     /// another one.
     pub support_scope: String,
+    /// The application that gets operational events, as events of its own: variable
+    /// `operator_application`; `None`: they are lines of the log only.
+    pub operator_application: Option<ApplicationId>,
 }
 
 impl Config {
@@ -160,6 +166,18 @@ impl Config {
     /// name such an address.
     pub fn reaches_private_networks(&self) -> bool {
         !self.private_networks_blocked && !self.allow_insecure_urls
+    }
+
+    /// The types of events that a webhook of the application can subscribe to by name. Operational ones
+    /// are for the operator's own.
+    pub fn event_types_of(&self, application: Option<&ApplicationId>) -> Vec<EventType> {
+        let mut types = self.event_types.clone();
+        if self.operator_application.is_some() && application == self.operator_application.as_ref()
+        {
+            let operational = OperationalType::ALL.iter().map(|name| name.event_type());
+            types.extend(operational.filter(|name| !self.event_types.contains(name)));
+        }
+        types
     }
 
     /// Checks the variables that `get` returns by name; `None` is a variable that is not set.
@@ -274,6 +292,10 @@ impl Config {
                 .map_err(|error| problem("operator_token", error))?,
             publisher_scope,
             support_scope,
+            operator_application: optional("operator_application")
+                .map(|id| ApplicationId::parse(&id).ok_or("must be the id of an application"))
+                .transpose()
+                .map_err(|error| problem("operator_application", error))?,
         })
     }
 }

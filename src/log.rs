@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 use serde::Serialize;
 
 use crate::fault::Fault;
-use crate::model::ids::ApplicationId;
+use crate::model::ids::{ApplicationId, WebhookId};
 use crate::model::time::Timestamp;
 
 #[derive(Serialize)]
@@ -32,6 +32,10 @@ struct Line<'a> {
     status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     duration_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhook: Option<WebhookId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
 }
@@ -139,6 +143,17 @@ pub fn warning(text: &str) {
     });
 }
 
+/// Logs an operational event: what happened, by the name of its type, to which webhook.
+pub fn operational(event: &str, application: &ApplicationId, webhook: WebhookId) {
+    print(&Line {
+        level: "warn",
+        application: Some(application.as_str()),
+        webhook: Some(webhook),
+        event: Some(event),
+        ..Line::now()
+    });
+}
+
 impl Line<'_> {
     /// The line of an error that happened now.
     fn now() -> Self {
@@ -153,6 +168,8 @@ impl Line<'_> {
             route: None,
             status: None,
             duration_ms: None,
+            webhook: None,
+            event: None,
             error: None,
         }
     }

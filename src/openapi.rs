@@ -219,21 +219,21 @@ fn split_secret(document: &mut Value) {
         (
             "WebhookWithSecret",
             "A new webhook of an application, with its signing secret.",
-            Some("previousSecrets"),
+            &["previousSecrets", "disabledAt", "disabledReason"][..],
         ),
         (
             "RotatedWebhook",
             "A webhook of an application, with its new signing secret.",
-            None,
+            &[],
         ),
         (
             "Webhook",
             "A webhook of an application.",
-            Some("signingSecret"),
+            &["signingSecret"],
         ),
     ] {
         let mut schema = webhook.clone();
-        if let Some(absent) = absent {
+        for absent in absent {
             remove_property(&mut schema, absent);
         }
         schema["description"] = json!(description);

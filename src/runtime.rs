@@ -88,6 +88,11 @@ pub mod simulation {
     ///
     /// When the scenario itself waits for ever, or its tasks go on for more than an hour.
     pub fn run<T>(scenario: impl Future<Output = T>) -> T {
+        run_for(Duration::from_secs(3600), scenario)
+    }
+
+    /// [`run`], where the tasks may go on for so long.
+    pub fn run_for<T>(most: Duration, scenario: impl Future<Output = T>) -> T {
         TIMERS.take();
         SPAWNED.take();
         NOW.set(Duration::ZERO);
@@ -117,7 +122,7 @@ pub mod simulation {
                     break;
                 };
                 NOW.set(time);
-                assert!(time < Duration::from_secs(3600), "it never ends");
+                assert!(time < most, "it never ends");
                 timer.wake();
             }
         }

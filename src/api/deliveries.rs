@@ -159,7 +159,7 @@ pub async fn resend(mut request: Request) -> Result<Response, Error> {
     let (owned, recipient) = context.run_counted("reading a webhook", found).await?;
     check_enabled(&owned)?;
     let conflict = match recipient? {
-        Recipient::Webhook(webhook) if webhook.settings().is_active => {
+        Recipient::Webhook(webhook) if webhook.is_active() => {
             let key = DeliveryKey {
                 event_id,
                 webhook_id,

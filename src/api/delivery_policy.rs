@@ -9,6 +9,7 @@ use crate::dispatch::delivery::{ATTEMPT_DEADLINE, MAX_BODY_BYTES};
 use crate::dispatch::endpoints::MAX_PER_WEBHOOK;
 use crate::http::error::Error;
 use crate::http::response::{self, Response};
+use crate::model::condition::{MIN_FAILED_ATTEMPTS, MIN_FAILED_EVENTS};
 use crate::model::retry_schedule::RetrySchedule;
 
 /// How events are delivered.
@@ -46,6 +47,16 @@ pub struct DeliveryPolicy {
     /// How long events are kept, in days.
     #[schema(examples(30))]
     retention_days: u32,
+    /// How long no attempt of a webhook must have succeeded until it is made inactive, in hours; 0: none
+    /// ever is.
+    #[schema(examples(120))]
+    disable_after_hours: u64,
+    /// How many attempts must have failed meanwhile.
+    #[schema(examples(20))]
+    disable_after_attempts: u32,
+    /// Of how many events.
+    #[schema(examples(3))]
+    disable_after_events: u32,
 }
 
 /// Get delivery policy
@@ -70,6 +81,12 @@ pub async fn read() -> Result<Response, Error> {
         max_response_bytes: MAX_BODY_BYTES,
         kept_response_bytes: KEPT_BYTES,
         retention_days: events.retention_days,
+        disable_after_hours: events
+            .disable_rule
+            .0
+            .map_or(0, |after| after.as_secs() / 3600),
+        disable_after_attempts: MIN_FAILED_ATTEMPTS,
+        disable_after_events: MIN_FAILED_EVENTS,
     };
     Ok(response::json(StatusCode::OK, &policy)?)
 }

@@ -8,7 +8,7 @@
 use super::routing::routes;
 use super::{
     deliveries, delivery_policy, dispatcher_health, erasure, event_log, events, proof, recoveries,
-    signature_check,
+    signature_check, webhook_health,
 };
 use crate::operator;
 
@@ -29,6 +29,7 @@ routes! {
         merchant signature_check::verify;
         caller proof::read;
         public proof::keys;
+        caller webhook_health::read ? hours;
         public delivery_policy::read;
         public dispatcher_health::ready;
     } and {
@@ -58,6 +59,7 @@ mod tests {
             "/api/v1/applications/{applicationId}/webhooks/{webhookId}/verify",
             "/api/v1/applications/{applicationId}/webhooks/{webhookId}/deliveries/{eventId}/proof",
             "/.well-known/jwks.json",
+            "/api/v1/applications/{applicationId}/webhooks/{webhookId}/health",
             "/api/v1/delivery-policy",
             "/dispatcher/readyz",
             "/metrics",

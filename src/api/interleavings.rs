@@ -34,6 +34,8 @@ use crate::store::key_value::Store;
 use crate::store::memory::{Fate, Memory, Outcome, schedules};
 use crate::store::{keys, webhooks};
 
+mod condition;
+
 const SHOP: &str = "/api/v1/applications/shop";
 const WEBHOOKS: &str = "/api/v1/applications/shop/webhooks";
 const APPLICATIONS: &str = "/api/v1/applications";

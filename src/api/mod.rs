@@ -35,4 +35,6 @@ pub mod routing;
 #[cfg(any(feature = "dispatcher", test))]
 pub mod signature_check;
 pub mod test_delivery;
+#[cfg(any(feature = "dispatcher", test))]
+pub mod webhook_health;
 pub mod webhooks;

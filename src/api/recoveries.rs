@@ -81,7 +81,7 @@ pub async fn create(mut request: Request) -> Result<Response, Error> {
         return replay(&application, earlier, used);
     }
     let settings = webhook.settings();
-    if !settings.is_active {
+    if !webhook.is_active() {
         return Err(INACTIVE);
     }
     let subscribed = &settings.subscribed_events;

@@ -7,12 +7,13 @@ use super::Config;
 use super::variables::{ConfigError, Variables, problem, read};
 use crate::concurrency::try_join_bounded;
 use crate::fault::Fault;
+use crate::model::condition::DisableRule;
 use crate::model::database_address::DatabaseAddress;
 use crate::model::proof::{ProofSeed, PublishedKey};
 use crate::model::retry_schedule::RetrySchedule;
 
 /// The names of the variables, as in `spin.toml`.
-const VARIABLES: [&str; 7] = [
+const VARIABLES: [&str; 8] = [
     "events_database",
     "retry_schedule",
     "max_event_bytes",
@@ -20,7 +21,10 @@ const VARIABLES: [&str; 7] = [
     "proof_key",
     "proof_keys_previous",
     "proof_issuer",
+    "disable_after_hours",
 ];
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// What the operator decided about events. Holds a password, so it has no `Debug`.
 pub struct EventsConfig {
@@ -39,6 +43,8 @@ pub struct EventsConfig {
     pub earlier_proof_keys: Vec<PublishedKey>,
     /// The `iss` of proofs: variable `proof_issuer`.
     pub proof_issuer: Option<String>,
+    /// When webhooks that fail are made inactive: variable `disable_after_hours`, 1 to 8,760; 0: never.
+    pub disable_rule: DisableRule,
 }
 
 impl EventsConfig {
@@ -79,6 +85,8 @@ impl EventsConfig {
         let database = variables.optional("events_database").unwrap_or_default();
         let schedule = variables.optional("retry_schedule");
         let schedule = schedule.as_deref().unwrap_or(RetrySchedule::DEFAULT);
+        let disable_after = variables.number("disable_after_hours", 120, 0..=8760)?;
+        let disable_after = Some(disable_after).filter(|hours| *hours > 0);
         Ok(Self {
             database: DatabaseAddress::parse(&database, store_timeout)
                 .map_err(|error| problem("events_database", error))?,
@@ -101,6 +109,7 @@ impl EventsConfig {
                 None => Vec::new(),
             },
             proof_issuer: variables.optional("proof_issuer"),
+            disable_rule: DisableRule(disable_after.map(|hours| HOUR * hours as u32)),
         })
     }
 }

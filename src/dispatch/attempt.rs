@@ -8,17 +8,19 @@ use sha2::{Digest, Sha256};
 use super::delivery::{ATTEMPT_DEADLINE, Attempt, AttemptHeaders, Delivery, Failure};
 use super::dispatcher::Dispatcher;
 use super::endpoints::{Consequence, Reach, Ticket};
+use super::operational::{About, Operational};
 use super::state::Ended;
+use super::watch::Observed;
 use crate::events::database::{ClaimedDelivery, Effect, Held, NewAttempt, Postponement, Record};
 use crate::fault::Fault;
 use crate::log;
 use crate::model::delivery::{AttemptError, AttemptTrigger};
 use crate::model::delivery_state::{Decision, Outcome, State};
-use crate::model::ids::{ApplicationId, WebhookId};
+use crate::model::ids::WebhookId;
 use crate::model::retry_after;
 use crate::model::scrub::scrub;
 use crate::model::time::Timestamp;
-use crate::model::webhook::{DisabledReason, Webhook};
+use crate::model::webhook::Webhook;
 use crate::runtime::chance;
 use crate::store::deadline::Deadline;
 use crate::store::recipients::{self, Recipient};
@@ -38,8 +40,8 @@ const MOVED_AT_ONCE: u32 = 500;
 
 /// What came of a claimed delivery.
 pub(super) enum Tried {
-    /// This is to be recorded, and that is known of the endpoint.
-    Done(Record, Reach),
+    /// This is to be recorded, that is known of the endpoint, and that of the webhook.
+    Done(Box<Record>, Reach, Observed),
     /// It could not be tried: it is due again at that moment.
     PutOff(Held, Timestamp),
 }
@@ -65,9 +67,14 @@ impl Dispatcher {
         known: Option<Recipient>,
     ) {
         let webhook = claimed.held.key.webhook_id;
+        let about = About {
+            application: claimed.application_id.clone(),
+            webhook,
+        };
+        let event_type = claimed.event_type.clone();
         let tried = self.attempt(claimed, known).await;
         let reach = match &tried {
-            Tried::Done(_, reach) => *reach,
+            Tried::Done(_, reach, _) => *reach,
             Tried::PutOff(..) => Reach::Untried,
         };
         let now = Timestamp::now();
@@ -82,9 +89,17 @@ impl Dispatcher {
             self.nudge();
         }
         match tried {
-            Tried::Done(record, _) => {
-                self.ended.borrow_mut().push(Ended { record, until });
+            Tried::Done(record, _, observed) => {
+                let exhausted = Operational::exhausted(&record, event_type);
+                self.ended.borrow_mut().push(Ended {
+                    record: *record,
+                    until,
+                });
                 self.record_ended().await;
+                self.observe(about.clone(), observed);
+                if let Some(exhausted) = exhausted {
+                    self.observe_exhausted(about, exhausted);
+                }
             }
             Tried::PutOff(held, due) => {
                 if let Err(error) = self.database.release(&[held], due).await {
@@ -97,7 +112,11 @@ impl Dispatcher {
         }
     }
 
-    async fn attempt(&self, mut claimed: ClaimedDelivery, known: Option<Recipient>) -> Tried {
+    async fn attempt(
+        self: &Rc<Self>,
+        mut claimed: ClaimedDelivery,
+        known: Option<Recipient>,
+    ) -> Tried {
         let (recipient, enabled) = match self.read(&claimed, known).await {
             Ok(read) => read,
             // What cannot be read is the operator's to repair, within the schedule.
@@ -114,7 +133,10 @@ impl Dispatcher {
         let progress = claimed.progress;
         // A step that is skipped makes no request that could come together with others.
         match progress.before_attempt(standing, body.is_some(), schedule, now, 0) {
-            Decision::Skip(state) => Tried::of(claimed.held, None, state, Reach::Untried),
+            Decision::Skip(state) => {
+                let observed = Observed::of_skipped(&recipient);
+                Tried::of(claimed.held, None, state, Reach::Untried, observed)
+            }
             Decision::Attempt => match (recipient, body) {
                 (Recipient::Webhook(webhook), Some(body)) => {
                     self.request(claimed, &webhook, body, now).await
@@ -179,7 +201,7 @@ impl Dispatcher {
 
     /// Makes the attempt, and decides what it does to its delivery.
     async fn request(
-        &self,
+        self: &Rc<Self>,
         claimed: ClaimedDelivery,
         webhook: &Webhook,
         body: String,
@@ -209,17 +231,26 @@ impl Dispatcher {
             }
         };
         let verdict = progress.after_attempt(outcome, schedule, ended_at, jitter);
+        let mut observed = Observed::of(attempt.error, webhook.rotations.condition);
         if verdict.endpoint_gone {
-            let application = &claimed.application_id;
-            let webhook = held.key.webhook_id;
-            self.disable(application, webhook, &attempt.url, ended_at)
-                .await;
+            let about = About {
+                application: claimed.application_id,
+                webhook: held.key.webhook_id,
+            };
+            match self.disable_gone(&about, &attempt.url, ended_at).await {
+                Ok(Some(disabled)) => observed = Observed::Disabled(disabled),
+                Ok(None) => {}
+                // The next delivery finds the same.
+                Err(error) => {
+                    log::task("a webhook stays active whose endpoint is gone", &error);
+                }
+            }
         }
         let reach = match failure {
-            Some(failure) if !is_reached(failure) => Reach::Unreached(verdict.state.next_at),
+            Some(failure) if !failure.is_reached() => Reach::Unreached(verdict.state.next_at),
             _ => Reach::Reached,
         };
-        Tried::of(claimed.held, Some(attempt), verdict.state, reach)
+        Tried::of(claimed.held, Some(attempt), verdict.state, reach, observed)
     }
 
     /// A failure that is ours takes a step of the schedule too: the operator has that long to repair
@@ -248,24 +279,8 @@ impl Dispatcher {
         let verdict = claimed
             .progress
             .after_attempt(outcome, schedule, now, jitter());
-        Tried::of(claimed.held, Some(attempt), verdict.state, Reach::Untried)
-    }
-
-    /// Makes the webhook inactive whose endpoint is gone. A failure is logged: the next delivery finds
-    /// the same.
-    async fn disable(
-        &self,
-        application: &ApplicationId,
-        webhook: WebhookId,
-        url: &str,
-        now: Timestamp,
-    ) {
-        let reason = DisabledReason::Gone;
-        let disabled = recipients::disable(&self.store, application, webhook, url, reason, now);
-        let deadline = Deadline::with_timeout(self.config.store_timeout);
-        if let Err(error) = deadline.run("disabling a webhook", disabled).await {
-            log::task("a webhook stays active whose endpoint is gone", &error);
-        }
+        let (state, observed) = (verdict.state, Observed::Nothing);
+        Tried::of(claimed.held, Some(attempt), state, Reach::Untried, observed)
     }
 
     /// Moves the endpoint's other deliveries back, or makes them due again.
@@ -295,14 +310,20 @@ impl Dispatcher {
 }
 
 impl Tried {
-    fn of(held: Held, attempt: Option<NewAttempt>, state: State, reach: Reach) -> Self {
+    fn of(
+        held: Held,
+        attempt: Option<NewAttempt>,
+        state: State,
+        reach: Reach,
+        observed: Observed,
+    ) -> Self {
         let effect = Effect::Scheduled(state);
         let record = Record {
             held,
             attempt,
             effect,
         };
-        Self::Done(record, reach)
+        Self::Done(Box::new(record), reach, observed)
     }
 }
 
@@ -343,33 +364,6 @@ fn shown(body: &[u8]) -> (String, bool) {
     let is_truncated = end < text.len() || body.len() >= super::delivery::MAX_BODY_BYTES;
     text.truncate(end);
     (text, is_truncated)
-}
-
-/// Whether the endpoint did anything. One that did not is left alone for a while.
-fn is_reached(failure: Failure) -> bool {
-    match failure {
-        Failure::BlockedAddress
-        | Failure::Dns
-        | Failure::Connect
-        | Failure::Tls
-        | Failure::Timeout => false,
-        Failure::Protocol | Failure::HttpStatus | Failure::UrlRefused => true,
-    }
-}
-
-impl From<Failure> for AttemptError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::BlockedAddress => Self::BlockedAddress,
-            Failure::Dns => Self::Dns,
-            Failure::Connect => Self::Connect,
-            Failure::Tls => Self::Tls,
-            Failure::Timeout => Self::Timeout,
-            Failure::Protocol => Self::Protocol,
-            Failure::HttpStatus => Self::HttpStatus,
-            Failure::UrlRefused => Self::UrlRefused,
-        }
-    }
 }
 
 /// How much of the schedule's jitter is added, at random.

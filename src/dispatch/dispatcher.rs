@@ -9,7 +9,7 @@ use futures::future::LocalBoxFuture;
 
 use super::delivery::{Attempt, Delivery};
 use super::endpoints::Endpoints;
-use super::state::{Ended, PumpState, RetentionState};
+use super::state::{Ended, PumpState, RetentionState, WatchState};
 use crate::config::Config;
 use crate::config::events::EventsConfig;
 use crate::events::database::Database;
@@ -47,6 +47,7 @@ pub struct Dispatcher {
     pub(super) is_recording: Cell<bool>,
     pub(super) pump: RefCell<PumpState>,
     pub(super) retention: RefCell<RetentionState>,
+    pub(super) watch: RefCell<WatchState>,
     enabled: RefCell<BTreeMap<ApplicationId, (Instant, bool)>>,
 }
 
@@ -70,6 +71,7 @@ impl Dispatcher {
             is_recording: Cell::new(false),
             pump: RefCell::default(),
             retention: RefCell::default(),
+            watch: RefCell::default(),
             enabled: RefCell::default(),
         }
     }

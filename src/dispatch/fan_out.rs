@@ -202,8 +202,7 @@ fn suppressed(webhook: &Webhook, application_is_enabled: bool) -> Option<Deliver
     if !application_is_enabled {
         return Some(DeliveryReason::ApplicationDisabled);
     }
-    let is_active = webhook.settings().is_active;
-    (!is_active).then_some(DeliveryReason::WebhookInactive)
+    (!webhook.is_active()).then_some(DeliveryReason::WebhookInactive)
 }
 
 impl Dispatcher {

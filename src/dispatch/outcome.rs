@@ -12,6 +12,7 @@ use serde::Serialize;
 use spin_sdk::wasip3::http::types::ErrorCode;
 use url::Url;
 
+use crate::model::delivery::AttemptError;
 use crate::model::endpoint_url::{EndpointUrl, UrlError};
 use crate::runtime::sleep;
 
@@ -48,6 +49,14 @@ impl Failure {
         (!status.is_success()).then_some(Self::HttpStatus)
     }
 
+    /// Whether the endpoint did anything. One that did not is left alone for a while.
+    pub(super) fn is_reached(self) -> bool {
+        match self {
+            Self::BlockedAddress | Self::Dns | Self::Connect | Self::Tls | Self::Timeout => false,
+            Self::Protocol | Self::HttpStatus | Self::UrlRefused => true,
+        }
+    }
+
     /// One sentence for the merchant.
     pub(super) fn sentence(self) -> &'static str {
         match self {
@@ -69,6 +78,21 @@ impl Failure {
             }
             Self::HttpStatus => "The endpoint did not return a status from 200 to 299.",
             Self::UrlRefused => "Deliveries to this URL are not allowed any more.",
+        }
+    }
+}
+
+impl From<Failure> for AttemptError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::BlockedAddress => Self::BlockedAddress,
+            Failure::Dns => Self::Dns,
+            Failure::Connect => Self::Connect,
+            Failure::Tls => Self::Tls,
+            Failure::Timeout => Self::Timeout,
+            Failure::Protocol => Self::Protocol,
+            Failure::HttpStatus => Self::HttpStatus,
+            Failure::UrlRefused => Self::UrlRefused,
         }
     }
 }

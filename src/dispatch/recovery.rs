@@ -180,7 +180,7 @@ impl Dispatcher {
         let recovery = &claimed.recovery;
         let reason = match self.standing(&claimed.selection).await {
             Ok(Standing::Active) => None,
-            Ok(Standing::Inactive) => Some(StopReason::WebhookInactive),
+            Ok(Standing::Inactive | Standing::Disabled) => Some(StopReason::WebhookInactive),
             Ok(Standing::ApplicationDisabled) => Some(StopReason::ApplicationDisabled),
             Ok(Standing::Deleted) => Some(StopReason::WebhookDeleted),
             Err(error) => {

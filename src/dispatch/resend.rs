@@ -13,7 +13,9 @@ use super::attempt::Made;
 use super::dispatcher::{Dispatcher, LEASE};
 use super::endpoints::Consequence;
 use super::fan_out::GIVE_BACK_PAUSES;
+use super::operational::About;
 use super::state::Ended;
+use super::watch::Observed;
 use crate::events::claim::ClaimToken;
 use crate::events::database::{DeliveryKey, Effect, Held, NewAttempt, Record, Resend, ResendBegun};
 use crate::fault::Fault;
@@ -97,6 +99,13 @@ impl Dispatcher {
             self.ended.borrow_mut().push(Ended { record, until });
             let dispatcher = self.clone();
             spawn(async move { dispatcher.record_ended().await });
+        }
+        if succeeded_at.is_some() {
+            let about = About {
+                application: claimed.application_id,
+                webhook: key.webhook_id,
+            };
+            self.observe(about, Observed::Succeeded(webhook.rotations.condition));
         }
         self.wake(false);
         Ok(Resent::Attempt(Box::new(shown)))

@@ -24,23 +24,26 @@ use crate::events::database::{Database, NewEvent, StoredEvent};
 use crate::events::memory::Memory as Events;
 use crate::events::sql::SqlDatabase;
 use crate::fault::Fault;
+use crate::model::condition::DisabledReason;
 use crate::model::delivery::{AttemptTrigger, Delivery as Shown, DeliveryReason, DeliveryStatus};
 use crate::model::event::{EventType, SubscribedEvents};
 use crate::model::ids::{ApplicationId, EventId, WebhookId};
 use crate::model::rotation::StoredSecret;
 use crate::model::signing_secret::SigningSecret;
 use crate::model::time::Timestamp;
-use crate::model::webhook::{DisabledReason, WebhookRecord, WebhookSettings};
+use crate::model::webhook::{Webhook, WebhookRecord};
 use crate::runtime::simulation::{self, sleep, spawn};
 use crate::store::key_value::Store;
 use crate::store::memory::{Fate, Memory, Outcome, schedules};
-use crate::store::{index, keys, recipients};
+use crate::store::{index, keys, recipients, webhooks};
 
 thread_local! {
     static CONFIG: &'static Config = Box::leak(Box::new(
         Config::parse(&|name| variable(name)).unwrap_or_else(|error| panic!("{error}")),
     ));
 }
+
+mod watch;
 
 fn variable(name: &str) -> Option<String> {
     let value = match name {
@@ -78,6 +81,7 @@ struct World {
     store: Memory,
     events: Events,
     schedule: &'static str,
+    config: &'static Config,
     endpoints: Rc<RefCell<BTreeMap<String, (WebhookId, Endpoint)>>>,
     sent: Rc<RefCell<Vec<Sent>>>,
     in_flight: Rc<RefCell<BTreeMap<WebhookId, usize>>>,
@@ -90,6 +94,7 @@ impl World {
             store: Memory::default(),
             events: Events::default(),
             schedule,
+            config: CONFIG.with(|config| *config),
             endpoints: Rc::default(),
             sent: Rc::default(),
             in_flight: Rc::default(),
@@ -111,7 +116,7 @@ impl World {
         store: Store,
         decide: impl FnMut(&str) -> Fate + 'static,
     ) -> Rc<Dispatcher> {
-        let config = CONFIG.with(|config| *config);
+        let config = self.config;
         let get = |name: &str| (name == "retry_schedule").then(|| self.schedule.to_owned());
         let events = EventsConfig::parse(&get, config.store_timeout);
         let events = events.unwrap_or_else(|error| panic!("{error}"));
@@ -126,13 +131,22 @@ impl World {
         &self,
         answer: impl Fn(usize) -> (Duration, Option<u16>) + 'static,
     ) -> WebhookId {
+        self.webhook_of(&shop(), answer).await
+    }
+
+    /// A webhook of that application whose endpoint answers so.
+    async fn webhook_of(
+        &self,
+        application: &ApplicationId,
+        answer: impl Fn(usize) -> (Duration, Option<u16>) + 'static,
+    ) -> WebhookId {
         let id = WebhookId::generate();
         let config = CONFIG.with(|config| *config);
         let url = format!("https://{id}.example.com/");
         let record = WebhookRecord {
             v: WebhookRecord::VERSION,
             id,
-            application_id: Some(shop()),
+            application_id: Some(application.clone()),
             url: url.clone(),
             is_active: true,
             subscribed_events: SubscribedEvents::Every,
@@ -143,9 +157,10 @@ impl World {
             .borrow_mut()
             .insert(url, (id, Rc::new(answer)));
         let store = self.store.scheduled(Vec::new());
-        let key = keys::webhook(&shop(), id);
+        let key = keys::webhook(application, id);
         store.set_document(&key, &record).await.expect("written");
-        let mut index = index::webhooks_of(&store, &shop()).await.expect("an index");
+        let index = index::webhooks_of(&store, application).await;
+        let mut index = index.expect("an index");
         index.add(&id, Some(Timestamp::now())).await.expect("added");
         id
     }
@@ -160,6 +175,13 @@ impl World {
         let database = self.events.scheduled(Vec::new());
         let event = database.event(&shop(), id).await;
         event.expect("an answer").expect("an event")
+    }
+
+    /// The webhook as it is now.
+    async fn shown(&self, webhook: WebhookId) -> Webhook {
+        let store = self.store.scheduled(Vec::new());
+        let shown = webhooks::webhook(&store, &shop(), webhook).await;
+        shown.expect("an answer").expect("a webhook")
     }
 
     /// The event's delivery for a webhook, with its attempts.
@@ -309,10 +331,10 @@ fn an_endpoint_that_returns_410_twice_five_minutes_apart_makes_its_webhook_inact
         assert_eq!(delivery.reason, Some(DeliveryReason::Gone));
         // 5 seconds after the first one it may be a deploy.
         assert_eq!(delivery.attempt_count, 3);
-        let key = keys::webhook_settings(&shop(), webhook);
-        let settings: WebhookSettings = world.store.document(&key).expect("settings");
-        assert!(!settings.is_active);
-        assert_eq!(settings.disabled_reason, Some(DisabledReason::Gone));
+        let shown = world.shown(webhook).await;
+        assert!(!shown.is_active());
+        let disabled = shown.disabled().expect("disabled");
+        assert_eq!(disabled.reason, DisabledReason::Gone);
         let id = publish(&process).await.expect("published");
         let delivery = world.delivery(id, webhook).await;
         assert_eq!(delivery.reason, Some(DeliveryReason::WebhookInactive));

@@ -4,6 +4,7 @@
 //! failure. Times are the caller's: the database has no clock.
 
 mod gauges;
+mod health;
 mod log;
 mod operation;
 mod publishing;
@@ -11,6 +12,7 @@ mod queue;
 mod recoveries;
 
 pub use self::gauges::*;
+pub use self::health::*;
 pub use self::log::*;
 pub use self::operation::Operation;
 pub use self::publishing::*;
@@ -18,6 +20,7 @@ pub use self::queue::*;
 pub use self::recoveries::*;
 #[cfg(doc)]
 use crate::fault::Fault;
+pub use crate::model::condition::Failures;
 use crate::model::delivery::{Delivery, DeliveryReason, Event};
 use crate::model::ids::{ApplicationId, EventId, WebhookId};
 use crate::model::time::Timestamp;
@@ -120,12 +123,13 @@ pub trait Database: Recoveries {
     /// back. Returns how many.
     fn resume(&self, webhook: WebhookId, now: Timestamp, limit: u32) -> Operation<'_, u32>;
 
-    /// Suppresses up to `limit` of the webhook's pending deliveries that nobody holds. Returns how
-    /// many; fewer than `limit`: there are no more.
+    /// Suppresses up to `limit` of the webhook's pending deliveries that nobody holds, of events that
+    /// were published at `until` or before. Returns how many; fewer than `limit`: there are no more.
     fn suppress(
         &self,
         webhook: WebhookId,
         reason: DeliveryReason,
+        until: Timestamp,
         now: Timestamp,
         limit: u32,
     ) -> Operation<'_, u32>;
@@ -170,6 +174,16 @@ pub trait Database: Recoveries {
     /// When there is something to do next.
     fn next_due(&self) -> Operation<'_, NextDue>;
 
-    /// The webhook's failed attempts that began after `since` and after its last success.
+    /// The webhook's failed attempts that began after `since` and after its last success, but for those
+    /// that failed by our own fault.
     fn failures(&self, webhook: WebhookId, since: Timestamp) -> Operation<'_, Failures>;
+
+    /// How the webhook has been doing since `from`; its failures count since `counts_since`. Looks at
+    /// [`MAX_SAMPLED`] rows of each kind at most.
+    fn figures(
+        &self,
+        webhook: WebhookId,
+        from: Timestamp,
+        counts_since: Timestamp,
+    ) -> Operation<'_, WebhookFigures>;
 }

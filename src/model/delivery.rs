@@ -141,6 +141,11 @@ impl Summary {
         };
         *count += number;
     }
+
+    /// How many there are in all.
+    pub fn total(&self) -> u32 {
+        self.pending + self.succeeded + self.failed + self.suppressed + self.expired
+    }
 }
 
 /// An event as the log shows it. Its data are shown by whoever has the body.
@@ -262,6 +267,7 @@ mod tests {
         for (number, status) in (1..).zip(DeliveryStatus::ALL) {
             summary.add(*status, number);
         }
+        assert_eq!(summary.total(), 15);
         let document = serde_json::to_value(summary).unwrap();
         let expected = serde_json::json!({
             "pending": 1, "succeeded": 2, "failed": 3, "suppressed": 4, "expired": 5,

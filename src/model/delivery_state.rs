@@ -45,8 +45,10 @@ pub struct State {
 pub enum Standing {
     /// It gets deliveries.
     Active,
-    /// It is inactive.
+    /// Its merchant made it inactive.
     Inactive,
+    /// The service made it inactive.
+    Disabled,
     /// Its application is disabled.
     ApplicationDisabled,
     /// It does not exist, or its application does not.
@@ -101,6 +103,7 @@ impl Progress {
             _ if !has_data => suppressed(DeliveryReason::DataErased),
             _ if self.is_too_late(now) => self.ended(DeliveryStatus::Expired, None, now),
             _ if self.step > schedule.attempts() => self.exhausted(now),
+            Standing::Disabled => suppressed(DeliveryReason::WebhookInactive),
             Standing::Active => return Decision::Attempt,
             Standing::Inactive => {
                 self.skipped(DeliveryReason::WebhookInactive, schedule, now, chance)

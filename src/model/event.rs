@@ -43,6 +43,11 @@ impl EventType {
         valid.then(|| Self(text.to_owned()))
     }
 
+    /// A type of the service's own.
+    pub(super) fn of_service(name: &'static str) -> Self {
+        Self(name.to_owned())
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -151,6 +151,12 @@ impl EventId {
         Self(version_7(moment, bytes))
     }
 
+    /// When its event was published.
+    pub fn published_at(&self) -> Timestamp {
+        let [a, b, c, d, e, f, ..] = *self.0.as_bytes();
+        Timestamp::from_millis(i64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+    }
+
     /// The id, if `text` is one as we write it.
     pub fn parse(text: &str) -> Option<Self> {
         version_7_after(Self::PREFIX, text).map(Self)
@@ -301,6 +307,10 @@ mod tests {
         let before = EventId::last_before(early);
         assert!(before < first && EventId::last_before(early.next()) > id);
         assert_eq!(EventId::parse(&before.to_string()), Some(before));
+        assert_eq!(
+            (id.published_at(), later.published_at()),
+            (early, early.next())
+        );
         assert!(id.to_string() < later.to_string());
         let text = id.to_string();
         assert_eq!((text.len(), &text[..4], &text[16..17]), (36, "evt_", "7"));

@@ -4,6 +4,7 @@
 pub mod application;
 pub mod caller;
 pub mod collections;
+pub mod condition;
 pub mod content;
 pub mod cursor;
 pub mod database_address;
@@ -20,6 +21,7 @@ pub mod ids;
 pub mod jwks_source;
 pub mod jws;
 pub mod key_set;
+pub mod operational;
 pub mod operator_token;
 pub mod proof;
 pub mod random;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::condition::Condition;
 use super::encryption::{CannotOpen, Sealed, SecretsKey};
 use super::ids::WebhookId;
 use super::signing_secret::SigningSecret;
@@ -81,11 +82,15 @@ impl Rotation {
     }
 }
 
-/// The document under `webhook-secrets/{applicationId}/{webhookId}`: the rotations, as a set.
+/// The document under `webhook-secrets/{applicationId}/{webhookId}`: the rotations, as a set, and what
+/// the service found out.
 ///
 /// Two of these merge into their union, so that rotations at the same instant do not undo each
 /// other: which secret is the newest, and until when each older one lives, follows from the set. Of
 /// what is encrypted twice, the later one counts, in whichever order they merge.
+///
+/// What the service found out merges too, and stands here because every read of a webhook reads this
+/// document: one of its own would be one more operation of the store for each webhook of each event.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rotations {
     pub(super) rotations: Vec<Rotation>,
@@ -97,6 +102,9 @@ pub struct Rotations {
     /// that is deleted meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) first: Option<StoredSecret>,
+    /// What the service found out about the webhook's endpoint.
+    #[serde(default, skip_serializing_if = "Condition::is_default")]
+    pub condition: Condition,
 }
 
 /// What [`Rotations::reseal`] found.
@@ -112,7 +120,7 @@ impl Rotations {
     /// How many secrets beside the newest can be valid at a time.
     pub const MAX_OLD_SECRETS: usize = 5;
 
-    /// Adds the rotations of `other` that are not here yet.
+    /// Adds the rotations of `other` that are not here yet, and what else it has.
     pub fn merge(&mut self, other: &Self) {
         for rotation in &other.rotations {
             self.add(rotation.clone());
@@ -121,6 +129,7 @@ impl Rotations {
         if let Some(other) = &other.first {
             self.first.get_or_insert_with(|| other.clone()).merge(other);
         }
+        self.condition.merge(&other.condition);
     }
 
     /// Whether all that `other` has is here.

@@ -4,6 +4,7 @@ use std::iter;
 
 use serde::{Deserialize, Serialize};
 
+use super::condition::{Disabled, DisabledReason, Failures};
 use super::event::SubscribedEvents;
 use super::ids::{ApplicationId, WebhookId};
 use super::rotation::{Rotations, StoredSecret, lives_until};
@@ -59,7 +60,14 @@ pub struct WebhookSettings {
     pub subscribed_events: SubscribedEvents,
     /// When this was changed.
     pub updated_at: Timestamp,
-    /// When the service made it inactive; `None`: it did not, or the merchant has decided since.
+    /// When the merchant last made it active; `None`: it has been since its creation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activated_at: Option<Timestamp>,
+    /// When the merchant last changed the URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url_changed_at: Option<Timestamp>,
+    /// When the service made it inactive. An earlier release wrote it here; now it stands in
+    /// [`Condition`](super::condition::Condition).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled_at: Option<Timestamp>,
     /// Why it did.
@@ -67,29 +75,23 @@ pub struct WebhookSettings {
     pub disabled_reason: Option<DisabledReason>,
 }
 
-/// Why the service made a webhook inactive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum DisabledReason {
-    /// Its endpoint returned 410 twice to the same event, at least five minutes apart.
-    Gone,
-}
-
 impl WebhookSettings {
-    /// Makes the webhook inactive, because the service says so.
-    pub fn disable(&mut self, reason: DisabledReason, now: Timestamp) {
-        self.is_active = false;
-        self.disabled_at = Some(now);
-        self.disabled_reason = Some(reason);
-        self.updated_at = now.max(self.updated_at);
-    }
-
     /// Makes the webhook active or inactive, because the merchant says so.
-    pub fn set_active(&mut self, is_active: bool) {
+    pub fn set_active(&mut self, is_active: bool, now: Timestamp) {
         self.is_active = is_active;
         if is_active {
             self.disabled_at = None;
             self.disabled_reason = None;
+            // After the one before, so that what ended that one does not end this one.
+            self.activated_at = Some(self.activated_at.map_or(now, |it| now.max(it.next())));
+        }
+    }
+
+    /// Changes where deliveries go.
+    pub fn set_url(&mut self, url: &str, now: Timestamp) {
+        if self.url != url {
+            url.clone_into(&mut self.url);
+            self.url_changed_at = Some(now);
         }
     }
 }
@@ -148,16 +150,62 @@ impl Webhook {
         }
     }
 
-    /// Its settings as they are now.
+    /// What its merchant decided last. Whether it is active, [`Self::is_active`] says.
     pub fn settings(&self) -> WebhookSettings {
         self.settings.clone().unwrap_or_else(|| WebhookSettings {
             url: self.created.url.clone(),
             is_active: self.created.is_active,
             subscribed_events: self.created.subscribed_events.clone(),
             updated_at: self.created.created_at,
+            activated_at: None,
+            url_changed_at: None,
             disabled_at: None,
             disabled_reason: None,
         })
+    }
+
+    /// Whether events are delivered: the merchant says so, and the service has not ended that.
+    pub fn is_active(&self) -> bool {
+        self.settings().is_active && self.disabled().is_none()
+    }
+
+    /// That the service made it inactive; `None`: it is active, or its merchant made it inactive.
+    pub fn disabled(&self) -> Option<Disabled> {
+        let settings = self.settings();
+        if !settings.is_active {
+            let (at, reason) = settings.disabled_at.zip(settings.disabled_reason)?;
+            let activation = settings.activated_at;
+            return Some(Disabled {
+                at,
+                reason,
+                activation,
+            });
+        }
+        let disabled = self.rotations.condition.disabled;
+        disabled.filter(|disabled| disabled.activation >= settings.activated_at)
+    }
+
+    /// Since when its failures count: they are not held against it from before it was active, or of
+    /// another URL.
+    pub fn counts_since(&self) -> Timestamp {
+        let settings = self.settings();
+        let later = settings.activated_at.max(settings.url_changed_at);
+        later.unwrap_or(self.created.created_at)
+    }
+
+    /// The failures that were found since [`Self::counts_since`], with what is known of older ones whose
+    /// attempts are not kept any more.
+    pub fn failures(&self, found: Failures) -> Failures {
+        let known = self.rotations.condition.failing_since();
+        let is_since = |since: &Timestamp| {
+            let after_success = found.last_success.is_none_or(|success| success < *since);
+            after_success && self.counts_since() <= *since
+        };
+        let known = known.filter(is_since);
+        Failures {
+            failing_since: known.into_iter().chain(found.failing_since).min(),
+            ..found
+        }
     }
 
     /// The secret that it was created with, as it is encrypted now.
@@ -216,10 +264,9 @@ impl Webhook {
     pub fn updated_at(&self) -> Timestamp {
         let rotated = self.rotations.rotations.last().map(|last| last.rotated_at);
         let set = self.settings.as_ref().map(|settings| settings.updated_at);
-        self.created
-            .created_at
-            .max(rotated.unwrap_or(self.created.created_at))
-            .max(set.unwrap_or(self.created.created_at))
+        let disabled = self.disabled().map(|disabled| disabled.at);
+        let changes = rotated.into_iter().chain(set).chain(disabled);
+        changes.fold(self.created.created_at, Timestamp::max)
     }
 }
 

@@ -97,6 +97,18 @@ fn response(operation: &str) -> Option<Value> {
             "data": {"sessionId": "ses_8c1f"},
             "deliveries": [delivery()],
         }),
+        "getWebhookHealth" => json!({
+            "state": "healthy", "disabledAt": null, "disabledReason": null, "failingSince": null,
+            "willBeDisabledAt": null,
+            "pending": {"oldestDueAt": null},
+            "deliveries": {
+                "byStatus": {"pending": 0, "succeeded": 1, "failed": 0, "suppressed": 0, "expired": 0},
+            },
+            "attempts": {
+                "total": 1, "succeeded": 1, "failed": 0,
+                "byStatusCode": [{"httpStatusCode": 200, "count": 1}], "byError": [],
+            },
+        }),
         _ => return None,
     })
 }

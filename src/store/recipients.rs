@@ -2,20 +2,22 @@
 
 use futures::future::{join, try_join3};
 
+use super::compensation::compensate;
+use super::deadline::Deadline;
 use super::index::{self, listed};
 use super::key_value::Store;
 use super::keys;
-use super::webhooks;
+use super::rotations::{RotationsDocument, Written};
 use crate::concurrency::try_join_bounded;
 use crate::fault::Fault;
 use crate::log;
 use crate::model::application::ApplicationSettings;
+use crate::model::condition::Condition;
 use crate::model::delivery_state::Standing;
 use crate::model::event::EventType;
 use crate::model::ids::{ApplicationId, WebhookId};
 use crate::model::rotation::Rotations;
-use crate::model::time::Timestamp;
-use crate::model::webhook::{DisabledReason, Webhook, WebhookRecord, WebhookSettings};
+use crate::model::webhook::{Webhook, WebhookRecord, WebhookSettings};
 
 /// Whom a delivery is for.
 pub enum Recipient {
@@ -31,7 +33,8 @@ impl Recipient {
         match self {
             Self::Deleted => Standing::Deleted,
             Self::Webhook(_) if !application_is_enabled => Standing::ApplicationDisabled,
-            Self::Webhook(webhook) if !webhook.settings().is_active => Standing::Inactive,
+            Self::Webhook(webhook) if webhook.disabled().is_some() => Standing::Disabled,
+            Self::Webhook(webhook) if !webhook.is_active() => Standing::Inactive,
             Self::Webhook(_) => Standing::Active,
         }
     }
@@ -122,30 +125,30 @@ pub async fn subscribers(
     Ok(subscribers)
 }
 
-/// Makes a webhook inactive whose endpoint said at `url` that it is gone, unless the merchant has
-/// changed the URL or the webhook meanwhile.
+/// Adds what was found out to what the store has of a webhook. Returns whether there is the webhook.
 ///
 /// # Errors
 ///
-/// The store's failure.
-pub async fn disable(
+/// The store's failure. What was written all the same of a webhook that is gone is removed then.
+pub async fn note(
     store: &Store,
     application: &ApplicationId,
     id: WebhookId,
-    url: &str,
-    reason: DisabledReason,
-    now: Timestamp,
-) -> Result<(), Fault> {
-    let Recipient::Webhook(webhook) = recipient(store, application, id).await? else {
-        return Ok(());
-    };
-    let mut settings = webhook.settings();
-    if !settings.is_active || settings.url != url {
-        return Ok(());
+    condition: Condition,
+    deadline: &Deadline,
+) -> Result<bool, Fault> {
+    let document = RotationsDocument::of(store, application, id);
+    let mut found = Rotations::default();
+    found.condition = condition;
+    let kept = document.keep_all(&mut found);
+    match deadline.run("noting what a webhook does", kept).await {
+        Ok(kept) => Ok(kept == Written::Kept),
+        Err(error) => {
+            let clear = async move || document.clear().await;
+            compensate(error.is_timeout(), deadline, "", clear);
+            Err(error)
+        }
     }
-    settings.disable(reason, now);
-    let written = webhooks::write_settings(store, application, id, &settings);
-    written.await.map(drop)
 }
 
 /// Whether there is the application, and whether its webhooks get deliveries; `None`: there is not.

@@ -1,4 +1,6 @@
 //! Documents as earlier releases wrote them: everything works on them.
+//!
+//! Long because each change of their shape adds one.
 
 use application_webhooks::model::time::Timestamp;
 use serde_json::{Value, json};
@@ -60,6 +62,8 @@ async fn a_webhook_of_the_first_release_lives_on() {
         "createdAt": CREATED_AT,
         "updatedAt": CREATED_AT,
         "previousSecrets": [],
+        "disabledAt": null,
+        "disabledReason": null,
     });
     let read = by("GET", &path).expect(200).await;
     assert_eq!(read.json(), expected);
@@ -105,6 +109,49 @@ async fn a_webhook_of_the_first_release_lives_on() {
     by("GET", &path).expect(404).await;
     let list = by("GET", &application.path()).expect(200).await.json();
     assert_eq!(list["totalItems"], 1);
+}
+
+/// What the service made inactive because its endpoint is gone stood in the merchant's settings.
+#[tokio::test]
+async fn a_webhook_that_an_earlier_release_made_inactive_is_made_active_again() {
+    let application = Application::new();
+    let key = format!("{}{ID}", application.webhook_prefix());
+    let url = "https://merchant.example.com/hooks";
+    let disabled_at = "2026-11-25T07:00:00.000Z";
+    let settings = json!({
+        "url": url,
+        "isActive": false,
+        "subscribedEvents": ["*"],
+        "updatedAt": disabled_at,
+        "disabledAt": disabled_at,
+        "disabledReason": "gone",
+    });
+    let api = Setup::new()
+        .document(&application.key(), &application.document())
+        .document(&key, &document(url))
+        .document(
+            &format!("webhook-settings/{}/{ID}", application.id),
+            &settings.to_string(),
+        )
+        .variable("store_timeout_ms", "20000")
+        .start();
+    let path = application.webhook_path(ID);
+    let read = async || {
+        let read = api.by(&application, "GET", &path).expect(200).await.json();
+        let member = |name: &str| read[name].clone();
+        [
+            member("isActive"),
+            member("disabledAt"),
+            member("disabledReason"),
+        ]
+    };
+    let gone = [json!(false), json!(disabled_at), json!("gone")];
+    assert_eq!(read().await, gone);
+    let patch = |body: Value| api.by(&application, "PATCH", &path).json(&body).expect(200);
+    patch(json!({"url": "https://merchant.example.com/others"})).await;
+    assert_eq!(read().await, gone);
+    patch(json!({"isActive": true})).await;
+    assert_eq!(read().await, [json!(true), Value::Null, Value::Null]);
 }
 
 /// Indexes were arrays of ids; claims to names were an id; a count of changes had one minute by slot.

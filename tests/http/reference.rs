@@ -252,6 +252,8 @@ async fn every_response_has_the_fields_and_headers_that_the_document_tells() {
     let sent = json!({"headers": {"webhook-id": "evt_1"}, "body": "{}"});
     ask("POST", &verify, webhook, sent, 200).await;
     ask("POST", &verify, webhook, json!({}), 400).await;
+    let health = format!("{WEBHOOK}/health");
+    ask("GET", &health, webhook, none.clone(), 200).await;
     ask("DELETE", WEBHOOK, webhook, none.clone(), 204).await;
     ask("DELETE", WEBHOOK, webhook, none.clone(), 404).await;
     ask("DELETE", APPLICATION, [id, ""], none.clone(), 204).await;

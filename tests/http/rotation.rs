@@ -65,6 +65,8 @@ async fn a_rotation_tells_the_ten_fields_and_the_secret_before_with_a_new_secret
     let first = &created.webhook.key_fingerprint;
     let ends = rotated.json()["previousSecrets"][0]["expiresAt"].clone();
     expected["previousSecrets"] = json!([{"fingerprint": first, "expiresAt": ends}]);
+    expected["disabledAt"] = json!(null);
+    expected["disabledReason"] = json!(null);
     assert_eq!(rotated.json(), expected);
     assert!(expected["updatedAt"].as_str() > Some(created.webhook.updated_at.as_str()));
     let path = application.webhook_path(&created.webhook.id);

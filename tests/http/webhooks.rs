@@ -14,12 +14,16 @@ async fn created() -> (Application, Created) {
     (application, created)
 }
 
-/// The webhook as it is shown from then on: without its secret, and with those before it.
+/// The webhook as it is shown from then on: without its secret, with those before it, and with what the
+/// service made of it.
 fn without_secret(created: &Created) -> Value {
     let mut shown = created.response.json();
     let members = shown.as_object_mut().expect("an object");
     members.remove("signingSecret");
     members.insert("previousSecrets".to_owned(), json!([]));
+    for member in ["disabledAt", "disabledReason"] {
+        members.insert(member.to_owned(), Value::Null);
+    }
     shown
 }
 

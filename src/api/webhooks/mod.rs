@@ -52,7 +52,8 @@ pub async fn create(mut request: Request) -> Result<Response, Error> {
     let application = request.application();
     let key = request.idempotency_key();
     let mut body = request.body(Object::read).await?;
-    let new = NewWebhook::read(&mut body, request.config, &mut request.details);
+    let known = request.config.event_types_of(application.as_ref());
+    let new = NewWebhook::read(&mut body, request.config, &known, &mut request.details);
     let content = body.finish(&mut request.details);
     let (context, (application, new)) = request.begin(application.zip(new))?;
     let creation = WebhookCreation { application, new };
@@ -115,9 +116,10 @@ pub async fn read(mut request: Request) -> Result<Response, Error> {
 
 /// Update application webhook
 ///
-/// Changes where the webhook's deliveries go, whether there are any, and of which events. A webhook
-/// can be sent back as it was read: other members are accepted when they say what it says, and else
-/// they are read-only fields. The application must belong to the authenticated merchant.
+/// Changes where the webhook's deliveries go, whether there are any, and of which events. One that the
+/// service made inactive is active again with `isActive: true`, and nothing that failed before counts.
+/// A webhook can be sent back as it was read: other members are accepted when they say what it says, and
+/// else they are read-only fields. The application must belong to the authenticated merchant.
 #[utoipa::path(
     patch, path = "/api/v1/applications/{applicationId}/webhooks/{webhookId}",
     operation_id = "updateWebhook", tag = "Webhooks",
@@ -132,6 +134,7 @@ pub async fn change(mut request: Request) -> Result<Response, Error> {
     let ids = request.webhook();
     let body = request.body(Object::read_change).await?;
     let (config, details) = (request.config, &mut request.details);
+    let known = config.event_types_of(ids.as_ref().map(|(application, _)| application));
     if body.is_empty() {
         details.add(
             "body",
@@ -141,7 +144,7 @@ pub async fn change(mut request: Request) -> Result<Response, Error> {
     // What the webhook says already can be sent back. If that is the question, it is answered once
     // the webhook is read.
     let can_wait = details.is_empty();
-    let mut change = WebhookChange::read(body.clone(), None, config, details)?;
+    let mut change = WebhookChange::read(body.clone(), None, config, &known, details)?;
     let must_wait = can_wait && (body.has(&READ_ONLY) || details.has(&CHANGEABLE));
     if must_wait {
         *details = Details::default();
@@ -154,22 +157,24 @@ pub async fn change(mut request: Request) -> Result<Response, Error> {
         .check_change(&context.headers)?;
     if must_wait {
         let mut details = Details::default();
-        change = WebhookChange::read(body, Some(&webhook), config, &mut details)?;
+        change = WebhookChange::read(body, Some(&webhook), config, &known, &mut details)?;
         details.finish()?;
     }
     let before = webhook.settings();
     let mut settings = before.clone();
+    let now = Timestamp::now().max(webhook.updated_at());
     if let Some(url) = change.url {
-        settings.url = url.as_str().to_owned();
+        settings.set_url(url.as_str(), now);
     }
-    if let Some(is_active) = change.is_active {
-        settings.set_active(is_active);
+    // One that the service made inactive is so already.
+    if let Some(is_active) = change.is_active.filter(|it| *it != webhook.is_active()) {
+        settings.set_active(is_active, now);
     }
     if let Some(events) = change.subscribed_events {
         settings.subscribed_events = events;
     }
     if settings != before {
-        settings.updated_at = Timestamp::now().max(webhook.updated_at());
+        settings.updated_at = now;
         write(&context, &application, id, &settings).await?;
         webhook.settings = Some(settings);
     }

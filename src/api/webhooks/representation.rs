@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::fault::Fault;
 use crate::http::etag::EntityTag;
+use crate::model::condition::DisabledReason;
 use crate::model::event::{SubscribedEvent, SubscribedEvents};
 use crate::model::ids::WebhookId;
 use crate::model::signing_secret::SigningSecret;
@@ -63,6 +64,17 @@ pub struct WebhookResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(inline, nullable = false, max_items = 5)]
     previous_secrets: Option<Vec<PreviousSecret>>,
+    /// When the service made it inactive; `null` while it is active, and when its merchant made it
+    /// inactive. A create does not show it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(inline, value_type = Option<Timestamp>, examples(json!(null)))]
+    disabled_at: Option<Option<Timestamp>>,
+    /// Why the service made it inactive: `failing`, since no attempt succeeded for as long as
+    /// `GET /api/v1/delivery-policy` says, or `gone`, since its endpoint returned 410 twice to one
+    /// event. `null` as `disabledAt` is. `PATCH` with `isActive: true` begins anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(inline, value_type = Option<DisabledReason>, examples(json!(null)))]
+    disabled_reason: Option<Option<DisabledReason>>,
 }
 
 /// A secret that signs on after a rotation.
@@ -77,8 +89,8 @@ pub struct PreviousSecret {
     expires_at: Timestamp,
 }
 
-/// What the `ETag` of a webhook covers: what its merchant can change, and nothing that changes by
-/// itself or by a test.
+/// What the `ETag` of a webhook covers: what its merchant can change, whoever changed it, and nothing
+/// that changes by itself or by a test.
 #[derive(Serialize)]
 struct Version<'a> {
     id: WebhookId,
@@ -95,7 +107,7 @@ impl From<&Webhook> for WebhookResponse {
         Self {
             id: webhook.created.id,
             url: settings.url,
-            is_active: settings.is_active,
+            is_active: webhook.is_active(),
             key_fingerprint: webhook.newest_secret().fingerprint.clone(),
             signing_secret: None,
             subscribed_events: settings.subscribed_events,
@@ -104,6 +116,8 @@ impl From<&Webhook> for WebhookResponse {
             created_at: webhook.created.created_at,
             updated_at: webhook.updated_at(),
             previous_secrets: None,
+            disabled_at: None,
+            disabled_reason: None,
         }
     }
 }
@@ -116,8 +130,11 @@ impl WebhookResponse {
             fingerprint: secret.fingerprint.clone(),
             expires_at,
         });
+        let disabled = webhook.disabled();
         Self {
             previous_secrets: Some(previous.collect()),
+            disabled_at: Some(disabled.map(|disabled| disabled.at)),
+            disabled_reason: Some(disabled.map(|disabled| disabled.reason)),
             ..Self::from(webhook)
         }
     }

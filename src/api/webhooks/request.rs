@@ -9,7 +9,7 @@ use crate::http::details::Details;
 use crate::http::error::Error;
 use crate::http::object::Object;
 use crate::model::endpoint_url::EndpointUrl;
-use crate::model::event::{SubscribedEvent, SubscribedEvents};
+use crate::model::event::{EventType, SubscribedEvent, SubscribedEvents};
 use crate::model::time::Timestamp;
 use crate::model::webhook::Webhook;
 
@@ -32,11 +32,17 @@ pub struct NewWebhook {
 }
 
 impl NewWebhook {
-    /// Reads a body, noting what is wrong with it.
-    pub fn read(body: &mut Object, config: &Config, details: &mut Details) -> Option<Self> {
+    /// Reads a body, noting what is wrong with it. `known` are the types that a webhook of the
+    /// application can subscribe to.
+    pub fn read(
+        body: &mut Object,
+        config: &Config,
+        known: &[EventType],
+        details: &mut Details,
+    ) -> Option<Self> {
         let url = body.required("url", details, |value| url(value, config));
         let subscribed_events = body.optional("subscribedEvents", details, |value| {
-            subscribed_events(value, config, None)
+            subscribed_events(value, known, None)
         });
         Some(Self {
             url: url?,
@@ -73,7 +79,7 @@ pub struct WebhookChange {
 pub const CHANGEABLE: [&str; 3] = ["url", "isActive", "subscribedEvents"];
 
 /// The other members that responses show.
-pub const READ_ONLY: [&str; 8] = [
+pub const READ_ONLY: [&str; 10] = [
     "id",
     "keyFingerprint",
     "signingSecret",
@@ -82,11 +88,13 @@ pub const READ_ONLY: [&str; 8] = [
     "createdAt",
     "updatedAt",
     "previousSecrets",
+    "disabledAt",
+    "disabledReason",
 ];
 
 impl WebhookChange {
     /// Reads a body, noting what is wrong with it. Members that say what the `webhook` says are no
-    /// change; without it, read-only members are not looked at.
+    /// change; without it, read-only members are not looked at. `known` as in [`NewWebhook::read`].
     ///
     /// # Errors
     ///
@@ -95,6 +103,7 @@ impl WebhookChange {
         mut body: Object,
         webhook: Option<&Webhook>,
         config: &Config,
+        known: &[EventType],
         details: &mut Details,
     ) -> Result<Self, Error> {
         match webhook {
@@ -111,7 +120,7 @@ impl WebhookChange {
                 value.as_bool().ok_or("Must be true or false")
             }),
             subscribed_events: body.optional("subscribedEvents", details, |value| {
-                subscribed_events(value, config, current.as_ref())
+                subscribed_events(value, known, current.as_ref())
             }),
         };
         body.finish_change(&READ_ONLY, details);
@@ -128,7 +137,7 @@ fn url(value: Value, config: &Config) -> Result<EndpointUrl, String> {
 
 fn subscribed_events(
     value: Value,
-    config: &Config,
+    known: &[EventType],
     current: Option<&SubscribedEvents>,
 ) -> Result<SubscribedEvents, String> {
     let names = value.as_array().and_then(|names| {
@@ -136,8 +145,7 @@ fn subscribed_events(
         names.collect::<Option<Vec<_>>>()
     });
     let names = names.ok_or("Must be an array of strings")?;
-    SubscribedEvents::choose(&names, &config.event_types, current)
-        .map_err(|error| error.to_string())
+    SubscribedEvents::choose(&names, known, current).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -105,16 +105,3 @@ pub const MAX_SCANNED: u32 = 10_000;
 
 /// How many, where their rows have to be read: each can be on a page of its own.
 pub const MAX_READ: u32 = 1_000;
-
-/// The failed attempts of a webhook since its last success.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Failures {
-    /// When its last attempt began that succeeded.
-    pub last_success: Option<Timestamp>,
-    /// When the first of them began; `None`: there are none.
-    pub failing_since: Option<Timestamp>,
-    /// How many there are, 1,000 at most.
-    pub attempts: u32,
-    /// Of how many events they are.
-    pub events: u32,
-}

@@ -2,6 +2,7 @@
 //! return as rows.
 
 mod gauges;
+mod health;
 mod log;
 mod publish;
 mod queue;
@@ -13,7 +14,7 @@ use super::connection::Connections;
 use super::database::{
     Claim, ClaimedDelivery, Database, DeliveriesPage, DeliveryKey, EventHashes, EventsPage,
     Evidence, Failures, FanOut, Gauges, Held, Listed, NewEvent, NextDue, Operation, Postponement,
-    Published, Record, Resend, ResendBegun, Settlement, StoredEvent,
+    Published, Record, Resend, ResendBegun, Settlement, StoredEvent, WebhookFigures,
 };
 use super::statements::{Statement, Statements};
 use super::value::{Row, Value};
@@ -191,12 +192,19 @@ impl Database for SqlDatabase {
         &self,
         webhook: WebhookId,
         reason: DeliveryReason,
+        until: Timestamp,
         now: Timestamp,
         limit: u32,
     ) -> Operation<'_, u32> {
         Box::pin(async move {
-            let reason = reason.as_str();
-            let parameters = [webhook.into(), now.into(), reason.into(), limit.into()];
+            let end = EventId::first_at(until.next());
+            let parameters = [
+                webhook.into(),
+                now.into(),
+                reason.as_str().into(),
+                limit.into(),
+                end.into(),
+            ];
             self.changed(&self.statements.suppress, &parameters).await
         })
     }
@@ -283,5 +291,14 @@ impl Database for SqlDatabase {
 
     fn failures(&self, webhook: WebhookId, since: Timestamp) -> Operation<'_, Failures> {
         Box::pin(self.failures_since(webhook, since))
+    }
+
+    fn figures(
+        &self,
+        webhook: WebhookId,
+        from: Timestamp,
+        counts_since: Timestamp,
+    ) -> Operation<'_, WebhookFigures> {
+        Box::pin(self.figures_since(webhook, from, counts_since))
     }
 }

@@ -128,7 +128,7 @@ statements! {
     postpone,
     /// 1 webhook; 2 now; 3 how many.
     resume,
-    /// 1 webhook; 2 now; 3 reason; 4 how many.
+    /// 1 webhook; 2 now; 3 reason; 4 how many; 5 the least id of events that are left alone.
     suppress,
     /// 1 event; 2 webhook; 3 token; 4 until when; 5 now.
     begin_resend,
@@ -199,6 +199,14 @@ statements! {
     /// 1 webhook; 2 after when; 3 how many to look at. Returns when the first of its failed attempts
     /// began, how many there are, and of how many events.
     failures,
+    /// 1 webhook; 2 from which event on; 3 how many to look at. Returns statuses, how many deliveries have
+    /// each, and the first event of these.
+    health_deliveries,
+    /// 1 webhook; 2 since when; 3 how many to look at. Returns, with 0, what the attempts ended with, how
+    /// many did, and when the first of these began; with 50, 95 and 99 how long they took.
+    health_attempts,
+    /// 1 webhook; 2 how many to look at. Returns how many deliveries are pending, and when the first is due.
+    health_pending,
 }
 
 #[cfg(test)]

@@ -62,6 +62,9 @@ pub fn statements() -> Statements {
         evidence: shared.evidence(),
         last_success: shared.last_success(),
         failures: shared.failures(),
+        health_deliveries: shared.health_deliveries(),
+        health_attempts: shared.health_attempts(),
+        health_pending: shared.health_pending(),
     }
 }
 
@@ -284,7 +287,8 @@ fn suppress() -> Statement {
         "suppress",
         "WITH pending AS MATERIALIZED (
            SELECT event_id FROM deliveries
-           WHERE webhook_id = $1 AND next_at IS NOT NULL AND (claim IS NULL OR next_at <= $2)
+           WHERE webhook_id = $1 AND event_id < $5 AND next_at IS NOT NULL
+             AND (claim IS NULL OR next_at <= $2)
            ORDER BY event_id LIMIT $4 FOR UPDATE SKIP LOCKED)
          UPDATE deliveries AS d SET status = 'suppressed', reason = $3, completed_at = $2,
            claim = NULL, next_at = NULL

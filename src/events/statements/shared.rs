@@ -291,8 +291,61 @@ impl Shared {
             "failures",
             "SELECT min(started_at), count(*), count(DISTINCT event_id) FROM (
                SELECT started_at, event_id FROM attempts
-               WHERE webhook_id = ?1 AND error IS NOT NULL AND started_at > ?2
+               WHERE webhook_id = ?1 AND error IS NOT NULL AND error <> 'internal' AND started_at > ?2
                ORDER BY started_at LIMIT ?3) AS failed",
+        )
+    }
+
+    pub fn health_deliveries(&self) -> Statement {
+        self.statement(
+            "health-deliveries",
+            "SELECT status, count(*), min(event_id) FROM (
+               SELECT status, event_id FROM deliveries WHERE webhook_id = ?1 AND event_id >= ?2
+               ORDER BY event_id DESC LIMIT ?3) AS sampled
+             GROUP BY status",
+        )
+    }
+
+    pub fn health_attempts(&self) -> Statement {
+        // Each of the two has an index of its own.
+        let newest = |which: &str| {
+            format!(
+                "SELECT * FROM (
+                   SELECT started_at, duration_ms, http_status, error FROM attempts
+                   WHERE webhook_id = ?1 AND error IS {which} AND started_at >= ?2
+                   ORDER BY started_at DESC LIMIT ?3) AS newest"
+            )
+        };
+        let (succeeded, failed) = (newest("NULL"), newest("NOT NULL"));
+        let percentile = |percent: u8| {
+            format!(
+                "SELECT {percent}, NULL, NULL, duration_ms, NULL FROM placed
+                 WHERE place = (number * {percent} + 99) / 100"
+            )
+        };
+        let (p50, p95, p99) = (percentile(50), percentile(95), percentile(99));
+        self.statement(
+            "health-attempts",
+            &format!(
+                "WITH sampled AS MATERIALIZED (
+                   SELECT * FROM ({succeeded} UNION ALL {failed}) AS attempted
+                   ORDER BY started_at DESC LIMIT ?3),
+                 placed AS MATERIALIZED (
+                   SELECT duration_ms, row_number() OVER (ORDER BY duration_ms) AS place,
+                     count(*) OVER () AS number FROM sampled)
+                 SELECT CAST(0 AS bigint), http_status, error, count(*), min(started_at)
+                 FROM sampled GROUP BY http_status, error
+                 UNION ALL {p50} UNION ALL {p95} UNION ALL {p99}"
+            ),
+        )
+    }
+
+    pub fn health_pending(&self) -> Statement {
+        self.statement(
+            "health-pending",
+            "SELECT count(*), min(due_at) FROM (
+               SELECT due_at FROM deliveries WHERE webhook_id = ?1 AND next_at IS NOT NULL
+               ORDER BY event_id LIMIT ?2) AS pending",
         )
     }
 }

@@ -56,6 +56,9 @@ pub fn statements() -> Statements {
         evidence: shared.evidence(),
         last_success: shared.last_success(),
         failures: shared.failures(),
+        health_deliveries: shared.health_deliveries(),
+        health_attempts: shared.health_attempts(),
+        health_pending: shared.health_pending(),
     }
 }
 
@@ -219,7 +222,8 @@ fn suppress() -> Statement {
            next_at = NULL
          WHERE webhook_id = ?1 AND event_id IN (
            SELECT event_id FROM deliveries
-           WHERE webhook_id = ?1 AND next_at IS NOT NULL AND (claim IS NULL OR next_at <= ?2)
+           WHERE webhook_id = ?1 AND event_id < ?5 AND next_at IS NOT NULL
+             AND (claim IS NULL OR next_at <= ?2)
            ORDER BY event_id LIMIT ?4)
          RETURNING event_id",
     )

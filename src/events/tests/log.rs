@@ -176,7 +176,12 @@ async fn deliveries_are_found_by_status_and_by_type(database: &SqlDatabase) {
         .await
         .unwrap();
     let inactive = DeliveryReason::WebhookInactive;
-    assert_eq!(database.suppress(hook(1), inactive, at(12), 3).await, Ok(3));
+    assert_eq!(
+        database
+            .suppress(hook(1), inactive, at(12), at(12), 3)
+            .await,
+        Ok(3)
+    );
     for (status, event_type, expected) in [
         (Some(DeliveryStatus::Succeeded), None, &ids[..4]),
         (Some(DeliveryStatus::Pending), None, &ids[4..7]),

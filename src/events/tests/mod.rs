@@ -3,6 +3,7 @@
 
 mod evidence;
 mod gauges;
+mod health;
 mod log;
 mod plans;
 mod postgres;

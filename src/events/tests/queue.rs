@@ -346,9 +346,18 @@ async fn a_webhooks_deliveries_are_suppressed_but_for_those_that_are_held(databa
     publish(database, &one).await;
     publish(database, &two).await;
     let reason = DeliveryReason::WebhookDeleted;
-    assert_eq!(database.suppress(hook(1), reason, at(9), 1).await, Ok(1));
-    assert_eq!(database.suppress(hook(1), reason, at(9), 10).await, Ok(1));
-    assert_eq!(database.suppress(hook(1), reason, at(9), 10).await, Ok(0));
+    assert_eq!(
+        database.suppress(hook(1), reason, at(9), at(9), 1).await,
+        Ok(1)
+    );
+    assert_eq!(
+        database.suppress(hook(1), reason, at(9), at(9), 10).await,
+        Ok(1)
+    );
+    assert_eq!(
+        database.suppress(hook(1), reason, at(9), at(9), 10).await,
+        Ok(0)
+    );
     for id in [one.id, two.id] {
         let ended = database.delivery(id, hook(1)).await.unwrap().unwrap();
         assert_eq!(

@@ -95,7 +95,9 @@ async fn a_resend_leaves_the_schedule_as_it_was(database: &SqlDatabase) {
     let id = publish(database, &event_for(30, &[2])).await;
     let suppressed = DeliveryReason::WebhookInactive;
     assert_eq!(
-        database.suppress(hook(2), suppressed, at(31), 9).await,
+        database
+            .suppress(hook(2), suppressed, at(31), at(31), 9)
+            .await,
         Ok(1)
     );
     for (succeeded, expected) in [

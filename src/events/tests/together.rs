@@ -105,7 +105,7 @@ fn processes_of_one_server_never_claim_the_same_and_never_lock_each_other_out() 
                     .expect("they are due");
                 let reason = DeliveryReason::WebhookInactive;
                 mover
-                    .suppress(hook(3), reason, at(10), 2)
+                    .suppress(hook(3), reason, at(10), at(10), 2)
                     .await
                     .expect("they end");
             }

@@ -1,6 +1,7 @@
 //! What several documents say of one webhook.
 
 use super::*;
+use crate::model::condition::{Condition, Failing};
 use crate::model::rotation::Rotation;
 
 fn stored(name: &str) -> StoredSecret {
@@ -37,24 +38,109 @@ fn live(webhook: &Webhook, at_secs: i64) -> Vec<&str> {
         .collect()
 }
 
+/// An earlier release wrote it into the settings.
 #[test]
-fn what_the_service_disabled_says_so_until_the_merchant_enables_it() {
-    let earlier = r#"{"url":"https://example.com/","isActive":true,"subscribedEvents":["*"],
-        "updatedAt":"2026-01-15T08:00:00.000Z"}"#;
-    let before: WebhookSettings = serde_json::from_str(earlier).unwrap();
-    let mut settings = before.clone();
-    let now = before.updated_at.plus_secs(60);
-    settings.disable(DisabledReason::Gone, now);
-    assert!(!settings.is_active);
-    let document = serde_json::to_value(&settings).unwrap();
-    assert_eq!(document["disabledAt"], "2026-01-15T08:01:00.000Z");
-    assert_eq!(document["disabledReason"], "gone");
-    settings.set_active(false);
+fn what_an_earlier_release_disabled_says_so_until_the_merchant_enables_it() {
+    let earlier = r#"{"url":"https://example.com/","isActive":false,"subscribedEvents":["*"],
+        "updatedAt":"2026-01-15T08:01:00.000Z","disabledAt":"2026-01-15T08:01:00.000Z",
+        "disabledReason":"gone"}"#;
+    let mut settings: WebhookSettings = serde_json::from_str(earlier).unwrap();
+    let disabled_at = settings.updated_at;
+    let mut webhook = webhook();
+    webhook.settings = Some(settings.clone());
+    assert!(!webhook.is_active());
+    let disabled = webhook.disabled().expect("disabled");
+    assert_eq!(
+        (disabled.at, disabled.reason),
+        (disabled_at, DisabledReason::Gone)
+    );
+    let now = disabled_at.plus_secs(60);
+    settings.set_active(false, now);
     assert_eq!(settings.disabled_reason, Some(DisabledReason::Gone));
-    settings.set_active(true);
-    assert_eq!((settings.disabled_at, settings.updated_at), (None, now));
+    settings.set_active(true, now);
     let document = serde_json::to_value(&settings).unwrap();
-    assert_eq!(document.as_object().unwrap().len(), 4);
+    assert_eq!(document.as_object().unwrap().len(), 5);
+    assert_eq!(document["activatedAt"], "2026-01-15T08:02:00.000Z");
+    webhook.settings = Some(settings);
+    assert!(webhook.is_active() && webhook.disabled().is_none());
+}
+
+/// The service makes it inactive at that second, on what it read of its merchant's `settings` before.
+fn disable(webhook: &mut Webhook, at_secs: i64, settings: &WebhookSettings) {
+    let found = Condition {
+        failing: None,
+        disabled: Some(Disabled {
+            at: Timestamp::from_millis(at_secs * 1000),
+            reason: DisabledReason::Failing,
+            activation: settings.activated_at,
+        }),
+    };
+    webhook.rotations.condition.merge(&found);
+}
+
+#[test]
+fn a_disabling_ends_the_activation_that_it_was_decided_on_and_no_later_one() {
+    let second = |seconds: i64| Timestamp::from_millis(seconds * 1000);
+    let mut webhook = webhook();
+    let first = webhook.settings();
+    disable(&mut webhook, 10, &first);
+    assert!(!webhook.is_active());
+    assert_eq!(webhook.updated_at(), second(10));
+
+    // A change of the URL, whenever it was decided on, leaves it so.
+    let mut settings = webhook.settings();
+    settings.set_url("https://other.example.com/", second(20));
+    webhook.settings = Some(settings.clone());
+    assert!(!webhook.is_active());
+    assert_eq!(webhook.counts_since(), second(20));
+
+    // Its merchant makes it active: by a clock that is late, too.
+    settings.set_active(true, second(5));
+    webhook.settings = Some(settings.clone());
+    assert!(webhook.is_active() && webhook.disabled().is_none());
+
+    // Who read it before that decides too late.
+    disable(&mut webhook, 30, &first);
+    assert!(webhook.is_active());
+    disable(&mut webhook, 40, &settings);
+    assert_eq!(webhook.disabled().map(|it| it.at), Some(second(40)));
+
+    // Within the same millisecond, again.
+    settings.set_active(true, second(5));
+    webhook.settings = Some(settings.clone());
+    assert!(webhook.is_active());
+
+    // What its merchant has switched off is the merchant's doing.
+    disable(&mut webhook, 50, &settings);
+    settings.set_active(false, second(60));
+    webhook.settings = Some(settings);
+    assert!(!webhook.is_active() && webhook.disabled().is_none());
+}
+
+#[test]
+fn failures_count_from_what_the_merchant_did_last_and_from_what_is_known() {
+    let second = |seconds: i64| Timestamp::from_millis(seconds * 1000);
+    let mut webhook = webhook();
+    assert_eq!(webhook.counts_since(), second(0));
+    let found = |last_success: Option<i64>, since: i64| Failures {
+        last_success: last_success.map(second),
+        failing_since: Some(second(since)),
+        attempts: 5,
+        events: 2,
+    };
+    assert_eq!(webhook.failures(found(None, 50)), found(None, 50));
+    // The attempts of second 30 are not kept any more.
+    webhook.rotations.condition.failing = Some(Failing {
+        since: second(30),
+        recovered_at: None,
+    });
+    assert_eq!(webhook.failures(found(None, 50)), found(None, 30));
+    assert_eq!(webhook.failures(found(Some(20), 50)), found(Some(20), 30));
+    assert_eq!(webhook.failures(found(Some(40), 50)), found(Some(40), 50));
+    let mut settings = webhook.settings();
+    settings.set_url("https://other.example.com/", second(45));
+    webhook.settings = Some(settings);
+    assert_eq!(webhook.failures(found(None, 50)), found(None, 50));
 }
 
 #[test]

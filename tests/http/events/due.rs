@@ -20,6 +20,7 @@ on_servers_of_their_own! {
     a_delivery_ends_that_is_due_after_its_webhook_was_deleted
     a_delivery_expires_that_is_due_after_its_time
     retry_after_is_a_date_or_seconds_and_a_day_at_most
+    after_five_days_without_a_success_a_webhook_is_inactive_until_its_merchant_makes_it_active
 }
 
 /// The specification's pauses before the attempts, in seconds.
@@ -66,10 +67,7 @@ async fn activity(api: &Server, application: &Application, created: &Created) ->
     let id = &created.webhook.id;
     let path = application.webhook_path(id);
     let webhook = api.by(application, "GET", &path).expect(200).await.json();
-    let settings = format!("webhook-settings/{}/{id}", application.id);
-    let settings = api.store().get(&settings).unwrap_or_else(|| b"{}".to_vec());
-    let settings: Value = serde_json::from_slice(&settings).expect("JSON");
-    let reason = settings["disabledReason"].clone();
+    let reason = webhook["disabledReason"].clone();
     (webhook["isActive"].clone(), reason)
 }
 
@@ -317,4 +315,60 @@ async fn retry_after_is_a_date_or_seconds_and_a_day_at_most(setup: &dyn Fn() -> 
         let latest = most + TimeDelta::milliseconds(500);
         assert!(least <= waits && waits <= latest, "{retry_after}: {waits}");
     }
+}
+
+/// 20 attempts of 5 events fail within seconds. That is nothing, until days have passed.
+async fn after_five_days_without_a_success_a_webhook_is_inactive_until_its_merchant_makes_it_active(
+    setup: &dyn Fn() -> Setup,
+) {
+    local_runtime_only!();
+    let api = setup().start();
+    let receiver = Receiver::answering("500 No", b"");
+    let (application, created) = subscribed(&api, &receiver.url()).await;
+    for _ in 0..5 {
+        let published = publish(&api, &application).await;
+        let read = ended(&api, &application, &published["id"]).await;
+        assert_eq!(outcome(&read), ["failed", "exhausted"], "{read:#}");
+    }
+    let health = format!("{}/health", application.webhook_path(&created.webhook.id));
+    let health = async || {
+        api.by(&application, "GET", &health)
+            .expect(200)
+            .await
+            .json()
+    };
+    let failing = health().await;
+    assert_eq!(
+        (&failing["state"], &failing["isActive"]),
+        (&json!("failing"), &json!(true))
+    );
+    api.sleep_until(time(&failing["willBeDisabledAt"]) - TimeDelta::hours(1));
+    let published = publish(&api, &application).await;
+    ended(&api, &application, &published["id"]).await;
+    let active = (json!(true), Value::Null);
+    assert_eq!(activity(&api, &application, &created).await, active);
+
+    api.sleep(Duration::from_secs(2 * 3600));
+    let published = publish(&api, &application).await;
+    let read = ended(&api, &application, &published["id"]).await;
+    assert_eq!(
+        outcome(&read),
+        ["suppressed", "webhookInactive"],
+        "{read:#}"
+    );
+    let inactive = (json!(false), json!("failing"));
+    assert_eq!(activity(&api, &application, &created).await, inactive);
+    let ended_so = health().await;
+    assert_eq!(ended_so["state"], "disabled", "{ended_so}");
+    assert_eq!(ended_so["failingSince"], failing["failingSince"]);
+
+    // Nothing that failed before counts.
+    let path = application.webhook_path(&created.webhook.id);
+    change(&api, &application, &path, json!({"isActive": true})).await;
+    let published = publish(&api, &application).await;
+    let read = ended(&api, &application, &published["id"]).await;
+    assert_eq!(outcome(&read), ["failed", "exhausted"], "{read:#}");
+    assert_eq!(activity(&api, &application, &created).await, active);
+    let anew = health().await;
+    assert_eq!(anew["failedEvents"], 1, "{anew}");
 }

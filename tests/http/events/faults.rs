@@ -151,6 +151,9 @@ async fn a_malformed_variable_of_events_is_a_start_up_error_that_does_not_show_i
         ("retry_schedule", "sesame"),
         ("max_event_bytes", "sesame"),
         ("event_retention_days", "0"),
+        ("disable_after_hours", "8761"),
+        ("disable_after_hours", "sesame"),
+        ("operator_application", "two sesames"),
         ("publisher_scope", "two sesames"),
     ] {
         let Err(refusal) = Setup::new().variable(variable, value).try_start() else {

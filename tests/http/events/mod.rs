@@ -50,6 +50,7 @@ mod due;
 mod erasure;
 mod fan_out;
 mod faults;
+mod health;
 mod isolation;
 mod log;
 mod metrics;

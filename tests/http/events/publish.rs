@@ -229,6 +229,7 @@ async fn anyone_may_know_how_events_are_delivered() {
         .variable("retry_schedule", "0,60, 3600")
         .variable("max_event_bytes", "2048")
         .variable("event_retention_days", "7")
+        .variable("disable_after_hours", "48")
         .start();
     let path = "/api/v1/delivery-policy";
     let policy = server.request("GET", path).expect(200).await.json();
@@ -243,6 +244,9 @@ async fn anyone_may_know_how_events_are_delivered() {
         "maxResponseBytes": 65536,
         "keptResponseBytes": 4096,
         "retentionDays": 7,
+        "disableAfterHours": 48,
+        "disableAfterAttempts": 20,
+        "disableAfterEvents": 3,
     });
     assert_eq!(policy, expected);
 }
