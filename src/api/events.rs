@@ -38,7 +38,7 @@ pub struct PublishRequest {
     #[schema(inline)]
     r#type: EventType,
     /// What it happened to: any JSON object. Webhooks receive it as it is sent, to the byte.
-    #[schema(value_type = Object, additional_properties, examples(json!({"sessionId": "ses_8c1f", "amount": 1250})))]
+    #[schema(value_type = BTreeMap<String, Value>, examples(json!({"sessionId": "ses_8c1f", "amount": 1250})))]
     data: Value,
     /// When it happened: the `timestamp` of deliveries. Without it, when it is published.
     #[schema(inline, nullable = false, examples("2026-04-20T12:34:55.000Z"))]
@@ -79,7 +79,7 @@ pub struct EventWithDeliveries<'a> {
     #[serde(flatten)]
     event: &'a Event,
     /// What it happened to; `null` once it was erased.
-    #[schema(value_type = Option<Object>, additional_properties, required)]
+    #[schema(value_type = Option<BTreeMap<String, Value>>, required)]
     data: Option<&'a RawValue>,
     /// Its deliveries, each with its last attempt.
     deliveries: &'a [Delivery],
