@@ -38,7 +38,7 @@ pub struct PublishRequest {
     #[schema(inline)]
     r#type: EventType,
     /// What it happened to: any JSON object. Webhooks receive it as it is sent, to the byte.
-    #[schema(value_type = BTreeMap<String, Value>, examples(json!({"sessionId": "ses_8c1f", "amount": 1250})))]
+    #[schema(value_type = BTreeMap<String, Value>)]
     data: Value,
     /// When it happened: the `timestamp` of deliveries. Without it, when it is published.
     #[schema(inline, nullable = false, examples("2026-04-20T12:34:55.000Z"))]
