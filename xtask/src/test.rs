@@ -9,12 +9,6 @@ use anyhow::{Context, Result, bail};
 use crate::runtime::{Choice, Runtime};
 use crate::{build, project, tools};
 
-/// How many tests run at a time, for libtest.
-const THREADS: &str = "RUST_TEST_THREADS";
-
-/// How many of them per core: most wait for a server, a lease or a deadline, and not for the processor.
-const TESTS_PER_CORE: usize = 2;
-
 #[derive(clap::Args)]
 pub struct Args {
     /// What the HTTP tests run against
@@ -55,10 +49,6 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             },
         )
         .stdout(Stdio::piped());
-    if std::env::var_os(THREADS).is_none() {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        command.env(THREADS, (cores * TESTS_PER_CORE).to_string());
-    }
     if let Some(file) = runtime_config {
         command.env("WEBHOOKS_RUNTIME_CONFIG", file);
     }
