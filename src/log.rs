@@ -193,7 +193,7 @@ fn write(text: &[u8]) {
 
     // The most that one call takes.
     for part in text.chunks(4096) {
-        // Nobody could be told that the log cannot be written.
+        // Nobody could learn that the log cannot be written.
         let _ = STDOUT.blocking_write_and_flush(part);
     }
 }

@@ -32,7 +32,7 @@ struct OperationalData<'a> {
 }
 
 impl Dispatcher {
-    /// Makes known what happened. `occurrence` tells it from others of its kind and webhook: whoever
+    /// Makes known what happened. `occurrence` distinguishes it from others of its kind and webhook: whoever
     /// makes the same known again, in whichever process, adds nothing.
     ///
     /// # Errors

@@ -43,7 +43,7 @@ fn before(progress: Progress, standing: Standing, seconds: i64) -> Decision {
 }
 
 /// The state's status, its reason, and when it is due, in seconds.
-fn told(state: State) -> (DeliveryStatus, Option<DeliveryReason>, Option<i64>) {
+fn shown(state: State) -> (DeliveryStatus, Option<DeliveryReason>, Option<i64>) {
     let next = state.next_at.map(Timestamp::as_secs);
     assert_eq!(next.is_some(), state.status == DeliveryStatus::Pending);
     assert_eq!(next.is_some(), state.completed_at.is_none());
@@ -69,7 +69,7 @@ fn a_success_completes_a_delivery_on_every_step() {
     for step in 1..=4 {
         let verdict = after(on_step(step), Outcome::Succeeded, 77);
         let state = verdict.state;
-        assert_eq!(told(state), (DeliveryStatus::Succeeded, None, None));
+        assert_eq!(shown(state), (DeliveryStatus::Succeeded, None, None));
         assert_eq!(state.completed_at, Some(at(77)));
         assert!(!verdict.endpoint_gone);
     }
@@ -93,7 +93,7 @@ fn a_failure_is_repeated_after_the_next_pause_until_the_schedule_ends() {
             (5, exhausted),
         ] {
             let state = after(on_step(step), outcome, 100).state;
-            assert_eq!(told(state), expected, "{outcome:?} on step {step}");
+            assert_eq!(shown(state), expected, "{outcome:?} on step {step}");
             assert_eq!(state.step, step);
         }
     }
@@ -102,7 +102,7 @@ fn a_failure_is_repeated_after_the_next_pause_until_the_schedule_ends() {
 #[test]
 fn jitter_is_added_to_the_pause() {
     let verdict = on_step(2).after_attempt(UNREACHABLE, &schedule(), at(0), u16::MAX);
-    assert_eq!(told(verdict.state), pending(330));
+    assert_eq!(shown(verdict.state), pending(330));
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn retry_after_counts_on_429_and_503_and_only_when_it_is_the_later_one() {
             retry_after: Some(seconds),
         };
         let state = after(long, outcome, 0).state;
-        assert_eq!(told(state), pending(expected), "{status}, {seconds} s");
+        assert_eq!(shown(state), pending(expected), "{status}, {seconds} s");
     }
 }
 
@@ -136,13 +136,13 @@ fn an_attempt_after_the_schedules_end_is_not_made() {
     };
     let state = after(on_step(1), outcome, 0).state;
     let exhausted = ended(DeliveryStatus::Failed, DeliveryReason::Exhausted);
-    assert_eq!(told(state), exhausted);
+    assert_eq!(shown(state), exhausted);
 }
 
 #[test]
 fn an_endpoint_is_gone_when_it_says_so_twice_five_minutes_apart() {
     let once = after(on_step(1), failed(410), 100);
-    assert_eq!(told(once.state), pending(105));
+    assert_eq!(shown(once.state), pending(105));
     assert_eq!(once.state.gone_at, Some(at(100)));
     assert!(!once.endpoint_gone);
 
@@ -167,7 +167,7 @@ fn an_endpoint_is_gone_when_it_says_so_twice_five_minutes_apart() {
         (failed(410), -900, pending(-600)),
     ] {
         let verdict = again(outcome, seconds);
-        assert_eq!(told(verdict.state), expected, "{outcome:?} at {seconds}");
+        assert_eq!(shown(verdict.state), expected, "{outcome:?} at {seconds}");
         assert_eq!(verdict.endpoint_gone, expected == gone);
         assert_eq!(verdict.state.gone_at, Some(at(100)));
     }
@@ -190,7 +190,7 @@ fn an_attempt_beyond_the_schedule_is_not_made() {
         panic!("it is made");
     };
     let exhausted = ended(DeliveryStatus::Failed, DeliveryReason::Exhausted);
-    assert_eq!(told(state), exhausted);
+    assert_eq!(shown(state), exhausted);
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn a_step_of_an_inactive_webhook_is_skipped_and_the_schedules_end_suppresses() {
             let Decision::Skip(state) = before(on_step(step), standing, seconds) else {
                 panic!("it is made");
             };
-            assert_eq!(told(state), expected, "step {step} at {seconds}");
+            assert_eq!(shown(state), expected, "step {step} at {seconds}");
             assert_eq!(state.step, steps);
         }
     }
@@ -244,7 +244,7 @@ fn a_deleted_webhook_and_erased_data_end_a_delivery() {
         let Decision::Skip(state) = decision else {
             panic!("it is made");
         };
-        assert_eq!(told(state), expected);
+        assert_eq!(shown(state), expected);
     }
 }
 
@@ -258,13 +258,13 @@ fn a_delivery_expires_when_its_event_is_not_worth_delivering_any_more() {
         let Decision::Skip(state) = before(until(50), standing, 50) else {
             panic!("it is made");
         };
-        assert_eq!(told(state), EXPIRED);
+        assert_eq!(shown(state), EXPIRED);
     }
     assert_eq!(before(until(50), Standing::Active, 49), Decision::Attempt);
     // The next attempt would be at 105.
-    assert_eq!(told(after(until(105), UNREACHABLE, 100).state), EXPIRED);
+    assert_eq!(shown(after(until(105), UNREACHABLE, 100).state), EXPIRED);
     assert_eq!(
-        told(after(until(106), UNREACHABLE, 100).state),
+        shown(after(until(106), UNREACHABLE, 100).state),
         pending(105)
     );
     let success = after(until(90), Outcome::Succeeded, 100).state;

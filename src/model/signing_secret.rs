@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_told_as_standard_webhooks_writes_it() {
+    fn a_secret_is_written_as_standard_webhooks_writes_it() {
         let secret = SigningSecret::generate();
         let text = secret.reveal();
         let bytes = Base64::decode_vec(text.strip_prefix("whsec_").unwrap()).unwrap();

@@ -59,15 +59,15 @@ async fn send(method: &str, url: &str, token: &str, body: Option<Value>) -> (Str
     )
 }
 
-/// The example, which is told to end with the test, however that ends.
+/// The example, which gets SIGTERM when the test ends, however that ends.
 struct Running(String);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let told = std::process::Command::new("kill")
+        let sent = std::process::Command::new("kill")
             .args(["-TERM", &self.0])
             .status();
-        assert!(told.is_ok_and(|status| status.success()) || std::thread::panicking());
+        assert!(sent.is_ok_and(|status| status.success()) || std::thread::panicking());
     }
 }
 

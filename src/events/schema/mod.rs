@@ -45,7 +45,7 @@ pub async fn prepare(connection: &dyn Connection, dialect: Dialect) -> Result<()
     }
     if dialect == Dialect::Sqlite {
         // A commit then waits for one flush instead of three, and readers for no writer. The file keeps
-        // it. libSQL has it already, and refuses to be told.
+        // it. libSQL has it already, and refuses the statement.
         let wal = Statement::new("schema-journal", "PRAGMA journal_mode = WAL");
         let _ = connection.query(&wal, &[]).await;
     }
