@@ -7,6 +7,7 @@
 //! | `DELETE /faults`, `DELETE /faults/ID` | disarms all, or one |
 //! | `GET /stats` | the counters |
 //! | `GET /requests/NAME` | what a request did that names itself so ([`Caller`](crate::stats::Caller)) |
+//! | `GET /requests/NAME/calls` | how often it called the host, before its response and after it ([`Stats::calls`](crate::stats::Stats::calls)) |
 //! | `POST /clock` with `{"aheadMs": …}` | sets the clocks of guests so far ahead of the machine's: they never go back ([`Clock`](crate::clock::Clock)) |
 //! | `GET /clock` | how far they are ahead |
 
@@ -80,11 +81,13 @@ async fn answer(request: Request<Incoming>, instruments: &Instruments) -> Respon
             reply(StatusCode::NO_CONTENT, String::new())
         }
         (&Method::GET, path) if path.starts_with("/requests/") => {
-            let trace = path
-                .strip_prefix("/requests/")
-                .and_then(|name| stats.trace(name));
-            match trace {
-                Some(trace) => reply(StatusCode::OK, trace.to_string()),
+            let name = path.strip_prefix("/requests/").unwrap_or_default();
+            let seen = match name.strip_suffix("/calls") {
+                Some(name) => stats.calls(name),
+                None => stats.trace(name),
+            };
+            match seen {
+                Some(seen) => reply(StatusCode::OK, seen.to_string()),
                 None => reply(StatusCode::NOT_FOUND, String::new()),
             }
         }

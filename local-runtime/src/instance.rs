@@ -17,6 +17,7 @@ use wasmtime_wasi_http::p3::bindings::ServicePre;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::bindings::spin;
+use crate::calls;
 use crate::clock::GuestClock;
 use crate::engine::compiled;
 use crate::instruments::Instruments;
@@ -24,7 +25,7 @@ use crate::key_value::KeyValue;
 use crate::outbound::{Hooks, Outbound};
 use crate::postgres::Postgres;
 use crate::sqlite::Sqlite;
-use crate::stats::Stats;
+use crate::stats::{Call, Stats};
 use crate::variables::Variables;
 use crate::view::{Has, View};
 
@@ -46,6 +47,26 @@ pub struct State {
     imports: Imports,
     /// The names of requests that tests follow.
     requests: HashMap<GuestTaskId, Arc<str>>,
+    stats: Arc<Stats>,
+}
+
+impl State {
+    /// Whether no test follows any of its requests.
+    pub(crate) fn follows_nobody(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// Notes a call of the request that has this task, if it is followed.
+    pub(crate) fn note(&self, task: GuestTaskId, call: Call) {
+        if let Some(name) = self.requests.get(&task) {
+            self.stats.call(call, name);
+        }
+    }
+
+    /// Its resources.
+    pub(crate) fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
 }
 
 /// What Spin's interfaces start with in each instance of one component.
@@ -116,6 +137,7 @@ impl Template {
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+        calls::count(&mut linker)?;
         spin::key_value::key_value::add_to_linker::<_, Has<KeyValue>>(
             &mut linker,
             view!(key_value),
@@ -160,6 +182,7 @@ impl HandlerState for Template {
             table: ResourceTable::new(),
             imports: self.imports.clone(),
             requests: HashMap::new(),
+            stats: stats.clone(),
         };
         let mut store = Store::new(self.pre.engine(), state);
         let service = self.pre.instantiate_async(&mut store).await?;

@@ -5,6 +5,7 @@
 
 pub mod allowed_hosts;
 pub mod blocked_networks;
+pub mod calls;
 pub mod clock;
 pub mod control;
 pub mod engine;

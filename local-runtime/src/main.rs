@@ -183,7 +183,10 @@ impl Host {
                 self.databases.clone(),
                 self.instruments.clone(),
             )?,
-            variables: Variables(Arc::new(component.variables.clone())),
+            variables: Variables {
+                values: Arc::new(component.variables.clone()),
+                stats: self.instruments.stats.clone(),
+            },
         };
         let outbound = Outbound::new(
             component,

@@ -25,10 +25,54 @@ pub struct Stats {
 struct Trace {
     since: Instant,
     operations: Vec<Operation>,
+    calls: BTreeMap<&'static str, Calls>,
     responded: bool,
 }
 
+/// How often a request called the host.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Calls {
+    before_response: usize,
+    after_response: usize,
+}
+
+/// A call of the host that is no [operation](Stats::operation): no test disturbs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// A wait: one more task of the host, which most often is cancelled.
+    Timer,
+    /// A clock that is read.
+    Clock,
+    /// Randomness, some eight bytes of it.
+    Random,
+    /// A line of log.
+    Log,
+    /// A variable that is read.
+    Variable,
+}
+
+impl Call {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Timer => "timer",
+            Self::Clock => "clock",
+            Self::Random => "random",
+            Self::Log => "log",
+            Self::Variable => "variable",
+        }
+    }
+}
+
 impl Trace {
+    fn count(&mut self, name: &'static str) {
+        let calls = self.calls.entry(name).or_default();
+        match self.responded {
+            false => calls.before_response += 1,
+            true => calls.after_response += 1,
+        }
+    }
+
     fn now(&self) -> u64 {
         u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
@@ -96,6 +140,7 @@ impl Stats {
         let trace = Trace {
             since: Instant::now(),
             operations: Vec::new(),
+            calls: BTreeMap::new(),
             responded: false,
         };
         traces.insert(name.to_owned(), trace);
@@ -125,6 +170,7 @@ impl Stats {
             None => return None,
         };
         let trace = traces.get_mut(&name)?;
+        trace.count(op);
         let number = trace.operations.len();
         trace.operations.push(Operation {
             op,
@@ -136,6 +182,21 @@ impl Stats {
             detail: None,
         });
         Some(Ongoing { name, number })
+    }
+
+    /// Notes a call of the request of this name.
+    pub fn call(&self, call: Call, name: &str) {
+        let mut traces = self.traces.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(trace) = traces.get_mut(name) {
+            trace.count(call.name());
+        }
+    }
+
+    /// How often a request that is followed has called the host so far, by the name of the operation or
+    /// the [`Call`].
+    pub fn calls(&self, name: &str) -> Option<Value> {
+        let traces = self.traces.lock().unwrap_or_else(|e| e.into_inner());
+        traces.get(name).map(|trace| json!(trace.calls))
     }
 
     /// Notes that an operation ended, and the size of the value that it read or wrote.
@@ -236,8 +297,36 @@ mod tests {
         let exact = stats.operation("sql", "record", Caller(Some("a")));
         stats.detail(exact.as_ref(), json!({"sql": "/* record */"}));
         stats.detail(None, json!("of a request that nobody follows"));
+        let calls = stats.calls("a").unwrap();
+        let sql = json!({"beforeResponse": 0, "afterResponse": 2});
+        assert_eq!(calls["sql"], sql);
+        assert_eq!(calls["get"]["beforeResponse"], 1);
         let trace = stats.trace("a").unwrap();
         assert_eq!(trace[4]["detail"], json!({"sql": "/* record */"}));
         assert_eq!(trace[3].get("detail"), None);
+    }
+
+    #[test]
+    fn calls_are_counted_before_and_after_the_response() {
+        let stats = Stats::default();
+        stats.call(Call::Clock, "a");
+        stats.follow("a");
+        for call in [Call::Timer, Call::Clock, Call::Clock, Call::Log] {
+            stats.call(call, "a");
+        }
+        stats.call(Call::Random, "b");
+        stats.responded("a");
+        stats.call(Call::Timer, "a");
+        stats.call(Call::Variable, "a");
+        let expected = json!({
+            "timer": {"beforeResponse": 1, "afterResponse": 1},
+            "clock": {"beforeResponse": 2, "afterResponse": 0},
+            "log": {"beforeResponse": 1, "afterResponse": 0},
+            "variable": {"beforeResponse": 0, "afterResponse": 1},
+        });
+        assert_eq!(stats.calls("a"), Some(expected));
+        assert_eq!(stats.calls("b"), None);
+        // They are no operations: nobody disturbs them.
+        assert_eq!(stats.trace("a"), Some(json!([])));
     }
 }

@@ -6,11 +6,17 @@ use std::sync::Arc;
 use wasmtime::component::Accessor;
 
 use crate::bindings::spin::variables::variables::{Error, Host, HostWithStore};
-use crate::view::{Has, View};
+use crate::stats::{Call, Stats};
+use crate::view::{Has, View, request};
 
 /// The variables of a component, by name.
 #[derive(Clone)]
-pub struct Variables(pub Arc<BTreeMap<String, String>>);
+pub struct Variables {
+    /// Their values.
+    pub values: Arc<BTreeMap<String, String>>,
+    /// The counters.
+    pub stats: Arc<Stats>,
+}
 
 impl Host for View<'_, Variables> {}
 
@@ -19,6 +25,11 @@ impl<T: Send> HostWithStore<T> for Has<Variables> {
         accessor: &Accessor<T, Self>,
         name: String,
     ) -> wasmtime::Result<Result<String, Error>> {
+        let caller = request(accessor)?;
+        let Variables { values, stats } = accessor.with(|mut access| access.get().context.clone());
+        if let Some(caller) = caller {
+            stats.call(Call::Variable, &caller);
+        }
         let valid = name.starts_with(|c: char| c.is_ascii_lowercase())
             && name
                 .chars()
@@ -26,7 +37,7 @@ impl<T: Send> HostWithStore<T> for Has<Variables> {
         if !valid {
             return Ok(Err(Error::InvalidName(name)));
         }
-        let value = accessor.with(|mut access| access.get().context.0.get(&name).cloned());
+        let value = values.get(&name).cloned();
         Ok(value.ok_or_else(|| Error::Undefined(format!("no variable for \"{name}\""))))
     }
 }

@@ -22,6 +22,7 @@ mod applications;
 mod blocked_networks;
 mod bodies;
 mod browser;
+mod budgets;
 mod clients;
 mod concurrency;
 mod concurrent_changes;

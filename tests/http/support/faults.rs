@@ -154,6 +154,13 @@ pub fn trace(server: &Server, request: &str) -> Vec<Operation> {
     serde_json::from_str(&trace.text).unwrap_or_else(|e| panic!("{e}: {}", trace.text))
 }
 
+/// How often the request of this name has called the host so far, by the kinds of calls.
+pub fn calls<T: serde::de::DeserializeOwned>(server: &Server, request: &str) -> T {
+    let path = format!("/requests/{request}/calls");
+    let calls = call(server.control(), "GET", &path, "");
+    serde_json::from_str(&calls.text).unwrap_or_else(|e| panic!("{e}: {}", calls.text))
+}
+
 /// How many operations all faults together have hit.
 pub fn hits(server: &Server) -> u64 {
     let faults = call(server.control(), "GET", "/faults", "").json();

@@ -225,6 +225,12 @@ impl Setup {
         self
     }
 
+    /// Asks the dispatcher nothing.
+    pub fn unprobed(mut self) -> Self {
+        self.flags.push("--no-probe");
+        self
+    }
+
     /// Cuts off what is running when it is told to stop. Spin always does.
     pub fn without_drain(mut self) -> Self {
         self.flags.push("--no-drain");
