@@ -1,63 +1,46 @@
 //! Makes the files that the component serves: the OpenAPI document from the API's own code, the
 //! pages with the receivers' samples in them, and each of them compressed.
 
-use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
-use std::path::{Path, PathBuf};
-
+use application_webhooks::fault::Fault;
 use application_webhooks::http::error::Error;
-use flate2::Compression;
-use flate2::read::GzDecoder;
-use flate2::write::GzEncoder;
-use sha2::{Digest, Sha256};
+use static_files::embed::{Table, media_type};
 
 fn main() {
     for source in ["build.rs", "page", "receivers", "vendor", RECEIVING] {
         println!("cargo::rerun-if-changed={source}");
     }
-    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"));
     let document = serde_json::to_vec(&application_webhooks::openapi::document()).expect("JSON");
 
-    let mut table = String::from("&[\n");
-    add(&mut table, &out, "/openapi.json", "Json", &document);
+    let mut table = Table::new();
+    let [json, html, script, style] =
+        ["a.json", "a.html", "a.js", "a.css"].map(|name| media_type(name).expect("a type"));
+    table.add("/openapi.json", json, "NOTHING", &document);
+    table.add("/docs", html, "REFERENCE", &read("page/docs.html"));
     for (path, kind, file) in [
-        ("/docs", "Reference", "page/docs.html"),
-        ("/docs/reference.js", "Script", "page/reference.js"),
-        ("/docs/receivers.css", "Style", "page/receivers.css"),
+        ("/docs/reference.js", script, "page/reference.js"),
+        ("/docs/receivers.css", style, "page/receivers.css"),
     ] {
-        add(&mut table, &out, path, kind, &read(file));
+        table.add(path, kind, "NOTHING", &read(file));
     }
     let gzip = read("vendor/scalar.js.gz");
-    add_compressed(&mut table, &out, "/docs/scalar.js", "Script", &gzip);
-    let receivers = receivers();
-    add(
-        &mut table,
-        &out,
-        "/docs/receivers",
-        "Page",
-        receivers.as_bytes(),
-    );
-    let receiving = receiving();
-    add(
-        &mut table,
-        &out,
-        "/docs/receiving",
-        "Page",
-        receiving.as_bytes(),
-    );
-    table.push_str("]\n");
-    write(&out.join("files.rs"), table.as_bytes());
+    table.add_compressed("/docs/scalar.js", script, "NOTHING", &gzip);
+    table.add("/docs/receivers", html, "PAGE", receivers().as_bytes());
+    table.add("/docs/receiving", html, "PAGE", receiving().as_bytes());
+    table.finish();
 
-    for (name, error) in [
-        ("not-found.json", Error::NotFound),
+    for (said, error) in [
+        (static_files::NOT_FOUND, Error::NotFound),
         (
-            "method-not-allowed.json",
+            static_files::METHOD_NOT_ALLOWED,
             Error::MethodNotAllowed(String::new()),
         ),
-        ("precondition-failed.json", Error::PreconditionFailed),
+        (static_files::PRECONDITION_FAILED, Error::PreconditionFailed),
+        (
+            static_files::INTERNAL,
+            Error::Fault(Fault::Internal(String::new())),
+        ),
     ] {
-        let body = serde_json::to_vec(&error.body()).expect("JSON");
-        write(&out.join(name), &body);
+        assert_eq!(said, serde_json::to_string(&error.body()).expect("JSON"));
     }
 }
 
@@ -92,40 +75,10 @@ fn receiving() -> String {
     page.replace(place, &body)
 }
 
-/// Compresses a file, and adds it.
-fn add(table: &mut String, out: &Path, path: &str, kind: &str, content: &[u8]) {
-    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
-    gzip.write_all(content).expect("memory");
-    let gzip = gzip.finish().expect("memory");
-    add_compressed(table, out, path, kind, &gzip);
-}
-
-/// Adds a compressed file's entry to the table of `src/lib.rs`.
-fn add_compressed(table: &mut String, out: &Path, path: &str, kind: &str, gzip: &[u8]) {
-    let mut content = Vec::new();
-    GzDecoder::new(gzip)
-        .read_to_end(&mut content)
-        .unwrap_or_else(|e| panic!("{path}: {e}"));
-    let name = format!("{}.gz", path.trim_start_matches('/').replace('/', "_"));
-    write(&out.join(&name), gzip);
-    let digest = Sha256::digest(&content);
-    let tag = base16ct::lower::encode_string(&digest[..16]);
-    let _ = writeln!(
-        table,
-        "File {{ path: {path:?}, kind: Kind::{kind}, tag: {tag:?}, length: {}, gzip: \
-         include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{name}\")) }},",
-        content.len(),
-    );
-}
-
 fn text(path: &str) -> String {
     String::from_utf8(read(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
 fn read(path: &str) -> Vec<u8> {
     std::fs::read(path).unwrap_or_else(|e| panic!("{path}: {e}"))
-}
-
-fn write(path: &Path, content: &[u8]) {
-    std::fs::write(path, content).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
 }

@@ -28,6 +28,7 @@ use local_runtime::server::Server;
 use local_runtime::sqlite::{Databases, Sqlite, databases};
 use local_runtime::variables::Variables;
 use local_runtime::{control, probe};
+use portal::config::PortalConfig;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use wasmtime::Engine;
@@ -218,6 +219,9 @@ fn check_config(component: &Component) -> anyhow::Result<()> {
         "event-dispatcher" => {
             let store_timeout = Config::parse(&variable)?.store_timeout;
             EventsConfig::parse(&variable, store_timeout)?;
+        }
+        "portal" => {
+            PortalConfig::parse(&variable)?;
         }
         _ => {}
     }

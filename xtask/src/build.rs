@@ -33,6 +33,12 @@ pub const DISPATCHER: Component = Component {
     max_bytes: 2_000_000,
 };
 
+/// The page for merchants.
+pub const PORTAL: Component = Component {
+    package: "portal",
+    max_bytes: 800_000,
+};
+
 /// What tests see of Spin's databases through. No release has it.
 pub const SQL_PROBE: Component = Component {
     package: "sql-probe",
@@ -40,7 +46,7 @@ pub const SQL_PROBE: Component = Component {
 };
 
 /// All components of `spin.toml`.
-pub const COMPONENTS: [Component; 3] = [API, DISPATCHER, REFERENCE];
+pub const COMPONENTS: [Component; 4] = [API, DISPATCHER, REFERENCE, PORTAL];
 
 impl Component {
     /// What `spin build` runs too, by `spin.toml`.

@@ -217,6 +217,7 @@ mod tests {
                 "cosmosdb.toml",
                 "dynamodb.toml",
                 "event-dispatcher.wasm",
+                "portal.wasm",
                 "postgres.env",
                 "redis.toml",
                 "runtime-config.toml",

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use anyhow::{Result, bail};
 use application_webhooks::config::events::EventsConfig;
 use application_webhooks::config::{Config, ConfigError};
+use portal::config::PortalConfig;
 
 /// How Spin's environment provider spells a variable.
 const PREFIX: &str = "SPIN_VARIABLE_";
@@ -13,7 +14,7 @@ const PREFIX: &str = "SPIN_VARIABLE_";
 const ALIKE: f64 = 0.7;
 
 /// Good values, as a shell takes them, where the manifest's default is none.
-const EXAMPLES: [(&str, &str); 9] = [
+const EXAMPLES: [(&str, &str); 15] = [
     (
         "jwks",
         r#"'{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}'"#,
@@ -29,6 +30,15 @@ const EXAMPLES: [(&str, &str); 9] = [
         "postgres://user:password@127.0.0.1:5432/webhooks",
     ),
     ("events_database_host", "postgres://127.0.0.1:5432"),
+    ("portal_url", "https://webhooks.example.com"),
+    ("portal_name", "'Kadosei Webhooks'"),
+    ("portal_logo_url", "https://cdn.example.com/logo.svg"),
+    ("portal_accent", "'#1a5fb4'"),
+    (
+        "portal_refresh_url",
+        "https://dashboard.example.com/webhooks",
+    ),
+    ("portal_frame_ancestors", "https://dashboard.example.com"),
 ];
 
 /// The name of a variable in the environment.
@@ -127,7 +137,8 @@ impl Defaults<'_> {
                 given.or_else(|| ours(variable)).or_else(default)
             };
             let checked = Config::parse(&get)
-                .and_then(|config| EventsConfig::parse(&get, config.store_timeout).map(drop));
+                .and_then(|config| EventsConfig::parse(&get, config.store_timeout))
+                .and_then(|_| portal_config(&get));
             match checked {
                 Err(error) if found.iter().all(|it| it.variable != error.variable) => {
                     found.push(error);
@@ -143,6 +154,15 @@ impl Defaults<'_> {
         let example = example.map(|(_, value)| (*value).to_owned());
         example.or_else(|| self.get(variable).map(super::screen::quoted))
     }
+}
+
+/// The portal's own variables.
+fn portal_config(get: &dyn Fn(&str) -> Option<String>) -> Result<(), ConfigError> {
+    let checked = PortalConfig::parse(get).map(drop);
+    checked.map_err(|error| ConfigError {
+        variable: error.variable,
+        problem: error.problem.to_owned(),
+    })
 }
 
 /// A name of the environment, which can be anything, on one line.
