@@ -1,4 +1,4 @@
-//! The project's commands: `cargo xtask up`, `listen`, `build`, `token`, `test`, and
+//! The project's commands: `cargo xtask up`, `listen`, `build`, `token`, `portal`, `test`, and
 //! `doctor`, `reindex`, `reencrypt` for a service's store, `soak`.
 //!
 //! Each command has its own file; `project`, `keys` and the others beside them
@@ -13,6 +13,7 @@ mod imports;
 mod keys;
 mod listen;
 mod operator;
+mod portal;
 #[path = "../../tests/http/support/postgres.rs"]
 #[allow(dead_code, reason = "tests need more of it")]
 mod postgres;
@@ -49,6 +50,8 @@ enum Command {
     Listen(listen::Args),
     /// Print a token signed with the development key, and nothing else
     Token(token::Args),
+    /// Print a link to the portal of an application, good for a minute, and nothing else
+    Portal(portal::Args),
     /// Build the component as it is released, and check its size and imports
     Build(build::Args),
     /// Put together what is attached to a release: components, manifest, runtime configs, checksums
@@ -89,6 +92,7 @@ fn main() -> ExitCode {
         Command::Up(args) => up::run(args),
         Command::Listen(args) => listen::run(&args),
         Command::Token(args) => token::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Portal(args) => portal::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Build(args) => build::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Release(args) => release::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Test(args) => test::run(&args),

@@ -22,7 +22,8 @@ pub struct Args {
         value_parser = clap::builder::NonEmptyStringValueParser::new()
     )]
     merchant: Option<String>,
-    /// What the platform's own systems may do: events:publish, events:read, or both with a space
+    /// What the platform's own systems may do: events:publish, events:read, portal:create, or several with
+    /// spaces between them
     #[arg(long, value_name = "SCOPE", value_parser = scope)]
     scope: Option<String>,
     /// How long the token is valid: 30s, 15m, 1h, 7d
@@ -51,6 +52,11 @@ pub fn run(args: &Args) -> Result<()> {
 /// The scope of who may publish, as the service that is started from the same environment has it.
 pub fn publisher_scope() -> String {
     variable("PUBLISHER_SCOPE").unwrap_or_else(|| "events:publish".to_owned())
+}
+
+/// The scope of who may open portals, likewise.
+pub fn portal_scope() -> String {
+    variable("PORTAL_SCOPE").unwrap_or_else(|| "portal:create".to_owned())
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -33,10 +33,13 @@ use crate::token::{self, Issuer};
 use crate::up::endpoints::Endpoints;
 use crate::up::screen::{Screen, Tokens};
 use crate::up::variables::{Defaults, environment_name};
-use crate::{build, project};
+use crate::{build, portal, project};
 
 /// Long enough for a day's work with one curl line.
 const TOKEN_VALID: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// How long the screen waits for a link to the portal.
+const LINK_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -134,7 +137,8 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let event_types =
         given("event_types").or_else(|| defaults.get("event_types").map(str::to_owned));
     let event_types = event_types.unwrap_or_default();
-    let screen = |base: &str| {
+    let opener = tokens.as_ref().map(|_| portal::token(&keys)).transpose()?;
+    let screen = |base: &str, portal: Option<&str>| {
         let screen = Screen {
             base,
             runtime: runtime.name(),
@@ -143,6 +147,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
             state_dir: args.state_dir.as_deref().map(|_| state_dir.as_path()),
             local_endpoints: endpoints != Endpoints::Public,
             event_type: event_types.split(',').next().unwrap_or_default().trim(),
+            portal,
         };
         screen.to_string()
     };
@@ -151,7 +156,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
-        .block_on(serve(command, &runtime, &screen))
+        .block_on(serve(command, &runtime, opener.as_deref(), &screen))
 }
 
 /// The variables that are set here where the environment does not.
@@ -209,7 +214,8 @@ fn ensure_free(listen: SocketAddr) -> Result<()> {
 async fn serve(
     mut command: std::process::Command,
     runtime: &Runtime,
-    screen: &dyn Fn(&str) -> String,
+    opener: Option<&str>,
+    screen: &dyn Fn(&str, Option<&str>) -> String,
 ) -> Result<ExitCode> {
     use std::os::unix::process::CommandExt;
 
@@ -261,7 +267,11 @@ async fn serve(
             Some(base) = served.recv(), if !shown => {
                 shown = true;
                 let base = reachable(&base);
-                print(&screen(&base));
+                let link = match opener {
+                    Some(token) => portal_link(&base, token).await,
+                    None => None,
+                };
+                print(&screen(&base, link.as_deref()));
                 // The local runtime asks itself.
                 if matches!(runtime, Runtime::Spin(_)) {
                     tokio::spawn(probe::run(base));
@@ -289,6 +299,20 @@ async fn serve(
         eprintln!("error: {name} ended by itself ({status}); its own messages are above");
     }
     Ok(exit_code(status))
+}
+
+/// A link to the demo application's portal. Without one the screen says how to make it.
+async fn portal_link(base: &str, token: &str) -> Option<String> {
+    let capabilities: Vec<&str> = portal::CAPABILITIES.split(',').collect();
+    let link = portal::link(base, token, demo::APPLICATION, &capabilities);
+    let link = tokio::time::timeout(LINK_TIMEOUT, link).await;
+    match link.ok()? {
+        Ok(link) => Some(link),
+        Err(error) => {
+            eprintln!("warning: no link to the portal: {error:#}");
+            None
+        }
+    }
 }
 
 /// The process group of a child.

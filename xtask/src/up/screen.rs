@@ -32,6 +32,8 @@ pub struct Screen<'a> {
     pub local_endpoints: bool,
     /// The event that is published.
     pub event_type: &'a str,
+    /// A link to the demo application's portal, made a moment ago.
+    pub portal: Option<&'a str>,
 }
 
 impl Display for Screen<'_> {
@@ -59,6 +61,14 @@ impl Display for Screen<'_> {
             "  Docs     {base}/docs (the API reference, where requests can be tried)\n           \
              {base}/docs/receivers (how deliveries are verified)"
         )?;
+        match self.portal {
+            Some(link) => writeln!(
+                f,
+                "  Portal   {link}\n           good for a minute and once; another: {}",
+                portal(base, &flag)
+            )?,
+            None => writeln!(f, "  Portal   {base}/portal (a link to it: see the guide)")?,
+        }
         writeln!(
             f,
             "  Probes   {base}/healthz (it answers)\n           {base}/readyz (it can serve)\n           \
@@ -109,6 +119,15 @@ impl Display for Screen<'_> {
             read(base, merchant),
         )
     }
+}
+
+/// The command that prints another link to the portal.
+fn portal(base: &str, flag: &str) -> String {
+    let url = match base == listen::DEFAULT_URL {
+        true => String::new(),
+        false => format!(" --url {}", quoted(base)),
+    };
+    format!("cargo xtask portal{url}{flag}")
 }
 
 /// The line that creates a webhook.
@@ -185,7 +204,29 @@ mod tests {
             state_dir,
             local_endpoints: true,
             event_type: "session.completed",
+            portal: Some("http://127.0.0.1:1/portal#code=x"),
         }
+    }
+
+    #[test]
+    fn the_screen_has_a_link_to_the_portal_and_how_to_make_another() {
+        let text = screen("m", Some(Path::new("/a b"))).to_string();
+        for part in [
+            "  Portal   http://127.0.0.1:1/portal#code=x\n",
+            "another: cargo xtask portal --url http://127.0.0.1:1 --state-dir '/a b'\n",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+        let without = Screen {
+            portal: None,
+            ..screen("m", None)
+        };
+        let text = without.to_string();
+        assert!(
+            text.contains("  Portal   http://127.0.0.1:1/portal ("),
+            "{text}"
+        );
+        assert!(!text.contains("xtask portal"), "{text}");
     }
 
     #[test]
