@@ -29,7 +29,7 @@ use crate::model::operator_token::OperatorToken;
 pub const SENDER: &str = concat!("application-webhooks/", env!("CARGO_PKG_VERSION"));
 
 /// The names of all variables, as in `spin.toml`.
-pub const VARIABLES: [&str; 22] = [
+pub const VARIABLES: [&str; 23] = [
     "jwks",
     "jwks_url",
     "jwks_cache_seconds",
@@ -51,6 +51,7 @@ pub const VARIABLES: [&str; 22] = [
     "operator_token",
     "publisher_scope",
     "support_scope",
+    "portal_scope",
     "operator_application",
 ];
 
@@ -106,6 +107,9 @@ pub struct Config {
     /// The scope of tokens that may read any application's events: variable `support_scope`,
     /// another one.
     pub support_scope: String,
+    /// The scope of tokens that may open the portal of any application: variable `portal_scope`, a third
+    /// one.
+    pub portal_scope: String,
     /// The application that gets operational events, as events of its own: variable
     /// `operator_application`; `None`: they are lines of the log only.
     pub operator_application: Option<ApplicationId>,
@@ -213,6 +217,11 @@ impl Config {
             let same = "must be another scope than `publisher_scope`";
             return Err(problem("support_scope", same));
         }
+        let portal_scope = scope("portal_scope", "portal:create")?;
+        if [&publisher_scope, &support_scope].contains(&&portal_scope) {
+            let same = "must be another scope than `publisher_scope` and `support_scope`";
+            return Err(problem("portal_scope", same));
+        }
         let keys = optional("jwks")
             .map(|set| KeySet::parse(&set).map_err(|error| problem("jwks", error)))
             .transpose()?;
@@ -292,6 +301,7 @@ impl Config {
                 .map_err(|error| problem("operator_token", error))?,
             publisher_scope,
             support_scope,
+            portal_scope,
             operator_application: optional("operator_application")
                 .map(|id| ApplicationId::parse(&id).ok_or("must be the id of an application"))
                 .transpose()

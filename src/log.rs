@@ -23,6 +23,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     merchant: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    portal_session: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     application: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<&'a str>,
@@ -49,6 +51,8 @@ pub struct Answered<'a> {
     /// The hash of its merchant, as in the keys of the merchant's documents ([`crate::store::keys::merchant`]); `None`: no valid
     /// token.
     pub merchant: Option<&'a str>,
+    /// The portal's session, where it is one that asks.
+    pub portal_session: Option<&'a str>,
     /// The application that its path names.
     pub application: Option<&'a ApplicationId>,
     /// Its method.
@@ -91,6 +95,7 @@ pub fn request(answered: &Answered<'_>) {
         merchant: answered
             .merchant
             .and_then(|merchant| merchant.get(..MERCHANT_DIGITS)),
+        portal_session: answered.portal_session,
         application: answered.application.map(ApplicationId::as_str),
         method: Some(method),
         route: answered.route,
@@ -163,6 +168,7 @@ impl Line<'_> {
             request_id: None,
             traceparent: None,
             merchant: None,
+            portal_session: None,
             application: None,
             method: None,
             route: None,

@@ -113,6 +113,8 @@ struct Deliveries;
             merchant whose application it is."),
         (name = "Deliveries", description = "What the merchant's endpoint receives, and what came of it."),
         (name = "Recoveries", description = "What failed or is missing, delivered anew."),
+        (name = "Portal", description = "The page on which a merchant sees and steers its webhooks: who \
+            opens it, and what it may do."),
         (name = "Probes", description = "Whether the service is up, for whoever runs it."),
     ),
     security(("bearerToken" = [])),
@@ -179,6 +181,7 @@ pub fn document() -> Value {
     for (method, operation) in operations(&mut document) {
         complete(&method, operation);
     }
+    describe_capabilities(&mut document);
     examples::add(&mut document);
     samples::add(&mut document);
     let description = document["info"]["description"].as_str().unwrap_or_default();
@@ -315,7 +318,7 @@ fn complete(method: &str, operation: &mut Value) {
         // Only merchants are asked to wait, and they publish nothing.
         (
             429,
-            method != "get" && operation["operationId"] != "publishEvent",
+            method != "get" && !is_open && operation["operationId"] != "publishEvent",
         ),
         (500, !is_open),
         (502, !is_open),
@@ -342,6 +345,23 @@ fn complete(method: &str, operation: &mut Value) {
         if response.get("$ref").is_none() {
             link_headers(response);
         }
+    }
+}
+
+/// Says of each operation what a session of the portal must be capable of, in words and for programs:
+/// `x-portal-capability`.
+fn describe_capabilities(document: &mut Value) {
+    let tables = [&*routes::ROUTES, &*dispatcher_routes::ROUTES];
+    for (path, method, capability) in tables.iter().flat_map(|table| table.capabilities()) {
+        let operation = &mut document["paths"][path][method.to_lowercase()];
+        let Some(capability) = capability.filter(|_| operation.is_object()) else {
+            continue;
+        };
+        let name = capability.as_str();
+        operation["x-portal-capability"] = json!(name);
+        let said = operation["description"].as_str().unwrap_or_default();
+        let said = format!("{said} A session of the portal needs `{name}`.");
+        operation["description"] = json!(said);
     }
 }
 

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH,
-    LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HOST, IF_MATCH,
+    IF_NONE_MATCH, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt;
@@ -20,8 +20,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 use uuid::Uuid;
 
-use super::request::CallerRequest;
-use super::routing::{Handler, Match, Routes};
+use super::request::Request;
+use super::routing::{Handler, Match, Operation, Routes};
 use crate::auth::{authenticate, authenticate_operator};
 use crate::config::Config;
 use crate::http::body::{Body, BodyError};
@@ -33,6 +33,8 @@ use crate::http::query::Query;
 use crate::http::response::{self, Response};
 use crate::http::traceparent;
 use crate::log;
+use crate::model::caller::{Caller, Owner};
+use crate::model::portal::SessionId;
 use crate::operator;
 use crate::store::{keys, spin};
 
@@ -77,7 +79,8 @@ where
         response::Body::Lines(_) => None,
     };
     let detail = response.extensions_mut().remove::<LogDetail>();
-    let merchant = response.extensions_mut().remove::<LogMerchant>();
+    let caller = response.extensions_mut().remove::<LogCaller>();
+    let (merchant, session) = caller.map_or((None, None), |it| (it.merchant, it.session));
     let status = response.status();
     let headers = response.headers_mut();
     // A response without a length goes out chunked, which costs Spin a third of its throughput.
@@ -95,7 +98,8 @@ where
     log::request(&log::Answered {
         request_id: &request_id,
         traceparent: traceparent.as_deref(),
-        merchant: merchant.as_ref().map(|merchant| merchant.0.as_str()),
+        merchant: merchant.as_deref(),
+        portal_session: session.as_ref().map(SessionId::as_str),
         application: application.as_ref(),
         method: &method,
         route: found.as_ref().map(|found| found.route.template()),
@@ -139,9 +143,23 @@ async fn cors() -> Option<&'static CorsLayer> {
     }))
 }
 
-/// The hash of a request's merchant, for the log; rides on the response as an extension.
+/// Whom a request's token names, for the log; rides on the response as an extension.
 #[derive(Clone)]
-struct LogMerchant(String);
+struct LogCaller {
+    /// The hash of the merchant.
+    merchant: Option<String>,
+    /// The portal's session.
+    session: Option<SessionId>,
+}
+
+impl LogCaller {
+    fn of(caller: &Caller) -> Self {
+        Self {
+            merchant: caller.merchant().map(keys::merchant),
+            session: caller.session().map(|session| session.id.clone()),
+        }
+    }
+}
 
 /// Answers one request, as its route wants it.
 #[derive(Clone, Copy)]
@@ -153,11 +171,11 @@ struct App<'a> {
 
 impl App<'_> {
     async fn answer(self, request: http::Request<Body>) -> Response {
-        let mut merchant = None;
-        let answered = self.dispatch(request, &mut merchant).await;
+        let mut caller = None;
+        let answered = self.dispatch(request, &mut caller).await;
         let mut response = answered.unwrap_or_else(Error::into_response);
-        if let Some(merchant) = merchant {
-            response.extensions_mut().insert(merchant);
+        if let Some(caller) = caller {
+            response.extensions_mut().insert(caller);
         }
         response
     }
@@ -165,7 +183,7 @@ impl App<'_> {
     async fn dispatch(
         self,
         request: http::Request<Body>,
-        who: &mut Option<LogMerchant>,
+        who: &mut Option<LogCaller>,
     ) -> Result<Response, Error> {
         let Some(Match { route, path }) = self.found else {
             let target = self.routes.redirect(request.method(), request.uri());
@@ -184,13 +202,18 @@ impl App<'_> {
                 details.finish()?;
                 handler().await
             }
+            Handler::Anyone(handler) => {
+                let config = Config::load().await?;
+                handler(self.request((), config, request, path, query, details)).await
+            }
             Handler::Caller(handler) => {
-                let request = self.authenticated(request, path, query, details, who);
-                handler(request.await?).await
+                let (caller, config) = self.authenticated(&request, operation, who).await?;
+                handler(self.request(caller, config, request, path, query, details)).await
             }
             Handler::Merchant(handler) => {
-                let request = self.authenticated(request, path, query, details, who);
-                handler(request.await?.of_merchant()?).await
+                let (caller, config) = self.authenticated(&request, operation, who).await?;
+                let owner = Owner::of(caller).ok_or(Error::Forbidden)?;
+                handler(self.request(owner, config, request, path, query, details)).await
             }
             Handler::Operator(handler) => {
                 let config = Config::load().await?;
@@ -207,32 +230,55 @@ impl App<'_> {
         }
     }
 
-    /// The request with whom its token names.
+    /// Whom the request's token names, who may ask for the operation.
     async fn authenticated(
         self,
+        request: &http::Request<Body>,
+        operation: &Operation,
+        who: &mut Option<LogCaller>,
+    ) -> Result<(Caller, &'static Config), Error> {
+        let config = Config::load().await?;
+        let caller = authenticate(request.headers(), config, self.request_id).await?;
+        *who = Some(LogCaller::of(&caller));
+        if let Some(session) = caller.session() {
+            operation.check_portal(session)?;
+        }
+        Ok((caller, config))
+    }
+
+    /// The request as handlers get it.
+    fn request<Who>(
+        self,
+        caller: Who,
+        config: &'static Config,
         request: http::Request<Body>,
         path: &Path,
         query: Query,
         details: Details,
-        who: &mut Option<LogMerchant>,
-    ) -> Result<CallerRequest, Error> {
-        let config = Config::load().await?;
-        let caller = authenticate(request.headers(), config, self.request_id).await?;
-        let merchant = caller.merchant();
-        *who = merchant.map(|merchant| LogMerchant(keys::merchant(merchant)));
+    ) -> Request<Who> {
         let (head, body) = request.into_parts();
-        Ok(CallerRequest {
+        Request {
             caller,
             config,
             store: spin::store(),
             request_id: self.request_id.to_owned(),
+            origin: origin(&head),
             path: path.clone(),
             query,
             details,
             headers: head.headers,
             body,
-        })
+        }
     }
+}
+
+/// Where the request was sent to, such as `https://webhooks.example.com`, as far as the host says.
+fn origin(head: &http::request::Parts) -> Option<String> {
+    let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let authority = head.uri.authority().map(|authority| authority.as_str());
+    let authority = authority.or(host)?;
+    let scheme = head.uri.scheme_str().unwrap_or("http");
+    Some(format!("{scheme}://{authority}"))
 }
 
 /// For [`CorsLayer`].

@@ -100,7 +100,10 @@ pub async fn list(mut request: CallerRequest) -> Result<Response, Error> {
     let dispatcher = Dispatcher::of_instance().await?;
     let readable = context.check_log(&dispatcher, &application, webhook);
     let deliveries = dispatcher.database().deliveries(webhook, &page);
-    let listed = allowed_and(readable, deliveries).await?;
+    let mut listed = allowed_and(readable, deliveries).await?;
+    if !context.caller.sees_payloads() {
+        listed.items.iter_mut().for_each(Delivery::omit_payloads);
+    }
     Ok(response::json(StatusCode::OK, &LogPage::from(listed))?)
 }
 
@@ -124,7 +127,10 @@ pub async fn read(mut request: CallerRequest) -> Result<Response, Error> {
     let readable = context.check_log(&dispatcher, &application, webhook);
     let delivery = dispatcher.database().delivery(event, webhook);
     let delivery = allowed_and(readable, delivery).await?;
-    let delivery = delivery.ok_or(Error::NotFound)?;
+    let mut delivery = delivery.ok_or(Error::NotFound)?;
+    if !context.caller.sees_payloads() {
+        delivery.omit_payloads();
+    }
     Ok(response::json(StatusCode::OK, &delivery)?)
 }
 
@@ -165,7 +171,12 @@ pub async fn resend(mut request: Request) -> Result<Response, Error> {
                 webhook_id,
             };
             return match dispatcher.resend(key, &webhook).await? {
-                Resent::Attempt(attempt) => Ok(response::json(StatusCode::OK, &*attempt)?),
+                Resent::Attempt(mut attempt) => {
+                    if !context.caller.sees_payloads() {
+                        attempt.omit_payload();
+                    }
+                    Ok(response::json(StatusCode::OK, &*attempt)?)
+                }
                 Resent::InFlight => Err(IN_FLIGHT),
                 Resent::Erased => Err(Error::Erased),
                 Resent::Missing => Err(Error::NotFound),

@@ -7,29 +7,32 @@
 
 use super::routing::routes;
 use super::{
-    deliveries, delivery_policy, dispatcher_health, erasure, event_log, events, proof, recoveries,
-    signature_check, webhook_health,
+    deliveries, delivery_policy, dispatcher_health, erasure, event_log, events, portal_sessions,
+    proof, recoveries, signature_check, webhook_health,
 };
 use crate::operator;
 
 routes! {
     /// What `event-dispatcher` answers.
     ROUTES annotated by Annotations {
-        caller events::publish;
-        caller event_log::list ? type & after & before & limit & cursor & idempotencyKey;
-        caller event_log::digest ? day;
-        caller events::read;
-        caller erasure::erase;
-        caller deliveries::list ? status & type & after & before & limit & cursor;
-        caller deliveries::read;
-        merchant deliveries::resend;
-        merchant recoveries::create;
-        caller recoveries::read;
-        merchant recoveries::stop;
-        merchant signature_check::verify;
-        caller proof::read;
+        caller(never) events::publish;
+        caller(view) event_log::list ? type & after & before & limit & cursor & idempotencyKey;
+        caller(view) event_log::digest ? day;
+        caller(view) events::read;
+        caller(never) erasure::erase;
+        caller(view) deliveries::list ? status & type & after & before & limit & cursor;
+        caller(view) deliveries::read;
+        merchant(resend) deliveries::resend;
+        merchant(resend) recoveries::create;
+        caller(view) recoveries::read;
+        merchant(resend) recoveries::stop;
+        merchant(view) signature_check::verify;
+        caller(view_payloads) proof::read;
         public proof::keys;
-        caller webhook_health::read ? hours;
+        caller(view) webhook_health::read ? hours;
+        caller(never) portal_sessions::create;
+        caller(never) portal_sessions::end;
+        anyone portal_sessions::exchange;
         public delivery_policy::read;
         public dispatcher_health::ready;
     } and {
@@ -61,6 +64,8 @@ mod tests {
             "/.well-known/jwks.json",
             "/api/v1/applications/{applicationId}/webhooks/{webhookId}/health",
             "/api/v1/delivery-policy",
+            "/api/v1/applications/{applicationId}/portal-sessions",
+            "/api/v1/portal-sessions/exchange",
             "/dispatcher/readyz",
             "/metrics",
             "/operator/v1/doctor",

@@ -3,10 +3,11 @@
 use http::StatusCode;
 use serde::Serialize;
 
-use super::request::CallerRequest;
+use super::request::{CallerRequest, application, check_owner};
 use crate::http::error::Error;
 use crate::http::response::{self, Response};
 use crate::model::event::EventType;
+use crate::store::deadline::Deadline;
 
 /// The catalogue of event types.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -33,6 +34,13 @@ pub struct EventTypeEntry {
 )]
 pub async fn list(request: CallerRequest) -> Result<Response, Error> {
     request.details.finish()?;
+    if let Some(session) = request.caller.session() {
+        // No application is asked for: whether the session goes on is found out all the same.
+        let deadline = Deadline::with_timeout(request.config.store_timeout);
+        let own = application(&request.store, &session.application_id, Some(session));
+        let own = deadline.run("reading an application", own).await?;
+        check_owner(&own, &session.merchant_id, Some(session))?;
+    }
     let types = request.config.event_types.iter();
     let items = types.map(|name| EventTypeEntry { name: name.clone() });
     let body = EventTypes {

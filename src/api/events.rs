@@ -81,6 +81,9 @@ pub struct EventWithDeliveries<'a> {
     /// What it happened to; `null` once it was erased.
     #[schema(value_type = Option<BTreeMap<String, Value>>, required)]
     data: Option<&'a RawValue>,
+    /// Whether `data` is left out, since the portal's session lacks `viewPayloads`: it is null then.
+    #[schema(examples(false))]
+    payload_omitted: bool,
     /// Its deliveries, each with its last attempt.
     deliveries: &'a [Delivery],
 }
@@ -185,12 +188,20 @@ pub async fn read(mut request: CallerRequest) -> Result<Response, Error> {
     let readable = async { context.readable(&application).await.map(drop) };
     let event = dispatcher.database().event(&application, id);
     let stored = allowed_and(readable, event).await?;
-    let stored = stored.ok_or(Error::NotFound)?;
-    let data = stored.body.as_ref();
+    let mut stored = stored.ok_or(Error::NotFound)?;
+    let payload_omitted = !context.caller.sees_payloads();
+    if payload_omitted {
+        stored
+            .deliveries
+            .iter_mut()
+            .for_each(Delivery::omit_payloads);
+    }
+    let data = stored.body.as_ref().filter(|_| !payload_omitted);
     let data = data.map(|body| data_of(body.as_bytes())).transpose()?;
     let body = EventWithDeliveries {
         event: &stored.event,
         data,
+        payload_omitted,
         deliveries: &stored.deliveries,
     };
     Ok(response::json(StatusCode::OK, &body)?)

@@ -89,10 +89,11 @@ async fn send(store: &Store, method: &str, path: &str, body: Value, key: Option<
         body => Bytes::from(body.to_string()),
     };
     let request = Request {
-        caller: merchant(),
+        caller: merchant().into(),
         config: &CONFIG,
         store: store.clone(),
         request_id: String::new(),
+        origin: None,
         path: found.path,
         query: Query::parse(Some(query), operation.query, &mut details),
         details,

@@ -17,7 +17,6 @@ use crate::model::cursor::Cursor;
 use crate::model::event::EventType;
 use crate::model::ids::{ApplicationId, WebhookId};
 use crate::model::time::Timestamp;
-use crate::store::applications;
 use crate::store::keys;
 
 /// How many items a page has unless it is asked for more or fewer.
@@ -162,13 +161,8 @@ impl Context<Caller> {
     ///
     /// [`Error::NotFound`], [`Error::Forbidden`], or the store's failure.
     pub async fn readable(&self, id: &ApplicationId) -> Result<Application, Error> {
-        let reads = applications::application(&self.store, id);
-        let application = self.run("reading an application", reads).await?;
-        let application = application.ok_or(Error::NotFound)?;
-        match self.caller.merchant() {
-            Some(merchant) if *merchant != application.created.merchant_id => Err(Error::Forbidden),
-            _ => Ok(application),
-        }
+        self.run("reading an application", self.application(id))
+            .await
     }
 
     /// Lets through who may read the log of one of the application's webhooks, also of one that was

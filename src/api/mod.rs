@@ -24,6 +24,8 @@ mod interleavings;
 #[cfg(any(feature = "dispatcher", test))]
 pub mod log;
 #[cfg(any(feature = "dispatcher", test))]
+pub mod portal_sessions;
+#[cfg(any(feature = "dispatcher", test))]
 pub mod proof;
 #[cfg(any(feature = "dispatcher", test))]
 pub mod recoveries;

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use futures::future::try_join;
+use futures::future::{join, try_join};
 use http::HeaderMap;
 
 use crate::config::Config;
@@ -15,18 +15,21 @@ use crate::http::object::Object;
 use crate::http::page::PageQuery;
 use crate::http::path::Path;
 use crate::http::query::Query;
+use crate::http::token_problem::TokenProblem;
 use crate::model::application::Application;
-use crate::model::caller::Caller;
+use crate::model::caller::{Caller, Owner};
 use crate::model::idempotency_key::IdempotencyKey;
 use crate::model::ids::{ApplicationId, MerchantId, WebhookId};
+use crate::model::portal::PortalSession;
 use crate::store::applications;
 use crate::store::compensation;
 use crate::store::deadline::Deadline;
 use crate::store::key_value::Store;
+use crate::store::portal;
 use crate::store::rate_limit::{self, Gate, TooManyChanges};
 
-/// A request of whom its token names: of a merchant, where nothing else is said.
-pub struct Request<Who = MerchantId> {
+/// A request of whom its token names: of a merchant, or a session of its portal, where nothing else is said.
+pub struct Request<Who = Owner> {
     /// Whom its token names.
     pub caller: Who,
     /// This instance's configuration.
@@ -36,6 +39,8 @@ pub struct Request<Who = MerchantId> {
     /// The id of the request: in its log line, in `x-request-id`, and in the log lines of what it
     /// leaves to be done after the response.
     pub request_id: String,
+    /// Where it was sent to, such as `https://webhooks.example.com`.
+    pub origin: Option<String>,
     /// The parameters in its path.
     pub path: Path,
     /// Its query string.
@@ -51,30 +56,6 @@ pub struct Request<Who = MerchantId> {
 
 /// The request of whoever has a valid token: a merchant's, or the platform's own.
 pub type CallerRequest = Request<Caller>;
-
-impl Request<Caller> {
-    /// The merchant's request that it is.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Forbidden`]: the platform's systems are no merchants.
-    pub fn of_merchant(self) -> Result<Request, Error> {
-        let Caller::Merchant(caller) = self.caller else {
-            return Err(Error::Forbidden);
-        };
-        Ok(Request {
-            caller,
-            config: self.config,
-            store: self.store,
-            request_id: self.request_id,
-            path: self.path,
-            query: self.query,
-            details: self.details,
-            headers: self.headers,
-            body: self.body,
-        })
-    }
-}
 
 /// What is read of a request notes in its `details` what is wrong, and is `None` then.
 impl<Who> Request<Who> {
@@ -134,7 +115,7 @@ impl<Who> Request<Who> {
 }
 
 /// What all steps of a handler share once its request is parsed.
-pub struct Context<Who = MerchantId> {
+pub struct Context<Who = Owner> {
     /// Whom the request's token names.
     pub caller: Who,
     /// This instance's configuration.
@@ -177,12 +158,13 @@ impl<Who> Context<Who> {
 impl Context {
     /// The merchant.
     pub fn merchant(&self) -> &MerchantId {
-        &self.caller
+        self.caller.merchant()
     }
 
     /// Begins a change, which the merchant may make or not.
     pub fn gate(&self) -> Gate<'_> {
-        rate_limit::begin(&self.store, &self.caller, self.config, &self.request_id)
+        let merchant = self.caller.merchant();
+        rate_limit::begin(&self.store, merchant, self.config, &self.request_id)
     }
 
     /// Runs the reads of a change, and counts it: what they find comes after whether the merchant may
@@ -209,22 +191,18 @@ impl Context {
     ///
     /// [`Error::NotFound`], [`Error::Forbidden`], or the store's failure.
     pub async fn application(&self, id: &ApplicationId) -> Result<Application, Error> {
-        let application = applications::application(&self.store, id).await?;
-        let application = application.ok_or(Error::NotFound)?;
+        let application = application(&self.store, id, self.caller.session()).await?;
         self.check_owner(&application)?;
         Ok(application)
     }
 
-    /// Lets the merchant's own application through.
+    /// Lets the merchant's own application through; a session of the portal gets its own only.
     ///
     /// # Errors
     ///
     /// [`Error::Forbidden`].
     pub fn check_owner(&self, application: &Application) -> Result<(), Error> {
-        match application.created.merchant_id == self.caller {
-            true => Ok(()),
-            false => Err(Error::Forbidden),
-        }
+        check_owner(application, self.caller.merchant(), self.caller.session())
     }
 
     /// The application, if it is the merchant's, and what `beside` reads meanwhile. Whose application
@@ -244,6 +222,20 @@ impl Context {
 }
 
 impl Context<Caller> {
+    /// The application, if it is the merchant's, or the caller is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::application`].
+    pub async fn application(&self, id: &ApplicationId) -> Result<Application, Error> {
+        let session = self.caller.session();
+        let application = application(&self.store, id, session).await?;
+        if let Some(merchant) = self.caller.merchant() {
+            check_owner(&application, merchant, session)?;
+        }
+        Ok(application)
+    }
+
     /// As a merchant's [`Context::run_counted`]; the platform's own changes are not counted.
     ///
     /// # Errors
@@ -262,6 +254,54 @@ impl Context<Caller> {
         let found = self.run(what, found).await?;
         gate.admit()?;
         found
+    }
+}
+
+/// The application; beside it is found out whether the portal's session, where it is one that asks, was
+/// ended.
+///
+/// # Errors
+///
+/// [`ENDED`], [`Error::NotFound`], or the store's failure.
+pub async fn application(
+    store: &Store,
+    id: &ApplicationId,
+    session: Option<&PortalSession>,
+) -> Result<Application, Error> {
+    let read = applications::application(store, id);
+    let Some(session) = session else {
+        return read.await?.ok_or(Error::NotFound);
+    };
+    let generation = portal::generation(store, &session.application_id);
+    let (application, generation) = join(read, generation).await;
+    if generation? != session.generation {
+        return Err(ENDED);
+    }
+    match application? {
+        Some(application) => Ok(application),
+        // With its application a session ends too.
+        None if *id == session.application_id => Err(ENDED),
+        None => Err(Error::NotFound),
+    }
+}
+
+/// Somebody ended the portal's session.
+pub const ENDED: Error = Error::InvalidToken(TokenProblem::Refused("its session was ended"));
+
+/// Lets the merchant's own application through; a session of the portal gets its own only.
+///
+/// # Errors
+///
+/// [`Error::Forbidden`].
+pub fn check_owner(
+    application: &Application,
+    merchant: &MerchantId,
+    session: Option<&PortalSession>,
+) -> Result<(), Error> {
+    let is_its_own = session.is_none_or(|session| session.application_id == application.id);
+    match application.created.merchant_id == *merchant && is_its_own {
+        true => Ok(()),
+        false => Err(Error::Forbidden),
     }
 }
 

@@ -7,19 +7,19 @@ use super::{applications, event_types, health, rotation, test_delivery, webhooks
 routes! {
     /// What `application-webhooks` answers.
     ROUTES annotated by Annotations {
-        merchant applications::create;
-        merchant applications::list ? page & limit;
-        merchant applications::read;
-        merchant applications::change;
-        merchant applications::delete;
-        merchant webhooks::create;
-        merchant webhooks::list ? page & limit;
-        merchant webhooks::read;
-        merchant webhooks::change;
-        merchant webhooks::delete;
-        merchant rotation::rotate;
-        merchant test_delivery::send;
-        caller event_types::list;
+        merchant(never) applications::create;
+        merchant(never) applications::list ? page & limit;
+        merchant(view) applications::read;
+        merchant(never) applications::change;
+        merchant(never) applications::delete;
+        merchant(manage_webhooks) webhooks::create;
+        merchant(view) webhooks::list ? page & limit;
+        merchant(view) webhooks::read;
+        merchant(manage_webhooks) webhooks::change;
+        merchant(manage_webhooks) webhooks::delete;
+        merchant(rotate_secrets) rotation::rotate;
+        merchant(manage_webhooks) test_delivery::send;
+        caller(view) event_types::list;
         public health::live;
         public health::ready;
     }
@@ -30,7 +30,11 @@ mod tests {
     use http::{Method, StatusCode};
 
     use super::*;
+    use crate::api::dispatcher_routes;
     use crate::http::error::Error;
+    use crate::model::ids::{ApplicationId, MerchantId};
+    use crate::model::portal::{Capabilities, Capability, PortalSession, SessionId};
+    use crate::model::time::Timestamp;
 
     const TEMPLATES: [&str; 9] = [
         "/api/v1/applications",
@@ -116,5 +120,45 @@ mod tests {
         let test = route("/api/v1/applications/a/webhooks/b/test");
         let refused = test.operation(&Method::HEAD).err();
         assert_eq!(refused, Some(Error::MethodNotAllowed("POST".to_owned())));
+    }
+
+    /// A session of each set of capabilities, asked about each operation of both components.
+    #[test]
+    fn a_session_gets_what_it_is_capable_of_and_nothing_else() {
+        let session = |capabilities| PortalSession {
+            id: SessionId::generate(),
+            application_id: ApplicationId::parse("shop").unwrap(),
+            merchant_id: MerchantId::parse("merchant").unwrap(),
+            capabilities,
+            generation: None,
+            expires_at: Timestamp::from_millis(0),
+        };
+        let mut asked = 0;
+        for table in [&*ROUTES, &*dispatcher_routes::ROUTES] {
+            for (template, method, needed) in table.capabilities() {
+                let filled = template.replace('{', "").replace('}', "");
+                let route = table.find(&filled).unwrap().route;
+                let operation = route.operation(&method.parse().unwrap()).unwrap();
+                for bits in 0..1 << Capability::ALL.len() {
+                    let all = Capability::ALL.iter().enumerate();
+                    let some = all.filter(|(number, _)| bits & (1 << number) != 0);
+                    let some: Capabilities = some.map(|(_, it)| *it).collect();
+                    let expected = match needed {
+                        None => Err(Error::Forbidden),
+                        Some(needed) if some.has(needed) => Ok(()),
+                        Some(needed) => Err(Error::MissingCapability(needed)),
+                    };
+                    let allowed = operation.check_portal(&session(some));
+                    assert_eq!(allowed, expected, "{method} {template} {some}");
+                    asked += 1;
+                }
+            }
+        }
+        assert!(asked >= 28 * 32, "{asked}");
+        // Reading changes nothing, and is no more than `view`, or `viewPayloads`.
+        for (template, method, needed) in ROUTES.capabilities() {
+            let is_read = needed.is_none_or(|it| it == Capability::View);
+            assert!(method != "GET" || is_read, "{template}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use super::request::{CallerRequest, Request};
 use crate::http::error::Error;
 use crate::http::path::Path;
 use crate::http::response::Response;
+use crate::model::portal::{Capability, PortalSession};
 use crate::operator;
 
 /// The routes of a component.
@@ -27,6 +28,8 @@ pub struct Operation {
     method: &'static str,
     /// What answers it.
     pub handler: Handler,
+    /// What a session of the portal must be capable of; `None`: no session gets an answer.
+    portal: Option<Capability>,
     /// The parameters that its query string can have.
     pub query: &'static [&'static str],
 }
@@ -36,6 +39,8 @@ pub struct Operation {
 pub enum Handler {
     /// It answers anyone.
     Public(fn() -> Answer),
+    /// It answers anyone who sends a good body.
+    Anyone(fn(Request<()>) -> Answer),
     /// It answers whoever has a valid token: a merchant, or a system of the platform.
     Caller(fn(CallerRequest) -> Answer),
     /// It answers the merchant whose token came with the request.
@@ -57,14 +62,16 @@ pub struct Match {
 
 /// Makes a component's table of routes, a static, and beside it the type whose
 /// [`utoipa::OpenApi::openapi`] describes those that are annotated. A line says whom the handler
-/// answers (`public`, `caller`, `merchant`, `operator`), and after `?` which parameters its query string
-/// can have.
+/// answers (`public`, `anyone`, `caller`, `merchant`, `operator`), and after `?` which parameters its query
+/// string can have. Whom a token names says in parentheses what a session of the portal must be capable of:
+/// the name of a [`Capability`], or `never`. A line without it does not compile.
 macro_rules! routes {
     (
         $(#[$doc:meta])*
         $name:ident
         annotated by $annotations:ident {
-            $($who:ident $module:ident::$handler:ident $(? $($parameter:ident)&+)?;)+
+            $($who:ident $(($portal:ident))? $module:ident::$handler:ident
+                $(? $($parameter:ident)&+)?;)+
         }
         $(and {$(
             $other_who:ident $other_module:ident::$other_handler:ident
@@ -81,12 +88,14 @@ macro_rules! routes {
                             <$module::[<__path_ $handler>] as utoipa::Path>::methods,
                         ),
                         handler: $crate::api::routing::routes!(@$who $module::$handler),
+                        portal: $crate::api::routing::routes!(@portal $who $($portal)?),
                         query: &[$($(stringify!($parameter)),+)?],
                     }
                 },)+
                 $($($crate::api::routing::Line {
                     place: $crate::api::routing::Place::Here($path, stringify!($method)),
                     handler: $crate::api::routing::routes!(@$other_who $other_module::$other_handler),
+                    portal: $crate::api::routing::routes!(@portal $other_who),
                     query: &[$($(stringify!($other_parameter)),+)?],
                 },)+)?
             ]));
@@ -98,6 +107,16 @@ macro_rules! routes {
     };
     (@public $module:ident::$handler:ident) => {
         $crate::api::routing::Handler::Public(|| Box::pin($module::$handler()))
+    };
+    (@anyone $module:ident::$handler:ident) => {
+        $crate::api::routing::Handler::Anyone(|request| Box::pin($module::$handler(request)))
+    };
+    (@portal public) => { None };
+    (@portal anyone) => { None };
+    (@portal operator) => { None };
+    (@portal $who:ident never) => { None };
+    (@portal $who:ident $capability:ident) => {
+        Some(pastey::paste! { $crate::model::portal::Capability::[<$capability:camel>] })
     };
     (@caller $module:ident::$handler:ident) => {
         $crate::api::routing::Handler::Caller(|request| Box::pin($module::$handler(request)))
@@ -117,6 +136,8 @@ pub struct Line {
     pub place: Place,
     /// What answers it.
     pub handler: Handler,
+    /// What a session of the portal must be capable of.
+    pub portal: Option<Capability>,
     /// The parameters that its query string can have.
     pub query: &'static [&'static str],
 }
@@ -163,6 +184,7 @@ impl Routes {
         let operation = Operation {
             method,
             handler: line.handler,
+            portal: line.portal,
             query: line.query,
         };
         match self.0.iter_mut().find(|route| route.template == path) {
@@ -201,6 +223,38 @@ impl Routes {
         let query = uri.query().map(|query| format!("?{query}"));
         let target = format!("{path}{}", query.unwrap_or_default());
         Some((StatusCode::PERMANENT_REDIRECT, target))
+    }
+}
+
+impl Operation {
+    /// Lets a session of the portal through that is capable of this.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forbidden`] where no session is, [`Error::MissingCapability`].
+    pub fn check_portal(&self, session: &PortalSession) -> Result<(), Error> {
+        match self.portal {
+            None => Err(Error::Forbidden),
+            Some(capability) if session.capabilities.has(capability) => Ok(()),
+            Some(capability) => Err(Error::MissingCapability(capability)),
+        }
+    }
+}
+
+impl Routes {
+    /// Each operation that a token is needed for: its path, its method, and what a session of the portal
+    /// must be capable of.
+    #[cfg(any(feature = "openapi", test))]
+    pub fn capabilities(&self) -> Vec<(&str, &'static str, Option<Capability>)> {
+        let operations = self.0.iter().flat_map(|route| {
+            let operations = route.operations.iter().map(move |it| (route, it));
+            operations.filter(|(_, operation)| {
+                matches!(operation.handler, Handler::Caller(_) | Handler::Merchant(_))
+            })
+        });
+        operations
+            .map(|(route, operation)| (route.template(), operation.method, operation.portal))
+            .collect()
     }
 }
 

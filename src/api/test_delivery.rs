@@ -51,6 +51,9 @@ pub struct TestResponse {
     /// place of card numbers, tokens and e-mail addresses are `[card number]` and so on.
     #[schema(required, max_length = 1024, examples("ok"))]
     response_body: Option<String>,
+    /// Whether `responseBody` is left out, since the portal's session lacks `viewPayloads`: it is null then.
+    #[schema(examples(false))]
+    payload_omitted: bool,
     /// How long it took until the status came, or until it failed, in milliseconds.
     #[schema(examples(182))]
     latency_ms: u64,
@@ -86,13 +89,14 @@ impl TestRequest {
 }
 
 impl TestResponse {
-    fn new(attempt: Attempt, delivered_at: Timestamp) -> Self {
+    fn new(attempt: Attempt, sees_payloads: bool, delivered_at: Timestamp) -> Self {
         Self {
             success: attempt.failure.is_none(),
             http_status_code: attempt.status,
             error: attempt.failure,
             error_detail: attempt.detail,
-            response_body: attempt.body.map(|body| {
+            payload_omitted: !sees_payloads,
+            response_body: attempt.body.filter(|_| sees_payloads).map(|body| {
                 let text = scrub(&String::from_utf8_lossy(&body));
                 text.chars().take(SHOWN_CHARACTERS).collect()
             }),
@@ -138,7 +142,7 @@ pub async fn send(mut request: Request) -> Result<Response, Error> {
     let (store, request_id) = (&context.store, &context.request_id);
     let deadline = context.deadline.renew();
     record(store, &application, id, last_test, &deadline, request_id).await;
-    let body = TestResponse::new(attempt, now);
+    let body = TestResponse::new(attempt, context.caller.sees_payloads(), now);
     Ok(response::json(StatusCode::OK, &body)?)
 }
 

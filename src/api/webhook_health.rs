@@ -4,7 +4,7 @@ use futures::future::join;
 use http::StatusCode;
 use serde::Serialize;
 
-use super::request::CallerRequest;
+use super::request::{CallerRequest, Context};
 use crate::config::events::EventsConfig;
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::events::database::{MAX_SAMPLED, WebhookFigures};
@@ -19,8 +19,7 @@ use crate::model::delivery::{AttemptError, Summary};
 use crate::model::ids::{ApplicationId, WebhookId};
 use crate::model::time::Timestamp;
 use crate::model::webhook::Webhook;
-use crate::store::key_value::Store;
-use crate::store::{applications, webhooks};
+use crate::store::webhooks;
 
 /// `?hours=24`: how far back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, utoipa::IntoParams)]
@@ -224,7 +223,7 @@ pub async fn read(mut request: CallerRequest) -> Result<Response, Error> {
     let ids = request.webhook();
     let query = HealthQuery::read(&request.query, &mut request.details);
     let (context, ((application, id), query)) = request.begin(ids.zip(query))?;
-    let found = find(&context.store, &application, id, &context.caller);
+    let found = find(&context, &application, id);
     let (webhook, application_is_enabled) = context.run("reading a webhook", found).await?;
     let dispatcher = Dispatcher::of_instance().await?;
     let now = Timestamp::now();
@@ -238,24 +237,17 @@ pub async fn read(mut request: CallerRequest) -> Result<Response, Error> {
 
 /// The webhook, if the caller may read it, and whether its application is enabled.
 async fn find(
-    store: &Store,
+    context: &Context<Caller>,
     application: &ApplicationId,
     id: WebhookId,
-    caller: &Caller,
 ) -> Result<(Webhook, bool), Error> {
     let (owner, webhook) = join(
-        applications::application(store, application),
-        webhooks::webhook(store, application, id),
+        context.application(application),
+        webhooks::webhook(&context.store, application, id),
     )
     .await;
     // Whose application it is comes first: until then nothing of the webhook is said.
-    let owner = owner?.ok_or(Error::NotFound)?;
-    if caller
-        .merchant()
-        .is_some_and(|merchant| *merchant != owner.created.merchant_id)
-    {
-        return Err(Error::Forbidden);
-    }
+    let owner = owner?;
     Ok((webhook?.ok_or(Error::NotFound)?, owner.is_enabled()))
 }
 

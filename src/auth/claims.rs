@@ -46,7 +46,12 @@ impl Claims {
             return Err(TokenProblem::Refused("wrong aud"));
         }
         let scope = claims.get("scope");
-        let scopes = Scopes::of(scope, &config.publisher_scope, &config.support_scope);
+        let scopes = Scopes::of(
+            scope,
+            &config.publisher_scope,
+            &config.support_scope,
+            &config.portal_scope,
+        );
         let caller = match scopes.any() {
             true => Caller::Platform(scopes),
             false => text(&config.merchant_claim)

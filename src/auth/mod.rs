@@ -21,6 +21,7 @@ use crate::http::token_problem::TokenProblem;
 use crate::model::caller::Caller;
 use crate::model::jws::Jws;
 use crate::model::key_set::Verification;
+use crate::model::portal::{PortalSession, TOKEN_PREFIX};
 use crate::model::time::Timestamp;
 
 /// The longest token that is looked at, in bytes: users in hundreds of groups have long ones.
@@ -42,6 +43,9 @@ pub async fn authenticate(
     request_id: &str,
 ) -> Result<Caller, Error> {
     let token = bearer_token(headers)?;
+    if token.starts_with(TOKEN_PREFIX) {
+        return portal_session(token, config, Timestamp::now());
+    }
     let digest = Sha256::digest(token).into();
     let now = Timestamp::now();
     if let Some(decision) = recall(&digest) {
@@ -59,6 +63,22 @@ pub async fn authenticate(
     let caller = decision.caller(now);
     remember(digest, decision, caller.is_ok(), now);
     caller
+}
+
+/// The portal's session whose token it is. Whether it was ended is in the store, and found out where its
+/// application is read.
+///
+/// # Errors
+///
+/// [`Error::InvalidToken`].
+fn portal_session(token: &str, config: &Config, now: Timestamp) -> Result<Caller, Error> {
+    let session = PortalSession::of_token(token, &config.secrets_key);
+    let problem = match session {
+        None => TokenProblem::Refused("is no portal's token of this service"),
+        Some(session) if session.expires_at <= now => TokenProblem::Expired,
+        Some(session) => return Ok(Caller::Portal(Box::new(session))),
+    };
+    Err(Error::InvalidToken(problem))
 }
 
 /// Lets the operator through, whose token is in the request's headers.

@@ -3,6 +3,8 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use url::Url;
+
 use super::Config;
 use super::variables::{ConfigError, Variables, problem, read};
 use crate::concurrency::try_join_bounded;
@@ -13,7 +15,7 @@ use crate::model::proof::{ProofSeed, PublishedKey};
 use crate::model::retry_schedule::RetrySchedule;
 
 /// The names of the variables, as in `spin.toml`.
-const VARIABLES: [&str; 8] = [
+const VARIABLES: [&str; 9] = [
     "events_database",
     "retry_schedule",
     "max_event_bytes",
@@ -22,6 +24,7 @@ const VARIABLES: [&str; 8] = [
     "proof_keys_previous",
     "proof_issuer",
     "disable_after_hours",
+    "portal_url",
 ];
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -45,6 +48,9 @@ pub struct EventsConfig {
     pub proof_issuer: Option<String>,
     /// When webhooks that fail are made inactive: variable `disable_after_hours`, 1 to 8,760; 0: never.
     pub disable_rule: DisableRule,
+    /// Where browsers reach the service, without a slash at its end: variable `portal_url`; `None`: where
+    /// the request for a portal's session was sent to.
+    pub portal_url: Option<String>,
 }
 
 impl EventsConfig {
@@ -110,7 +116,27 @@ impl EventsConfig {
             },
             proof_issuer: variables.optional("proof_issuer"),
             disable_rule: DisableRule(disable_after.map(|hours| HOUR * hours as u32)),
+            portal_url: variables
+                .optional("portal_url")
+                .map(|text| public_url(&text))
+                .transpose()
+                .map_err(|error| problem("portal_url", error))?,
         })
+    }
+}
+
+/// Where browsers reach the service: an origin, and a path before ours where a proxy has one.
+fn public_url(text: &str) -> Result<String, &'static str> {
+    let url = Url::parse(text).ok().filter(|url| {
+        ["http", "https"].contains(&url.scheme())
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none()
+    });
+    match url {
+        Some(url) => Ok(url.as_str().trim_end_matches('/').to_owned()),
+        None => Err("must be the service's public URL, such as https://webhooks.example.com"),
     }
 }
 
@@ -131,6 +157,37 @@ mod tests {
         assert!(config.proof_key.is_none());
         assert_eq!(config.earlier_proof_keys, []);
         assert_eq!(config.proof_issuer, None);
+    }
+
+    #[test]
+    fn the_portals_address_is_a_url_without_a_query() {
+        for (value, expected) in [
+            (
+                "https://webhooks.example.com",
+                Some("https://webhooks.example.com"),
+            ),
+            (
+                "https://example.com/webhooks/",
+                Some("https://example.com/webhooks"),
+            ),
+            ("http://127.0.0.1:3000", Some("http://127.0.0.1:3000")),
+            ("webhooks.example.com", None),
+            ("ftp://example.com", None),
+            ("https://user:sesame@example.com", None),
+            ("https://example.com/?a=b", None),
+            ("https://example.com/#a", None),
+        ] {
+            match (parse("portal_url", value), expected) {
+                (Ok(config), Some(expected)) => {
+                    assert_eq!(config.portal_url.as_deref(), Some(expected));
+                }
+                (Err(error), None) => {
+                    assert_eq!(error.variable, "portal_url");
+                    assert!(!error.to_string().contains("sesame"), "{error}");
+                }
+                (_, expected) => panic!("{value}: {expected:?}"),
+            }
+        }
     }
 
     #[test]

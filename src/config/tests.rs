@@ -46,6 +46,20 @@ fn defaults_are_the_documented_ones() {
     assert!(config.operator_token.is_none());
 }
 
+#[test]
+fn the_three_scopes_are_names_and_differ() {
+    let config = parse_with("", None).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(config.portal_scope, "portal:create");
+    let config = parse_with("portal_scope", Some("dashboards")).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(config.portal_scope, "dashboards");
+    for wrong in ["a b", "events:publish", "events:read"] {
+        let Err(error) = parse_with("portal_scope", Some(wrong)) else {
+            panic!("{wrong} was accepted");
+        };
+        assert_eq!(error.variable, "portal_scope");
+    }
+}
+
 fn parse(variables: &[(&str, &str)]) -> Config {
     let config = Config::parse(&|name| {
         let mut all = variables

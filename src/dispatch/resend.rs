@@ -170,6 +170,7 @@ fn shown(number: u32, attempt: &NewAttempt) -> Attempt {
         error: attempt.error,
         response_body: attempt.response_body.clone(),
         response_body_truncated: attempt.response_body_truncated,
+        payload_omitted: false,
         retry_after_seconds: attempt.retry_after_seconds,
         next_attempt_at: None,
     }

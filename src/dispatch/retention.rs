@@ -31,6 +31,9 @@ const BATCH_PAUSE: Duration = Duration::from_millis(50);
 /// How many applications are looked at each time.
 const APPLICATIONS: usize = 32;
 
+/// How long codes of the portal are kept: longer than they are valid, by all clocks.
+const CODES_KEPT: Duration = Duration::from_secs(3600);
+
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl Dispatcher {
@@ -55,7 +58,9 @@ impl Dispatcher {
             return Ok(());
         }
         self.retention.borrow_mut().look_at = Some(now + PAUSE);
-        let more = self.forget_old().await? | self.forget_old_recoveries().await?;
+        let more = self.forget_old().await?
+            | self.forget_old_recoveries().await?
+            | self.forget_old_codes().await?;
         self.look_for_orphans().await?;
         if more {
             self.retention.borrow_mut().look_at = Some(now);
@@ -84,6 +89,13 @@ impl Dispatcher {
     async fn forget_old_recoveries(&self) -> Result<bool, Fault> {
         let before = self.kept_since(Timestamp::now());
         Ok(self.database.forget_recoveries(before, BATCH).await? == BATCH)
+    }
+
+    /// Deletes codes of the portal that nobody can exchange any more. Returns whether there may be more.
+    async fn forget_old_codes(&self) -> Result<bool, Fault> {
+        let kept = CODES_KEPT.as_millis() as i64;
+        let before = Timestamp::from_millis(Timestamp::now().as_millis() - kept);
+        Ok(self.database.forget_codes(before, BATCH).await? == BATCH)
     }
 
     /// Looks at some applications, and deletes the events of those that are gone now and in a minute:

@@ -7,6 +7,7 @@ mod gauges;
 mod health;
 mod log;
 mod operation;
+mod portal;
 mod publishing;
 mod queue;
 mod recoveries;
@@ -15,6 +16,7 @@ pub use self::gauges::*;
 pub use self::health::*;
 pub use self::log::*;
 pub use self::operation::Operation;
+pub use self::portal::*;
 pub use self::publishing::*;
 pub use self::queue::*;
 pub use self::recoveries::*;
@@ -30,7 +32,7 @@ use crate::model::time::Timestamp;
 ///
 /// Every operation fails with [`Fault::Dependency`] or [`Fault::Timeout`]. One that failed
 /// may have taken effect all the same.
-pub trait Database: Recoveries {
+pub trait Database: Recoveries + PortalCodes {
     /// Makes the tables unless they are there. Every operation does so first, once per instance, so
     /// only a probe needs to ask for it.
     fn prepare(&self) -> Operation<'_, ()>;

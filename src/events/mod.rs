@@ -11,6 +11,8 @@ pub mod driver;
 mod interleavings;
 #[cfg(test)]
 pub mod memory;
+#[cfg(test)]
+mod portal_interleavings;
 mod postgres;
 #[cfg(test)]
 mod recovery_interleavings;

@@ -8,6 +8,7 @@ use super::token_problem::TokenProblem;
 use crate::fault::Fault;
 use crate::http::response::{self, Response};
 use crate::model::ids::RecoveryId;
+use crate::model::portal::Capability;
 
 /// Why a request failed. What the client receives follows from the variant alone; the text in
 /// some of them is for the log.
@@ -23,6 +24,8 @@ pub enum Error {
     Forbidden,
     /// 403: the application is disabled, and with it every change.
     Disabled,
+    /// 403: the portal's session lacks this capability.
+    MissingCapability(Capability),
     /// 404: no such resource, or no such route.
     NotFound,
     /// 405: the route has other methods, these: the header `Allow` (RFC 9110 §10.2.1).
@@ -40,6 +43,8 @@ pub enum Error {
     RecoveryActive(RecoveryId),
     /// 410: the event's data were erased.
     Erased,
+    /// 410: the code of a portal's session is unknown, was exchanged, or expired.
+    CodeSpent,
     /// 412: the resource is not what the client's `If-Match` expects.
     PreconditionFailed,
     /// 413: the body is larger than so many bytes.
@@ -74,6 +79,8 @@ pub enum Error {
 pub enum Reason {
     /// 403: the application is disabled.
     ApplicationDisabled,
+    /// 403: the portal's session lacks the capability that the message names.
+    MissingCapability,
     /// 408: the body did not come in time.
     BodyTimeout,
     /// 409: another application of the merchant has the name.
@@ -97,6 +104,8 @@ pub enum Reason {
     WebhookInactive,
     /// 410: the event's data were erased.
     DataErased,
+    /// 410: the code of a portal's session is unknown, was exchanged, or expired.
+    CodeSpent,
     /// 412: the resource is not what the request's conditions expect.
     PreconditionFailed,
     /// 413: the body is too large.
@@ -168,12 +177,12 @@ impl Error {
         match self {
             Self::NoToken | Self::InvalidToken(_) => StatusCode::UNAUTHORIZED,
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
-            Self::Forbidden | Self::Disabled => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::Disabled | Self::MissingCapability(_) => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict { .. } | Self::RecoveryActive(_) => StatusCode::CONFLICT,
-            Self::Erased => StatusCode::GONE,
+            Self::Erased | Self::CodeSpent => StatusCode::GONE,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyEncoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -204,6 +213,8 @@ impl Error {
                 "Forbidden",
                 "The application is disabled. Enable it to make changes or send tests",
             ),
+            // The message names the capability.
+            Self::MissingCapability(_) => ("Forbidden", ""),
             Self::NotFound => ("Not Found", "The requested resource was not found"),
             Self::MethodNotAllowed(_) => (
                 "Method Not Allowed",
@@ -217,6 +228,10 @@ impl Error {
             // The message names the recovery.
             Self::RecoveryActive(_) => ("Conflict", ""),
             Self::Erased => ("Gone", "The event's data were erased"),
+            Self::CodeSpent => (
+                "Gone",
+                "The code is unknown, was exchanged already, or is older than a minute",
+            ),
             Self::PreconditionFailed => (
                 "Precondition Failed",
                 "The resource has changed since it was read",
@@ -253,10 +268,12 @@ impl Error {
     pub fn reason(&self) -> Option<Reason> {
         match self {
             Self::Disabled => Some(Reason::ApplicationDisabled),
+            Self::MissingCapability(_) => Some(Reason::MissingCapability),
             Self::BodyTimeout => Some(Reason::BodyTimeout),
             Self::Conflict { reason, .. } => Some(*reason),
             Self::RecoveryActive(_) => Some(Reason::RecoveryActive),
             Self::Erased => Some(Reason::DataErased),
+            Self::CodeSpent => Some(Reason::CodeSpent),
             Self::PreconditionFailed => Some(Reason::PreconditionFailed),
             Self::BodyTooLarge { .. } => Some(Reason::BodyTooLarge),
             Self::BodyEncoded => Some(Reason::ContentEncodingUnsupported),
@@ -273,6 +290,12 @@ impl Error {
         let message = match &self {
             Self::BodyTooLarge { limit } => {
                 format!("The request body is larger than {limit} bytes")
+            }
+            Self::MissingCapability(capability) => {
+                format!(
+                    "The portal's session lacks the capability {}",
+                    capability.as_str()
+                )
             }
             Self::RecoveryActive(id) => {
                 format!("Another recovery of the webhook has not ended: {id}")

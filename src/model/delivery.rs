@@ -238,12 +238,33 @@ pub struct Attempt {
     pub response_body: Option<String>,
     /// Whether the response's body was longer.
     pub response_body_truncated: bool,
+    /// Whether `responseBody` is left out, since the portal's session lacks `viewPayloads`: it is null then.
+    #[schema(examples(false))]
+    pub payload_omitted: bool,
     /// How many seconds the endpoint asked to wait (`Retry-After`), on 429 and 503.
     #[schema(required)]
     pub retry_after_seconds: Option<u32>,
     /// When the attempt after it was to be made; null when none was.
     #[schema(required)]
     pub next_attempt_at: Option<Timestamp>,
+}
+
+impl Attempt {
+    /// Leaves out what the endpoint answered.
+    pub fn omit_payload(&mut self) {
+        self.response_body = None;
+        self.payload_omitted = true;
+    }
+}
+
+impl Delivery {
+    /// Leaves out what the endpoint answered.
+    pub fn omit_payloads(&mut self) {
+        let attempts = self.attempts.iter_mut().flatten();
+        for attempt in self.last_attempt.iter_mut().chain(attempts) {
+            attempt.omit_payload();
+        }
+    }
 }
 
 #[cfg(test)]

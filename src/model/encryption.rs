@@ -26,11 +26,67 @@ const HEADER_BYTES: usize = 1 + KEY_ID_BYTES + NONCE_BYTES;
 
 /// The operator's key that encrypts signing secrets: variable `secrets_key`. No `Debug`.
 pub struct SecretsKey {
-    id: [u8; KEY_ID_BYTES],
-    cipher: XChaCha20Poly1305,
+    secrets: Cipher,
     derivation: Hkdf<Sha256>,
     proof_seed: Zeroizing<[u8; 32]>,
+    portal: Cipher,
     previous: Vec<SecretsKey>,
+}
+
+/// A key that encrypts, and what tells it from others: the first 4 bytes of its SHA-256.
+struct Cipher {
+    id: [u8; KEY_ID_BYTES],
+    cipher: XChaCha20Poly1305,
+}
+
+impl Cipher {
+    fn new(key: &[u8; 32]) -> Self {
+        let digest = Sha256::digest(key);
+        let mut id = [0; KEY_ID_BYTES];
+        id.copy_from_slice(&digest[..KEY_ID_BYTES]);
+        Self {
+            id,
+            cipher: XChaCha20Poly1305::new(key.into()),
+        }
+    }
+
+    /// Encrypts `plain` so that it opens only together with `context`.
+    fn seal(&self, context: &str, plain: &[u8]) -> Vec<u8> {
+        let nonce: [u8; NONCE_BYTES] = random::bytes();
+        let payload = Payload {
+            msg: plain,
+            aad: context.as_bytes(),
+        };
+        let ciphertext = self
+            .cipher
+            .encrypt(&XNonce::from(nonce), payload)
+            .expect("a secret is far below the cipher's limit of 256 GiB");
+        let mut sealed = Vec::with_capacity(HEADER_BYTES + ciphertext.len());
+        sealed.push(VERSION);
+        sealed.extend_from_slice(&self.id);
+        sealed.extend_from_slice(&nonce);
+        sealed.extend_from_slice(&ciphertext);
+        sealed
+    }
+
+    /// Decrypts what [`Self::seal`] made with the same key and context.
+    fn open(&self, context: &str, sealed: &[u8]) -> Result<Vec<u8>, CannotOpen> {
+        let (header, ciphertext) = sealed.split_at_checked(HEADER_BYTES).ok_or(CannotOpen)?;
+        let (version_and_key, nonce) = header.split_at(1 + KEY_ID_BYTES);
+        if version_and_key[0] != VERSION {
+            return Err(CannotOpen);
+        }
+        if version_and_key[1..] != self.id {
+            return Err(CannotOpen);
+        }
+        let payload = Payload {
+            msg: ciphertext,
+            aad: context.as_bytes(),
+        };
+        self.cipher
+            .decrypt(XNonce::from_slice(nonce), payload)
+            .map_err(|_| CannotOpen)
+    }
 }
 
 /// A sealed secret could not be opened: it was made with another key or for another
@@ -50,18 +106,19 @@ impl SecretsKey {
             Ok(decoded) if decoded.len() == 32 => {}
             _ => return Err("must be base64 of 32 bytes"),
         }
-        let digest = Sha256::digest(*key);
-        let mut id = [0; KEY_ID_BYTES];
-        id.copy_from_slice(&digest[..KEY_ID_BYTES]);
         let mut proof_seed = Zeroizing::new([0; 32]);
         Hkdf::<Sha256>::new(Some(b"application-webhooks proofs v1"), &*key)
             .expand(b"Ed25519", proof_seed.as_mut_slice())
             .expect("HKDF-SHA256 gives up to 8,160 bytes");
+        let mut portal = Zeroizing::new([0; 32]);
+        Hkdf::<Sha256>::new(Some(b"application-webhooks portal v1"), &*key)
+            .expand(b"XChaCha20-Poly1305", portal.as_mut_slice())
+            .expect("HKDF-SHA256 gives up to 8,160 bytes");
         Ok(Self {
-            id,
-            cipher: XChaCha20Poly1305::new((&*key).into()),
+            secrets: Cipher::new(&key),
             derivation: Hkdf::new(Some(b"application-webhooks idempotency v1"), &*key),
             proof_seed,
+            portal: Cipher::new(&portal),
             previous: Vec::new(),
         })
     }
@@ -90,21 +147,7 @@ impl SecretsKey {
 
     /// Encrypts `plain` so that it opens only together with `context`, the webhook's id.
     pub fn seal(&self, context: &str, plain: &[u8]) -> Sealed {
-        let nonce: [u8; NONCE_BYTES] = random::bytes();
-        let payload = Payload {
-            msg: plain,
-            aad: context.as_bytes(),
-        };
-        let ciphertext = self
-            .cipher
-            .encrypt(&XNonce::from(nonce), payload)
-            .expect("a secret is far below the cipher's limit of 256 GiB");
-        let mut sealed = Vec::with_capacity(HEADER_BYTES + ciphertext.len());
-        sealed.push(VERSION);
-        sealed.extend_from_slice(&self.id);
-        sealed.extend_from_slice(&nonce);
-        sealed.extend_from_slice(&ciphertext);
-        Sealed(Base64::encode_string(&sealed))
+        Sealed(Base64::encode_string(&self.secrets.seal(context, plain)))
     }
 
     /// Encrypts anew what was encrypted with a previous key; `None` for what is under this one.
@@ -120,7 +163,7 @@ impl SecretsKey {
     /// Whether it was this key that encrypted it, and not a previous one.
     pub fn sealed(&self, sealed: &Sealed) -> bool {
         Base64::decode_vec(&sealed.0)
-            .is_ok_and(|bytes| bytes.get(1..=KEY_ID_BYTES) == Some(&self.id))
+            .is_ok_and(|bytes| bytes.get(1..=KEY_ID_BYTES) == Some(&self.secrets.id))
     }
 
     /// Encrypts a webhook's signing secret.
@@ -146,21 +189,24 @@ impl SecretsKey {
     /// As [`Self::open`].
     pub fn open_current(&self, context: &str, sealed: &Sealed) -> Result<Vec<u8>, CannotOpen> {
         let bytes = Base64::decode_vec(&sealed.0).map_err(|_| CannotOpen)?;
-        let (header, ciphertext) = bytes.split_at_checked(HEADER_BYTES).ok_or(CannotOpen)?;
-        let (version_and_key, nonce) = header.split_at(1 + KEY_ID_BYTES);
-        if version_and_key[0] != VERSION {
-            return Err(CannotOpen);
-        }
-        if version_and_key[1..] != self.id {
-            return Err(CannotOpen);
-        }
-        let payload = Payload {
-            msg: ciphertext,
-            aad: context.as_bytes(),
-        };
-        self.cipher
-            .decrypt(XNonce::from_slice(nonce), payload)
-            .map_err(|_| CannotOpen)
+        self.secrets.open(context, &bytes)
+    }
+
+    /// Encrypts with a key that follows from this one and is for nothing but the portal's tokens
+    /// (HKDF-SHA256). The bytes are as in [`Sealed`], with that key's SHA-256.
+    pub fn seal_for_portal(&self, context: &str, plain: &[u8]) -> Vec<u8> {
+        self.portal.seal(context, plain)
+    }
+
+    /// Decrypts what [`Self::seal_for_portal`] made with the same context and this key, or one before it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    pub fn open_for_portal(&self, context: &str, sealed: &[u8]) -> Result<Vec<u8>, CannotOpen> {
+        let mut keys = std::iter::once(self).chain(&self.previous);
+        let opened = keys.find_map(|key| key.portal.open(context, sealed).ok());
+        opened.ok_or(CannotOpen)
     }
 
     /// Decrypts a webhook's signing secret.

@@ -23,6 +23,7 @@ pub mod jws;
 pub mod key_set;
 pub mod operational;
 pub mod operator_token;
+pub mod portal;
 pub mod proof;
 pub mod random;
 pub mod rate_window;

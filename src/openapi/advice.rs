@@ -35,6 +35,12 @@ const ROWS: &[Row] = &[
         "Enable it (`isEnabled`), then repeat.",
     ),
     (
+        403,
+        "missingCapability",
+        "The portal's session lacks a capability: the message names it.",
+        "Open the portal with it: `capabilities` of `POST …/portal-sessions`.",
+    ),
+    (
         404,
         "",
         "There is no such resource, or no such path.",
@@ -111,6 +117,12 @@ const ROWS: &[Row] = &[
         "dataErased",
         "The event's data were erased.",
         "Do not repeat. They do not come back.",
+    ),
+    (
+        410,
+        "codeSpent",
+        "The code of a portal's session is unknown, was exchanged, or is older than a minute.",
+        "Open the portal anew: each code is good for one exchange.",
     ),
     (
         412,

@@ -36,6 +36,7 @@ fn attempt() -> Value {
         "number": 1, "trigger": "schedule", "durationMs": 182,
         "url": "https://merchant.example.com/hooks/kadosei", "secretFingerprints": ["whsec_****a3f2"],
         "httpStatusCode": 204, "error": null, "responseBody": "", "responseBodyTruncated": false,
+        "payloadOmitted": false,
         "retryAfterSeconds": null, "nextAttemptAt": null,
     })
 }

@@ -8,6 +8,7 @@ use crate::fault::Fault;
 use crate::http::body::MAX_BODY_BYTES;
 use crate::http::error::{Detail, Error};
 use crate::model::ids::RecoveryId;
+use crate::model::portal::Capability;
 use crate::model::time::Timestamp;
 
 /// A kind of error response: its name in the document, what it is about, and an error of that kind
@@ -37,10 +38,14 @@ pub fn errors() -> Vec<ErrorKind> {
         (
             "Forbidden",
             "The application belongs to another merchant, or is disabled; or the token is not one that may \
-             do this.",
+             do this; or the portal's session lacks a capability.",
             vec![
                 ("forbidden", Error::Forbidden),
                 ("disabled", Error::Disabled),
+                (
+                    "missingCapability",
+                    Error::MissingCapability(Capability::Resend),
+                ),
             ],
         ),
         (
@@ -74,8 +79,9 @@ pub fn errors() -> Vec<ErrorKind> {
         ),
         (
             "Gone",
-            "The event's data were erased.",
-            vec![("erased", Error::Erased)],
+            "The event's data were erased; or the code of a portal's session is unknown, was exchanged, or \
+             expired.",
+            vec![("erased", Error::Erased), ("codeSpent", Error::CodeSpent)],
         ),
         (
             "PreconditionFailed",

@@ -15,6 +15,7 @@ use crate::store::applications::Claim;
 use crate::store::idempotency;
 use crate::store::key_value::Store;
 use crate::store::keys::{self, Named};
+use crate::store::portal::PortalDocument;
 
 /// What a document turned out to be.
 pub enum Seen {
@@ -125,6 +126,7 @@ pub async fn look(store: &Store, key: &str, named: &Named) -> Result<Seen, Fault
         }
         Named::ApplicationSettings(_) => good::<ApplicationSettings>(store, key).await,
         Named::ApplicationName => good::<Claim>(store, key).await,
+        Named::Portal(_) => good::<PortalDocument>(store, key).await,
         Named::WebhookSettings(..) => good::<WebhookSettings>(store, key).await,
         Named::WebhookSecrets(..) => good::<Rotations>(store, key).await,
         Named::WebhookTest(..) => good::<LastTest>(store, key).await,

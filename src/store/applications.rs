@@ -4,7 +4,7 @@ use std::future::Future;
 use std::ops::Range;
 use std::time::Duration;
 
-use futures::future::{join, try_join};
+use futures::future::{join, try_join3};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::compensation::remove_orphan;
@@ -121,8 +121,8 @@ pub async fn remove_orphaned_settings(store: &Store, id: &ApplicationId) -> Resu
     remove_orphan(store, &keys::application(id), &settings).await
 }
 
-/// Removes what belongs to an application that is gone: the index of its webhooks, its settings,
-/// its claim to its name.
+/// Removes what belongs to an application that is gone: the index of its webhooks, its settings, what
+/// ended sessions of its portal, its claim to its name.
 ///
 /// # Errors
 ///
@@ -130,7 +130,13 @@ pub async fn remove_orphaned_settings(store: &Store, id: &ApplicationId) -> Resu
 pub async fn clear_application(store: &Store, application: &Application) -> Result<(), Fault> {
     let id = &application.id;
     let (index, settings) = (keys::webhooks(id), keys::application_settings(id));
-    try_join(store.delete(&index), store.delete(&settings)).await?;
+    let portal = keys::portal(id);
+    try_join3(
+        store.delete(&index),
+        store.delete(&settings),
+        store.delete(&portal),
+    )
+    .await?;
     match &application.settings().name {
         Some(name) => release_name(store, &application.created.merchant_id, name, id).await,
         None => Ok(()),

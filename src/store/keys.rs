@@ -57,6 +57,11 @@ pub fn webhooks(application: &ApplicationId) -> String {
     format!("webhooks/{application}")
 }
 
+/// JSON: the generation of the sessions of the application's portal, once some were ended.
+pub fn portal(application: &ApplicationId) -> String {
+    format!("portal/{application}")
+}
+
 /// JSON: how many changes a merchant made lately.
 pub fn changes(merchant: &MerchantId) -> String {
     format!("changes/{}", self::merchant(merchant))
@@ -98,6 +103,8 @@ pub enum Named {
     WebhookTest(ApplicationId, WebhookId),
     /// [`webhooks`]
     Webhooks(ApplicationId),
+    /// [`portal`]
+    Portal(ApplicationId),
     /// [`changes`]
     Changes,
     /// [`idempotency`]
@@ -140,6 +147,7 @@ impl Named {
             "webhook-secrets" => of_webhook(Self::WebhookSecrets),
             "webhook-test" => of_webhook(Self::WebhookTest),
             "webhooks" => application(Self::Webhooks),
+            "portal" => application(Self::Portal),
             "changes" => digests(1, Self::Changes),
             "idempotency" => digests(1, Self::Idempotency),
             "jwks" => digests(1, Self::Jwks),
@@ -161,6 +169,7 @@ impl Named {
             Self::WebhookSecrets(..) => "webhook-secrets",
             Self::WebhookTest(..) => "webhook-test",
             Self::Webhooks(_) => "webhooks",
+            Self::Portal(_) => "portal",
             Self::Changes => "changes",
             Self::Idempotency => "idempotency",
             Self::Jwks => "jwks",
@@ -206,6 +215,7 @@ mod tests {
             (webhook_secrets(&a, w), Named::WebhookSecrets(a.clone(), w)),
             (webhook_test(&a, w), Named::WebhookTest(a.clone(), w)),
             (webhooks(&a), Named::Webhooks(a.clone())),
+            (portal(&a), Named::Portal(a.clone())),
             (changes(&merchant), Named::Changes),
             (idempotency("scope"), Named::Idempotency),
             (jwks("url"), Named::Jwks),

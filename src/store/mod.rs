@@ -12,6 +12,7 @@ pub mod key_value;
 pub mod keys;
 #[cfg(test)]
 pub mod memory;
+pub mod portal;
 pub mod rate_limit;
 pub mod recipients;
 pub mod rotations;

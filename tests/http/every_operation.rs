@@ -85,7 +85,8 @@ impl Endpoint {
         let clears_up = match self {
             Delete => operation.op == "delete" && kind != "webhook" || kind == "webhooks",
             DeleteApplication => {
-                operation.op == "delete" && ["application-settings", "webhooks"].contains(&kind)
+                operation.op == "delete"
+                    && ["application-settings", "portal", "webhooks"].contains(&kind)
                     || ["applications", "application-name"].contains(&kind)
             }
             ChangeApplication => operation.op == "delete" || kind == "application-name",

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::support::tokens::{publisher, support};
+use crate::support::tokens::{Token, hs256, publisher, support};
 use crate::support::{PATIENCE, Receiver, busy, dispatching, report, unique};
 
 const GUIDE: &str = include_str!("../../docs/guide.md");
@@ -124,6 +124,7 @@ async fn every_request_of_the_guide_runs_and_prints_what_it_shows() {
             ("TOKEN", api.application().token()),
             ("PUBLISHER", publisher()),
             ("SUPPORT", support()),
+            ("PORTAL", Token::of_platform("portal:create").sign(hs256())),
             ("ENDPOINT", endpoint.url()),
         ],
     };

@@ -48,6 +48,8 @@ mod logs;
 mod operations;
 mod operator;
 mod paths;
+mod portal;
+mod portal_sessions;
 mod published_keys;
 mod rate_limit;
 mod receivers;

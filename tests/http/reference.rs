@@ -303,6 +303,19 @@ async fn every_response_has_the_fields_and_headers_that_the_document_tells() {
     ask("GET", &event, own, none.clone(), 200).await;
     let deliveries = format!("{WEBHOOK}/deliveries");
     ask("GET", &deliveries, delivery, none.clone(), 200).await;
+    let sessions = format!("{APPLICATION}/portal-sessions");
+    let opened = ask("POST", &sessions, own, json!({}), 201).await.json();
+    ask("POST", &sessions, own, json!({"capabilities": []}), 400).await;
+    let (_, code) = opened["url"]
+        .as_str()
+        .expect("a link")
+        .split_once("#code=")
+        .expect("a code");
+    let exchange = "/api/v1/portal-sessions/exchange";
+    for status in [200, 410] {
+        ask("POST", exchange, ["", ""], json!({ "code": code }), status).await;
+    }
+    ask("DELETE", &sessions, own, none.clone(), 204).await;
     ask("DELETE", &format!("{event}/data"), own, none.clone(), 204).await;
     ask("POST", &resend, delivery, json!({}), 410).await;
     ask("GET", "/healthz", ["", ""], none.clone(), 200).await;
@@ -360,11 +373,16 @@ async fn every_operation_of_a_merchant_tells_how_it_can_fail() {
             let told = members(&operation["responses"]);
             // A probe's, and what anyone may know.
             let is_open = operation["security"] == json!([{}]);
-            for status in ["401", "500", "502", "504"] {
-                assert_eq!(told.contains(status), !is_open, "{method} {path}: {status}");
+            // Anyone may exchange a portal's code, which asks the store and the database.
+            let is_exchange = operation["operationId"] == "exchangePortalCode";
+            assert_eq!(told.contains("401"), !is_open, "{method} {path}: 401");
+            for status in ["500", "502", "504"] {
+                let can_fail = !is_open || is_exchange;
+                assert_eq!(told.contains(status), can_fail, "{method} {path}: {status}");
             }
             // Who publishes events is no merchant.
-            let changes = method != "get" && operation["operationId"] != "publishEvent";
+            let counts = operation["operationId"] != "publishEvent" && !is_exchange;
+            let changes = method != "get" && counts;
             assert_eq!(told.contains("429"), changes, "{method} {path}");
             let takes_body = operation.get("requestBody").is_some();
             for status in ["408", "413", "415"] {

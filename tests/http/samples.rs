@@ -59,6 +59,17 @@ async fn filled_in(api: &Server, operation: &Value, source: &str, publishes: boo
     let mut source = source
         .replace("https://webhooks.example.com", &api.base())
         .replace("YOUR_TOKEN", &token);
+    if operation["operationId"] == "exchangePortalCode" {
+        let path = format!("/api/v1/applications/{}/portal-sessions", application.id);
+        let opened = api.by(&application, "POST", &path).expect(201).await.json();
+        let (_, code) = opened["url"]
+            .as_str()
+            .expect("a link")
+            .split_once("#code=")
+            .expect("a code");
+        let body = &operation["requestBody"]["content"]["application/json"]["example"];
+        source = source.replace(body["code"].as_str().expect("an example"), code);
+    }
     let parameters = operation["parameters"].as_array();
     for parameter in parameters.into_iter().flatten() {
         let id = match parameter["name"].as_str().expect("a name") {

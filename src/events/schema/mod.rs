@@ -3,6 +3,7 @@
 //! A version is a list of statements that only add, so that an earlier release goes on working beside a
 //! later one. Each can be run again: two processes that start at once both run them.
 
+mod portal;
 mod postgres;
 mod recoveries;
 mod sqlite;
@@ -27,6 +28,10 @@ const VERSIONS: &[Version] = &[
     Version {
         sqlite: recoveries::SQLITE,
         postgres: recoveries::POSTGRES,
+    },
+    Version {
+        sqlite: portal::SQLITE,
+        postgres: portal::POSTGRES,
     },
 ];
 

@@ -49,6 +49,7 @@ fn attempt(row: &mut Row) -> Result<Option<Attempt>, Fault> {
         error: row.optional(|name| AttemptError::parse(&name))?,
         response_body: row.optional_text()?,
         response_body_truncated: row.flag()?,
+        payload_omitted: false,
         retry_after_seconds: row.optional_integer()?,
         next_attempt_at: row.optional_moment()?,
     }))

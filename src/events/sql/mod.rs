@@ -4,6 +4,7 @@
 mod gauges;
 mod health;
 mod log;
+mod portal;
 mod publish;
 mod queue;
 mod recoveries;

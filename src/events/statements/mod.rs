@@ -6,6 +6,7 @@
 //! expressions on PostgreSQL.
 
 mod gauges;
+pub mod portal;
 mod postgres;
 pub mod recoveries;
 mod shared;
@@ -45,11 +46,24 @@ impl Dialect {
         }
     }
 
+    /// The statements of the portal's codes for such a database.
+    pub fn portal(self) -> &'static portal::PortalStatements {
+        static SQLITE: LazyLock<portal::PortalStatements> =
+            LazyLock::new(|| portal::statements(Dialect::Sqlite));
+        static POSTGRES: LazyLock<portal::PortalStatements> =
+            LazyLock::new(|| portal::statements(Dialect::Postgres));
+        match self {
+            Self::Sqlite => &SQLITE,
+            Self::Postgres => &POSTGRES,
+        }
+    }
+
     /// Every statement for such a database.
     #[cfg(test)]
     pub fn all(self) -> impl Iterator<Item = &'static Statement> {
         let all = self.statements().all().into_iter();
         all.chain(self.recoveries().all())
+            .chain(self.portal().all())
     }
 }
 

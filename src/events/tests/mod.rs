@@ -6,6 +6,7 @@ mod gauges;
 mod health;
 mod log;
 mod plans;
+mod portal;
 mod postgres;
 mod publishing;
 mod queue;

@@ -5,13 +5,14 @@ use crate::events::database::{DeliveriesPage, EventsPage, LogRange, MAX_READ, MA
 use crate::events::statements::Dialect;
 use crate::events::value::Value;
 
-const TABLES: [&str; 6] = [
+const TABLES: [&str; 7] = [
     "events",
     "deliveries",
     "attempts",
     "fan_outs",
     "recoveries",
     "recovery_items",
+    "portal_codes",
 ];
 
 /// Which index each part of the log is a range of.

@@ -1,6 +1,7 @@
 //! Databases that earlier releases made: they get what they lack, and what is in them goes on.
 
 use super::*;
+use crate::events::database::PortalCodes;
 use crate::events::schema;
 use crate::events::statements::Dialect;
 
@@ -31,6 +32,8 @@ async fn goes_on(database: &SqlDatabase, id: EventId) {
         database.next_due().await.map(|next| next.recovery),
         Ok(None)
     );
+    // And the tables that came later.
+    assert_eq!(database.forget_codes(at(1), 1).await, Ok(0));
 }
 
 #[test]

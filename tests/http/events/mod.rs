@@ -79,7 +79,7 @@ fn dispatching_on(postgres: &Postgres) -> &'static Server {
 }
 
 /// With the events in a database of this server that no other test uses.
-fn on_postgres(setup: Setup, postgres: &Postgres) -> Setup {
+pub fn on_postgres(setup: Setup, postgres: &Postgres) -> Setup {
     let database = postgres.database();
     setup
         .variable("events_database", &database.url)

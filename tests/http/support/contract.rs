@@ -151,7 +151,10 @@ fn check_error(response: &Response) {
         408 | 409 | 410 | 412 | 413 | 415 | 429 | 503 => {
             assert_eq!(members, ["code", "error", "message", "reason"], "{text}");
         }
-        // A disabled application's, or another merchant's.
+        // A disabled application's, another merchant's, or a portal's.
+        403 if body["reason"] == "missingCapability" => {
+            assert_eq!(members, ["code", "error", "message", "reason"], "{text}");
+        }
         403 if body.get("reason").is_some() => {
             assert_eq!(text, DISABLED);
         }
