@@ -2,20 +2,22 @@
 
 import { useEffect, useRef } from "./vendor/hooks.js";
 import { html } from "./html.js";
-import { Announcer } from "./parts/announce.js";
+import { Announcer, announce } from "./parts/announce.js";
 import { Icon } from "./parts/icon.js";
+import { later } from "./parts/later.js";
 import { Countdown } from "./parts/moment.js";
 import { route, to } from "./router.js";
 import { config, hasEnded, phase, session } from "./session.js";
 import { MINUTE, now } from "./time.js";
-import { Delivery } from "./screens/delivery.js";
 import { Ended } from "./screens/ended.js";
-import { Event } from "./screens/event.js";
-import { Events } from "./screens/events.js";
-import { EventTypes } from "./screens/event-types.js";
-import { Signature } from "./screens/signature.js";
-import { Webhook } from "./screens/webhook.js";
 import { Webhooks } from "./screens/webhooks.js";
+
+const Delivery = later(() => import("./screens/delivery.js"), "Delivery");
+const Event = later(() => import("./screens/event.js"), "Event");
+const Events = later(() => import("./screens/events.js"), "Events");
+const EventTypes = later(() => import("./screens/event-types.js"), "EventTypes");
+const Signature = later(() => import("./screens/signature.js"), "Signature");
+const Webhook = later(() => import("./screens/webhook.js"), "Webhook");
 
 const PLACES = [
   { path: "webhooks", name: "Webhooks" },
@@ -69,8 +71,12 @@ function skip(event) {
 /** That the session ends soon. */
 function Ending() {
   const expiresAt = session.value?.expiresAt;
-  if (!expiresAt || Date.parse(expiresAt) - now.value > NOTICE) return null;
-  return html`<p class="ending" role="status">
+  const isNear = Boolean(expiresAt) && Date.parse(expiresAt ?? "") - now.value <= NOTICE;
+  useEffect(() => {
+    if (isNear) announce("This session ends within five minutes.", "none");
+  }, [isNear]);
+  if (!expiresAt || !isNear) return null;
+  return html`<p class="ending">
     <${Icon} name="clock" />This session ends <${Countdown} time=${expiresAt} />. Finish what you have begun.
   </p>`;
 }

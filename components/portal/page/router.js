@@ -9,7 +9,8 @@ export const route = signal(read());
 
 /** @returns {Route} */
 function read() {
-  const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
+  // The code of a link is no address, and session.js takes it away.
+  const [path, query] = location.hash.replace(/^#(code=.*|\/?)/, "").split("?");
   return { path: path.split("/").filter(Boolean).map(decode), query: new URLSearchParams(query) };
 }
 

@@ -1,6 +1,7 @@
 // The session: a code out of the link, exchanged for a token that is in this page's memory and nowhere else.
 
 import { computed, signal } from "./vendor/signals-core.js";
+import { current, synchronize } from "./time.js";
 
 /** The address of what the service serves, wherever a proxy puts it. @param {string} path such as `/api/v1/event-types` */
 export const at = (path) => new URL(`..${path}`, import.meta.url).pathname;
@@ -71,6 +72,7 @@ export async function open(code) {
   // A code that is malformed is as good as one that was spent: the link does not open anything.
   if (response.status === 410 || response.status === 400) return end("codeSpent");
   if (!response.ok) return end("unreachable");
+  synchronize(response.headers.get("date"));
   session.value = await response.json();
   phase.value = "open";
   watch();
@@ -79,7 +81,7 @@ export async function open(code) {
 /** Ends the session when its token does. */
 function watch() {
   clearTimeout(timer);
-  const left = Date.parse(session.value?.expiresAt ?? "") - Date.now();
+  const left = Date.parse(session.value?.expiresAt ?? "") - current();
   // A timer of more than 24 days would end at once, and one of a machine that slept is late.
   timer = setTimeout(() => (left > 60_000 ? watch() : end()), Math.max(0, Math.min(left, 60_000)));
 }

@@ -1,21 +1,35 @@
 // Times in the reader's zone and words, and a clock that what is shown follows.
 
-import { signal } from "./vendor/signals.js";
+import { signal } from "./vendor/signals-core.js";
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
-/** Now, in milliseconds since 1970, moved on each second while somebody looks. */
-export const now = signal(Date.now());
+/** How far the service's clock is ahead of this machine's, in milliseconds. */
+let skew = 0;
 
-setInterval(() => {
-  if (!document.hidden) now.value = Date.now();
-}, SECOND);
-document.addEventListener("visibilitychange", () => {
-  if (!document.hidden) now.value = Date.now();
-});
+/** Now by the service's clock, in milliseconds since 1970. */
+export const current = () => Date.now() + skew;
+
+/** [`current`], moved on each second while somebody looks. */
+export const now = signal(current());
+
+const move = () => {
+  if (!document.hidden) now.value = current();
+};
+setInterval(move, SECOND);
+document.addEventListener("visibilitychange", move);
+
+/** Takes the service's clock for this machine's, which may be wrong. @param {string | null} date the header `Date` */
+export function synchronize(date) {
+  const ahead = Date.parse(date ?? "") - Date.now();
+  // It has whole seconds, and took its time.
+  if (Math.abs(ahead) < 5 * SECOND || Number.isNaN(ahead)) return;
+  skew = ahead;
+  move();
+}
 
 /** @type {Map<string, Intl.DateTimeFormat>} */
 const formats = new Map();

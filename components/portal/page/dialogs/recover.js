@@ -9,7 +9,7 @@ import { Button } from "../parts/button.js";
 import { Dialog } from "../parts/dialog.js";
 import { Choice, Field, Form, Group, general } from "../parts/form.js";
 import { Failure, useAction, useLoad } from "../parts/load.js";
-import { DAY, HOUR, duration, local, rfc3339, zone } from "../time.js";
+import { DAY, HOUR, current, duration, local, rfc3339, zone } from "../time.js";
 import { RECOVERY_STATUSES, SKIPPED, STOP_REASONS, count } from "../words.js";
 
 /** The recoveries that this page has seen, by webhook: the API has no list of them.
@@ -32,7 +32,7 @@ const KINDS = [
  * @param {{webhook: import("../types.js").Webhook, failingSince: string | null, onClose: () => void}} props
  */
 export function Recover({ webhook, failingSince, onClose }) {
-  const [opened] = useState(Date.now());
+  const [opened] = useState(current);
   const windows = [
     ...(failingSince ? [{ name: "Since it began to fail", from: Date.parse(failingSince) - HOUR }] : []),
     { name: "The last hour", from: opened - HOUR },
@@ -69,7 +69,9 @@ export function Recover({ webhook, failingSince, onClose }) {
     include.length === 0
       ? "Choose at least one kind."
       : matched === undefined
-        ? "It is being counted."
+        ? counted.error
+          ? "It could not be counted."
+          : "It is being counted."
         : matched === 0 && "There is nothing to send again.";
   return html`<${Dialog} title="Recover deliveries" onClose=${onClose}>
     <${Form} onSubmit=${begin.run} error=${begin.error}>
@@ -133,6 +135,9 @@ export function RecoveryProgress({ webhookId, onMoved }) {
   const stop = useAction(async () => set((await send("DELETE", path)).value));
   const hasEnded = value?.status === "done" || value?.status === "stopped";
   useEffect(() => {
+    if (hasEnded) announce(`The recovery is ${RECOVERY_STATUSES[value.status]}.`, value.status === "done" ? "good" : "none");
+  }, [id, hasEnded]);
+  useEffect(() => {
     setEvery(hasEnded ? undefined : 1000);
     if (value) onMoved();
   }, [id, hasEnded, value?.queued]);
@@ -149,7 +154,7 @@ export function RecoveryProgress({ webhookId, onMoved }) {
       </div>
     </div>
     <progress max=${value.matched || 1} value=${value.matched === null ? undefined : value.queued + value.skipped} aria-labelledby="recovery"></progress>
-    <p role="status">
+    <p>
       ${value.matched === null ? "It is being looked up what matches." : `${value.queued.toLocaleString()} of ${count(value.matched, "delivery", "deliveries")} queued`}
       ${skipped.map(([reason, number]) => `, ${Number(number).toLocaleString()} ${SKIPPED[reason] ?? reason}`).join("")}.
       ${value.reason && ` ${STOP_REASONS[value.reason] ?? value.reason}`}

@@ -1,6 +1,6 @@
 // Screen 3: a delivery: its attempts on one line of time, why it failed and what to do, and what was sent.
 
-import { useEffect, useState } from "../vendor/hooks.js";
+import { useEffect, useRef, useState } from "../vendor/hooks.js";
 import { html } from "../html.js";
 import { deliveryPolicy, get, send } from "../api.js";
 import { deliveredBody, hasHash, pretty } from "../body.js";
@@ -32,15 +32,25 @@ export function Delivery({ webhookId, eventId }) {
   const event = useLoad(() => get(`/events/${encodeURIComponent(eventId)}`), `event ${eventId}`);
   const webhook = useLoad(() => get(`/webhooks/${encodeURIComponent(webhookId)}`).then(({ value }) => value), `webhook ${webhookId}`);
   const policy = useLoad(deliveryPolicy, "policy");
+  // The status that the reader knows.
+  const before = useRef(/** @type {string | undefined} */ (undefined));
   const resend = useAction(async () => {
     const { value } = await send("POST", `${path}/resend`);
     announce(value.error === null ? "The endpoint accepted it." : "The endpoint did not accept it.", value.error === null ? "good" : "bad");
+    if (value.error === null) before.current = undefined;
     await loaded.reload();
   });
   const delivery = /** @type {import("../types.js").Delivery | undefined} */ (loaded.value);
   const isPending = delivery?.status === "pending";
   const isDue = isPending && (!delivery.nextAttemptAt || Date.parse(delivery.nextAttemptAt) <= now.value);
   useEffect(() => setEvery(isDue ? EVERY.due : isPending ? EVERY.waits : undefined), [isDue, isPending]);
+
+  // What counts down is read aloud when it has come, and not each second.
+  const status = delivery && DELIVERY_STATUSES[delivery.status].word;
+  useEffect(() => {
+    if (before.current && status && before.current !== status) announce(`Now: ${status.toLowerCase()}.`, "none");
+    before.current = status;
+  }, [status]);
 
   const back = { href: to(["webhooks", webhookId]), name: webhook.value?.url ?? "The webhook" };
   if (!delivery) {
@@ -55,7 +65,7 @@ export function Delivery({ webhookId, eventId }) {
       ><code>${delivery.type}</code><//
     >
     <p class="quiet">Event <a href=${to(["events", eventId])}><code class="id">${eventId}</code></a></p>
-    <p class="lead" role="status">${story(delivery, isDue)}</p>
+    <p class="lead">${story(delivery, isDue)}</p>
     <div class="buttons">
       <${Button} kind="main" icon="again" needs="resend" busy=${resend.busy} blocked=${blocked} onClick=${() => resend.run()}>Resend now<//>
       <${CopyCurl} delivery=${delivery} event=${event.value} webhook=${webhook.value} />
@@ -93,11 +103,19 @@ function story(delivery, isDue) {
 function Attempts({ delivery, planned }) {
   const attempts = delivery.attempts ?? [];
   const [next, ...later] = planned;
+  const last = attempts.at(-1)?.number ?? 0;
+  const recorded = new Map(attempts.map((attempt) => [attempt.number, attempt]));
   return html`<ol class="attempts">
-    ${attempts.map((attempt) => html`<${Attempt} key=${attempt.number} attempt=${attempt} isLast=${attempt === attempts.at(-1)} />`)}
+    ${Array.from({ length: last }, (_, index) => {
+      const attempt = recorded.get(index + 1);
+      if (attempt) return html`<${Attempt} key=${index} attempt=${attempt} isLast=${attempt.number === last} />`;
+      return html`<li class="attempt" key=${index}>
+        <${Status} tone="none" word=${`Attempt ${index + 1}`} /><span>has no record: the service was cut off. It may have arrived.</span>
+      </li>`;
+    })}
     ${delivery.status === "pending" &&
     !next &&
-    html`<li class="attempt"><${Status} tone="wait" word=${`Attempt ${delivery.attemptCount || 1}`} /><span>under way</span></li>`}
+    html`<li class="attempt"><${Status} tone="wait" word=${`Attempt ${last + 1}`} /><span>under way</span></li>`}
     ${next &&
     html`<li class="attempt planned">
       <${Status} tone="wait" word=${`Attempt ${next.number}`} />

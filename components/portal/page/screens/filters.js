@@ -1,7 +1,7 @@
 // Filters of logs: by a choice of a few, and by how far back.
 
 import { html } from "../html.js";
-import { DAY, HOUR, rfc3339 } from "../time.js";
+import { DAY, HOUR, current, rfc3339 } from "../time.js";
 
 /** How far back. @type {[string, string][]} */
 export const SINCE = [
@@ -16,7 +16,7 @@ export const SINCE = [
 const SPANS = { "1h": HOUR, "24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY };
 
 /** The API's `after` of a choice. @param {string} since */
-export const after = (since) => (SPANS[since] ? rfc3339(Date.now() - SPANS[since]) : undefined);
+export const after = (since) => (SPANS[since] ? rfc3339(current() - SPANS[since]) : undefined);
 
 /** @param {{label: string, value: string, options: string[][], onChoose: (value: string) => void}} props */
 export const Select = ({ label, value, options, onChoose }) => html`<select

@@ -6,6 +6,7 @@ import { Button } from "../parts/button.js";
 import { Block } from "../parts/copy.js";
 import { Ago, Countdown, Moment } from "../parts/moment.js";
 import { Status } from "../parts/status.js";
+import { can } from "../session.js";
 import { duration, now } from "../time.js";
 import { ATTEMPT_ERRORS, count } from "../words.js";
 
@@ -77,5 +78,6 @@ export const TestResult = ({ result, onClose }) => html`<section class="panel" a
   </p>
   ${result.responseBody
     ? html`<${Block} text=${result.responseBody} what="the answer" label="What the endpoint returned" />`
-    : result.httpStatusCode && html`<p class="quiet">Its answer had no body.</p>`}
+    : result.httpStatusCode &&
+      html`<p class="quiet">${can("viewPayloads") ? "Its answer had no body." : "This link does not show answers."}</p>`}
 </section>`;

@@ -1,17 +1,20 @@
 // Screen 1: the application's webhooks, each with how it has been doing for a day.
 
-import { useState } from "../vendor/hooks.js";
+import { useEffect, useState } from "../vendor/hooks.js";
 import { html } from "../html.js";
 import { get, webhooks } from "../api.js";
-import { CreateWebhook } from "../dialogs/create.js";
 import { Bar, summaryWords } from "../parts/bar.js";
 import { Button, Missing } from "../parts/button.js";
+import { later, loadTheRest } from "../parts/later.js";
 import { Failure, Waiting, useLoad } from "../parts/load.js";
 import { Ago, Moment } from "../parts/moment.js";
 import { Status } from "../parts/status.js";
 import { Empty, Title } from "../parts/title.js";
 import { to } from "../router.js";
+import { now } from "../time.js";
 import { DISABLED_REASONS, WEBHOOK_STATES, count, eventWords } from "../words.js";
+
+const CreateWebhook = later(() => import("../dialogs/create.js"), "CreateWebhook");
 
 /** How often the list is asked for again, in milliseconds. */
 const EVERY = 15_000;
@@ -23,6 +26,9 @@ export function Webhooks() {
     >Add a webhook<//
   >`;
   const isEmpty = value?.length === 0;
+  useEffect(() => {
+    if (value) loadTheRest();
+  }, [Boolean(value)]);
   return html`<${Title} title="Webhooks" beside=${!isEmpty && create} />
     <${Missing} needs=${["manageWebhooks"]} />
     <${Failure} error=${error} retry=${reload} />
@@ -94,6 +100,6 @@ function Day({ health }) {
     <p class="quiet small">
       ${words && "Last 24 hours"}${words && pending > 0 && " · "}
       ${pending > 0 && html`${count(pending, "delivery", "deliveries")} waiting`}
-      ${pending > 0 && oldestDueAt && Date.parse(oldestDueAt) < Date.now() - 60_000 && html`, due <${Ago} time=${oldestDueAt} />`}
+      ${pending > 0 && oldestDueAt && Date.parse(oldestDueAt) < now.value - 60_000 && html`, due <${Ago} time=${oldestDueAt} />`}
     </p>`;
 }
