@@ -60,6 +60,7 @@ mod publish;
 mod recoveries;
 mod recovery_crash;
 mod resend;
+mod restore;
 mod retention;
 mod scopes;
 mod verify;

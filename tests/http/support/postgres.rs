@@ -170,6 +170,34 @@ impl Postgres {
         copy
     }
 
+    /// What `pg_dump --format=custom` writes of a database.
+    pub fn dump(&self, database: &Database) -> Vec<u8> {
+        let mut dump = Command::new(self.binaries.join("pg_dump"));
+        dump.args(["--format=custom", &database.url]);
+        let output = dump.stdin(Stdio::null()).output().expect("pg_dump");
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "pg_dump: {complaint}");
+        output.stdout
+    }
+
+    /// Puts a dump into an empty database, with the statistics that it lacks.
+    pub fn restore(&self, database: &Database, dump: &[u8]) {
+        let mut restore = Command::new(self.binaries.join("pg_restore"));
+        restore.args(["--exit-on-error", "--no-owner", "--dbname", &database.url]);
+        let mut child = restore
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("pg_restore");
+        let mut input = child.stdin.take().expect("piped");
+        input.write_all(dump).expect("write to pg_restore");
+        drop(input);
+        let output = child.wait_with_output().expect("pg_restore");
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "pg_restore: {complaint}");
+        self.query(database, "ANALYZE");
+    }
+
     /// Stops it as a crash would (`immediate`): connections end, and what was not committed is gone.
     pub fn stop(&self) {
         self.command("stop");
