@@ -1,8 +1,13 @@
 //! Makes the files that the component serves: the OpenAPI document from the API's own code, the
 //! pages with the receivers' samples in them, and each of them compressed.
 
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
 use application_webhooks::fault::Fault;
 use application_webhooks::http::error::Error;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use static_files::embed::{Table, media_type};
 
 fn main() {
@@ -11,6 +16,15 @@ fn main() {
     }
     let document = serde_json::to_vec(&application_webhooks::openapi::document()).expect("JSON");
 
+    let base = serde_json::to_vec(&application_webhooks::openapi::base()).expect("JSON");
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"));
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(&base).expect("memory");
+    write(&out.join("base.json.gz"), &gzip.finish().expect("memory"));
+    let dependency = Error::Fault(Fault::Dependency(String::new()));
+    let dependency = serde_json::to_vec(&dependency.body()).expect("JSON");
+    write(&out.join("dependency.json"), &dependency);
+
     let mut table = Table::new();
     let [json, html, script, style] =
         ["a.json", "a.html", "a.js", "a.css"].map(|name| media_type(name).expect("a type"));
@@ -18,7 +32,9 @@ fn main() {
     table.add("/docs", html, "REFERENCE", &read("page/docs.html"));
     for (path, kind, file) in [
         ("/docs/reference.js", script, "page/reference.js"),
+        ("/docs/carry.js", script, "page/carry.js"),
         ("/docs/receivers.css", style, "page/receivers.css"),
+        ("/docs/copy.js", script, "page/copy.js"),
     ] {
         table.add(path, kind, "NOTHING", &read(file));
     }
@@ -47,7 +63,15 @@ fn main() {
 /// The page for receivers, with each sample where the page names its file.
 fn receivers() -> String {
     let mut page = text("page/receivers.html");
-    for sample in ["receiver.py", "receiver.mjs", "receiver.go", "receiver.rb"] {
+    for sample in [
+        "receiver.py",
+        "receiver.mjs",
+        "receiver.go",
+        "receiver.rb",
+        "receiver.php",
+        "Receiver.java",
+        "Receiver.cs",
+    ] {
         let place = format!("{{{{{sample}}}}}");
         assert_eq!(page.matches(&place).count(), 1, "{sample}");
         let code = text(&format!("receivers/{sample}"))
@@ -77,6 +101,10 @@ fn receiving() -> String {
 
 fn text(path: &str) -> String {
     String::from_utf8(read(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+fn write(path: &Path, content: &[u8]) {
+    std::fs::write(path, content).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
 }
 
 fn read(path: &str) -> Vec<u8> {

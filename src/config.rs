@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use self::values::{event_types, origins, previous_secrets_keys, secrets_key};
+use self::values::{origins, previous_secrets_keys, secrets_key};
 pub use self::variables::ConfigError;
 use self::variables::{Variables, problem, read};
 use crate::concurrency::try_join_bounded;
@@ -19,6 +19,7 @@ use crate::log;
 use crate::model::caller::is_scope;
 use crate::model::encryption::SecretsKey;
 use crate::model::event::EventType;
+use crate::model::event_catalogue::EventCatalogue;
 use crate::model::ids::ApplicationId;
 use crate::model::jwks_source::JwksSource;
 use crate::model::key_set::KeySet;
@@ -39,6 +40,7 @@ pub const VARIABLES: [&str; 23] = [
     "secrets_key",
     "secrets_key_previous",
     "event_types",
+    "event_type_details",
     "max_applications_per_merchant",
     "max_webhooks_per_application",
     "max_changes_per_minute",
@@ -77,6 +79,8 @@ pub struct Config {
     pub secrets_key: SecretsKey,
     /// The events a webhook can subscribe to, in the operator's order: variable `event_types`.
     pub event_types: Vec<EventType>,
+    /// What there is to say about them: variable `event_type_details`.
+    pub event_catalogue: EventCatalogue,
     /// Variable `max_applications_per_merchant`, 1 to 10,000.
     pub max_applications: usize,
     /// Variable `max_webhooks_per_application`, 1 to 10,000.
@@ -249,6 +253,7 @@ impl Config {
             ));
         }
 
+        let event_catalogue = catalogue(&variables)?;
         Ok(Self {
             keys: keys.unwrap_or_default(),
             jwks_source,
@@ -261,10 +266,8 @@ impl Config {
                     None => Vec::new(),
                 },
             ),
-            event_types: match optional("event_types") {
-                Some(list) => event_types(&list)?,
-                None => event_types("session.completed,session.expired")?,
-            },
+            event_types: event_catalogue.names(),
+            event_catalogue,
             max_applications: number("max_applications_per_merchant", 1000, 1..=10_000)? as usize,
             max_webhooks: number("max_webhooks_per_application", 50, 1..=10_000)? as usize,
             max_changes_per_minute: NonZeroU32::new(number(
@@ -308,6 +311,30 @@ impl Config {
                 .map_err(|error| problem("operator_application", error))?,
         })
     }
+}
+
+/// The variables of [`event_catalogue`].
+const CATALOGUE: [&str; 2] = ["event_types", "event_type_details"];
+
+/// The event types, for the component that reads no other variables.
+///
+/// # Errors
+///
+/// As [`Config::load`].
+pub async fn event_catalogue() -> Result<EventCatalogue, Fault> {
+    let values = try_join_bounded(CATALOGUE.map(read)).await?;
+    let get = |name: &str| {
+        let mut all = CATALOGUE.iter().zip(&values);
+        all.find(|(variable, _)| **variable == name)
+            .and_then(|(_, value)| value.clone())
+    };
+    catalogue(&Variables(&get)).map_err(|error| Fault::Internal(error.to_string()))
+}
+
+fn catalogue(variables: &Variables<'_>) -> Result<EventCatalogue, ConfigError> {
+    let [names, details] = CATALOGUE.map(|name| variables.optional(name));
+    EventCatalogue::parse(names.as_deref(), details.as_deref())
+        .map_err(|error| problem(error.variable(), error))
 }
 
 #[cfg(test)]

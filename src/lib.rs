@@ -19,6 +19,7 @@ pub mod model;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 pub mod operator;
+pub mod reference;
 pub mod runtime;
 pub mod store;
 

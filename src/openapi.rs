@@ -4,9 +4,7 @@
 //! Compiled only with the feature `openapi`, for the build of `reference/`.
 
 mod advice;
-mod examples;
 mod responses;
-mod samples;
 
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
@@ -16,6 +14,8 @@ use self::responses::{error_responses, errors, headers, link_headers};
 use crate::api::{dispatcher_routes, routes};
 use crate::dispatch::delivery::Payload;
 use crate::http::error::ErrorBody;
+use crate::model::event_catalogue::EventCatalogue;
+use crate::reference::{self, METHODS, object_mut};
 
 /// A delivery, which is a request of ours and has no handler.
 #[utoipa::path(
@@ -96,7 +96,7 @@ fn event() {}
 #[openapi(paths(webhook_test, event))]
 struct Deliveries;
 
-/// The document, but for what [`document`] adds.
+/// The document, but for what [`base`] adds.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -122,12 +122,23 @@ struct Deliveries;
 )]
 struct Base;
 
-/// The document: OpenAPI 3.1.
+/// The document: OpenAPI 3.1, with the default event types.
+///
+/// # Panics
+///
+/// As [`base`].
+pub fn document() -> Value {
+    let mut document = base();
+    reference::complete(&mut document, &EventCatalogue::default());
+    document
+}
+
+/// The document without what [`reference::complete`] adds: examples, event types, code.
 ///
 /// # Panics
 ///
 /// When an annotation has not the form that is completed here.
-pub fn document() -> Value {
+pub fn base() -> Value {
     let mut base = Base::openapi();
     base.merge(routes::Annotations::openapi());
     base.merge(dispatcher_routes::Annotations::openapi());
@@ -182,14 +193,10 @@ pub fn document() -> Value {
         complete(&method, operation);
     }
     describe_capabilities(&mut document);
-    examples::add(&mut document);
-    samples::add(&mut document);
     let description = document["info"]["description"].as_str().unwrap_or_default();
     document["info"]["description"] = format!("{description}{}", advice::tables(&document)).into();
     document
 }
-
-const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 /// utoipa writes a field's own description beside its type's schema as `allOf` with an empty
 /// object: no string is an object. The field's description takes the place of the type's.
@@ -376,8 +383,4 @@ fn operations(document: &mut Value) -> impl Iterator<Item = (String, &mut Value)
 
 fn object(value: &Value) -> &Map<String, Value> {
     value.as_object().expect("an object")
-}
-
-fn object_mut(value: &mut Value) -> &mut Map<String, Value> {
-    value.as_object_mut().expect("an object")
 }

@@ -100,7 +100,12 @@ globalThis.ownSample = (client, samples, request) => {
   const base = request.url.match(/^(.*?)\/(?:api\/v1|healthz|readyz|dispatcher|\.well-known)(?:\/|$)/)?.[1];
   const authorization = request.headers.find(({ name }) => name.toLowerCase() === "authorization");
   const token = authorization?.value.match(/^Bearer (\S+)$/)?.[1];
+  // The ids of the fields, unless one of them is empty.
+  const path = request.url.slice((base ?? "").length).split("?")[0];
+  const filledIn = base !== undefined && !/[{}]|%7B/i.test(path) && !path.includes("//");
   return sample.source
+    .replace(/https:\/\/webhooks\.example\.com[^?'"\s`]*/, (url) =>
+      filledIn ? "https://webhooks.example.com" + path : url)
     .replaceAll("https://webhooks.example.com", base ?? location.origin)
     .replaceAll("YOUR_TOKEN", token ?? "YOUR_TOKEN");
 };
@@ -136,11 +141,38 @@ function nameButtons() {
   }
 }
 
+// Has what a response named filled into the fields of all operations. Scalar has two copies of the document,
+// one for its dialog, which a hook gets, and one for the page. Both are reactive: what shows a field shows
+// its new value.
+async function carryOver(carry, { request, response, document }) {
+  if (!(await carry.learn(request, response))) return;
+  const { documents, ...workspace } = dataDumpWorkspace().workspace;
+  for (const { paths } of [document, documents[workspace["x-scalar-active-document"]]]) carry.fill(paths);
+}
+
+// It must not keep a response from being shown.
+function carrying(carry) {
+  const hooks = {
+    responseReceived: (exchange) => {
+      // Scalar ends the body of what it hands out.
+      const response = exchange.response.clone();
+      carryOver(carry, { ...exchange, response }).catch(console.error);
+    },
+  };
+  return () => ({ name: "carry-over", extensions: [], apiClientPlugins: [{ hooks }] });
+}
+
 async function show() {
   new MutationObserver(nameButtons).observe(document.body, { childList: true, subtree: true });
   const response = await fetch("/openapi.json");
   if (!response.ok) throw new Error(`/openapi.json: ${response.status}`);
-  Scalar.createApiReference("#reference", { ...CONFIGURATION, content: adapt(await response.json()) });
+  const content = adapt(await response.json());
+  const carry = new Carry(content.paths);
+  Scalar.createApiReference("#reference", {
+    ...CONFIGURATION,
+    content,
+    plugins: [carrying(carry)],
+  });
 }
 
 show().catch((error) => {

@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::request::{CallerRequest, application, check_owner};
 use crate::http::error::Error;
@@ -22,6 +23,31 @@ pub struct EventTypeEntry {
     /// Its name, for `subscribedEvents`.
     #[schema(inline)]
     name: EventType,
+    /// What to call it in front of people; `null`: the platform says nothing.
+    #[schema(
+        required,
+        min_length = 1,
+        max_length = 100,
+        examples("Session completed")
+    )]
+    title: Option<String>,
+    /// When it happens; `null`: the platform says nothing.
+    #[schema(
+        required,
+        min_length = 1,
+        max_length = 1000,
+        examples("The customer completed the session.")
+    )]
+    description: Option<String>,
+    /// The body of a delivery, as an example: `type`, `timestamp` and `data`; `null`: the platform gives none.
+    #[schema(
+        required, value_type = Option<Object>,
+        examples(json!({
+            "type": "session.completed", "timestamp": "2026-04-20T12:34:56.000Z",
+            "data": {"sessionId": "ses_8c1f"},
+        }))
+    )]
+    example: Option<Value>,
 }
 
 /// List event types
@@ -41,8 +67,13 @@ pub async fn list(request: CallerRequest) -> Result<Response, Error> {
         let own = deadline.run("reading an application", own).await?;
         check_owner(&own, &session.merchant_id, Some(session))?;
     }
-    let types = request.config.event_types.iter();
-    let items = types.map(|name| EventTypeEntry { name: name.clone() });
+    let types = request.config.event_catalogue.entries().iter();
+    let items = types.map(|entry| EventTypeEntry {
+        name: entry.name.clone(),
+        title: entry.title.clone(),
+        description: entry.description.clone(),
+        example: entry.payload(),
+    });
     let body = EventTypes {
         items: items.collect(),
     };

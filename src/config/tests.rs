@@ -179,6 +179,12 @@ fn a_wrong_variable_is_named_and_its_value_is_not_shown() {
         ("event_types", Some("a,,b")),
         ("event_types", Some("a,a")),
         ("event_types", Some("sesame!")),
+        ("event_type_details", Some("sesame")),
+        ("event_type_details", Some(r#"{"sesame":{}}"#)),
+        (
+            "event_type_details",
+            Some(r#"{"session.expired":{"sesame":1}}"#),
+        ),
         ("max_applications_per_merchant", Some("10001")),
         ("max_webhooks_per_application", Some("0")),
         ("max_webhooks_per_application", Some("sesame")),

@@ -4,7 +4,6 @@ use http::HeaderValue;
 
 use super::variables::{ConfigError, problem};
 use crate::model::encryption::SecretsKey;
-use crate::model::event::EventType;
 
 pub fn secrets_key(variable: &'static str, text: &str) -> Result<SecretsKey, ConfigError> {
     SecretsKey::parse(text).map_err(|error| problem(variable, error))
@@ -43,21 +42,4 @@ pub fn origins(list: &str) -> Result<Vec<HeaderValue>, ConfigError> {
         HeaderValue::from_str(origin).map_err(|_| malformed())
     });
     origins.collect()
-}
-
-pub fn event_types(list: &str) -> Result<Vec<EventType>, ConfigError> {
-    let mut types = Vec::new();
-    for name in list.split(',') {
-        let event_type = EventType::parse(name.trim()).ok_or_else(|| {
-            problem(
-                "event_types",
-                "must be names of 1 to 128 letters, digits, `.`, `_` or `-`, separated by commas",
-            )
-        })?;
-        if types.contains(&event_type) {
-            return Err(problem("event_types", "must not name an event type twice"));
-        }
-        types.push(event_type);
-    }
-    Ok(types)
 }

@@ -15,6 +15,7 @@ pub mod digest;
 pub mod encryption;
 pub mod endpoint_url;
 pub mod event;
+pub mod event_catalogue;
 pub mod global_address;
 pub mod idempotency_key;
 pub mod ids;

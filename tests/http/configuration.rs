@@ -54,6 +54,12 @@ fn malformed() -> Vec<(&'static str, String)> {
         ),
         text("event_types", "sesame,,sesame.open"),
         text("event_types", ",sesame"),
+        text("event_type_details", "sesame"),
+        text("event_type_details", r#"{"sesame": {"title": "Sesame"}}"#),
+        text(
+            "event_type_details",
+            r#"{"session.expired": {"title": "sesame", "data": "sesame"}}"#,
+        ),
         text("max_webhooks_per_application", "sesame"),
         text("max_webhooks_per_application", "0"),
         text("max_webhooks_per_application", "-5"),

@@ -21,10 +21,11 @@ pub const API: Component = Component {
     max_bytes: 1_500_000,
 };
 
-/// The API reference.
+/// The API reference: 1.3 MB are Scalar's bundle, and a quarter what completes the document with the
+/// operator's event types.
 pub const REFERENCE: Component = Component {
     package: "api-reference",
-    max_bytes: 1_600_000,
+    max_bytes: 1_900_000,
 };
 
 /// What publishes and delivers events.
