@@ -31,6 +31,11 @@ try {
   }
   await createsAWebhook();
   await createsAWebhookOnAPhone();
+  await carriesIdsOver();
+  for (const [name, viewport] of Object.entries(SIZES)) {
+    await showsEventTypes(name, viewport);
+    await copiesSamples(name, viewport);
+  }
 } finally {
   await browser.close();
 }
@@ -134,10 +139,81 @@ async function createsAWebhook() {
   await context.close();
 }
 
-// By the list of operations.
-async function goTo(page, name) {
+// By the list of operations, where each has its method after its name.
+async function goTo(page, title) {
+  const name = new RegExp(`^\\s*${title}(\\s+HTTP Method.*)?\\s*$`, "i");
   const operation = page.getByRole("link", { name });
   await operation.or(page.getByRole("button", { name })).first().click();
+}
+
+// What a response names stands in the fields, and in the code, of the operations after it; and the token is
+// typed once.
+async function carriesIdsOver() {
+  const { context, page, wrong } = await open("/docs", { viewport: SIZES.desktop });
+  await page.getByPlaceholder("Token").first().fill(token);
+  const dialog = page.getByRole("dialog");
+  const send = async (title, method, path) => {
+    await goTo(page, title);
+    await page.getByRole("button", { name: `Test Request (${method.toLowerCase()} ${path})` }).click();
+    const [response] = await Promise.all([
+      page.waitForResponse((answer) => answer.request().method() === method),
+      dialog.getByRole("button", { name: "Send" }).first().click(),
+    ]);
+    assert.ok(response.ok(), await response.text());
+    const { id } = await response.json();
+    await dialog.getByText(id).first().waitFor();
+    await page.keyboard.press("Escape");
+    await dialog.waitFor({ state: "hidden" });
+    return { id, url: response.request().url() };
+  };
+  const applications = "/api/v1/applications";
+  const created = await send("Create application", "POST", applications);
+  const webhooks = `${applications}/{applicationId}/webhooks`;
+  const webhook = await send("Create application webhook", "POST", webhooks);
+  assert.equal(webhook.url, `${base}${applications}/${created.id}/webhooks`);
+  const read = await send("Get application webhook", "GET", `${webhooks}/{webhookId}`);
+  assert.equal(read.url, `${webhook.url}/${webhook.id}`);
+  await goTo(page, "Rotate signing secret");
+  await page.locator("#reference pre").filter({ hasText: `${read.url}/rotate` }).first().waitFor();
+  assert.deepEqual(wrong, []);
+  await context.close();
+}
+
+// Each type has its name for people, and the body of a delivery.
+async function showsEventTypes(name, viewport) {
+  const { context, page, wrong } = await open("/docs", { viewport });
+  for (const [title, type] of [["Session completed", "session.completed"], ["Session expired", "session.expired"]]) {
+    if (name === "phone") await page.getByRole("button", { name: "Open Menu" }).click();
+    await goTo(page, title);
+    await page.getByRole("heading", { name: title, exact: true }).waitFor();
+    // What is delivered, as an example.
+    const example = page.locator("#reference pre").filter({ hasText: `"type": "${type}"` });
+    await example.filter({ hasText: "ses_8c1f" }).first().waitFor();
+  }
+  await page.screenshot({ path: join(screenshots, `event-type-${name}.png`) });
+  assert.deepEqual(wrong, []);
+  await context.close();
+}
+
+// The buttons copy what the page shows.
+async function copiesSamples(name, viewport) {
+  const permissions = ["clipboard-read", "clipboard-write"];
+  const { context, page, wrong } = await open("/docs/receivers", { viewport, permissions });
+  for (const language of ["Python", "JavaScript", "Go", "Ruby", "PHP", "Java", "C#"]) {
+    const button = page.getByRole("button", { name: `Copy: ${language}`, exact: true });
+    await button.click();
+    await button.filter({ hasText: "Copied" }).waitFor();
+    const shown = await page.getByRole("region", { name: language, exact: true }).innerText();
+    const copied = await page.evaluate(() => navigator.clipboard.readText());
+    assert.equal(copied.trim(), shown.trim(), language);
+    assert.ok(copied.includes("WEBHOOK_SECRET"), language);
+  }
+  await page.evaluate(() => document.querySelector("#formula").scrollIntoView());
+  await page.screenshot({ path: join(screenshots, `receivers-formula-${name}.png`) });
+  await page.evaluate(() => document.querySelector("#php").scrollIntoView());
+  await page.screenshot({ path: join(screenshots, `receivers-php-${name}.png`) });
+  assert.deepEqual(wrong, []);
+  await context.close();
 }
 
 async function createsAWebhookOnAPhone() {

@@ -43,6 +43,7 @@ mod guide;
 mod idempotency;
 mod isolation;
 mod limit;
+mod links;
 mod listen;
 mod logs;
 mod operations;

@@ -1,15 +1,17 @@
 //! The samples of `/docs/receivers`, run as they are: each takes what the service sends it, and
-//! nothing that was changed on the way.
+//! nothing that was changed on the way; and the test vector.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use application_webhooks::model::signature;
+use application_webhooks::model::signing_secret::SigningSecret;
+use base64ct::{Base64, Encoding};
 use serde_json::json;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
-use crate::support::receiver::Received;
 use crate::support::{Receiver, delivering, poll, python, raw, report, standard, unique};
 
 /// A compiler or an interpreter may start cold.
@@ -49,24 +51,67 @@ async fn succeeds(command: &mut Command) -> bool {
     matches!(status, Ok(Ok(status)) if status.success())
 }
 
-/// The request of a delivery, with another body and other headers if need be.
-fn request(delivery: &Received, change: impl Fn(&str, &str) -> String) -> Vec<u8> {
-    let body = String::from_utf8(delivery.body.clone()).expect("UTF-8");
-    let body = change("body", &body);
+/// How a body is sent.
+#[derive(Clone, Copy)]
+enum Framing {
+    /// With its length.
+    Whole,
+    /// In chunks of 7 bytes (RFC 9112 §7.1), the first one with an extension, and a trailer at the end.
+    Chunked,
+}
+
+const HEADERS: [&str; 3] = ["webhook-id", "webhook-timestamp", "webhook-signature"];
+
+/// The request of a delivery with the values of [`HEADERS`].
+fn request(values: [&str; 3], body: &str, framing: Framing) -> Vec<u8> {
     let mut request = String::from("POST /hooks HTTP/1.1\r\nhost: receiver\r\n");
-    for name in ["webhook-id", "webhook-timestamp", "webhook-signature"] {
-        let value = change(name, delivery.header(name));
+    for (name, value) in HEADERS.iter().zip(values) {
         request += &format!("{name}: {value}\r\n");
     }
     request += "content-type: application/json\r\nconnection: close\r\n";
-    request += &format!("content-length: {}\r\n\r\n{body}", body.len());
+    match framing {
+        Framing::Whole => request += &format!("content-length: {}\r\n\r\n{body}", body.len()),
+        Framing::Chunked => {
+            request += "transfer-encoding: chunked\r\n\r\n";
+            for (number, chunk) in body.as_bytes().chunks(7).enumerate() {
+                let extension = if number == 0 { ";a=b" } else { "" };
+                let chunk = std::str::from_utf8(chunk).expect("ASCII");
+                request += &format!("{:x}{extension}\r\n{chunk}\r\n", chunk.len());
+            }
+            request += "0\r\nx-trailer: 1\r\n\r\n";
+        }
+    }
     request.into_bytes()
 }
 
-async fn takes_what_is_signed_and_refuses_the_rest(mut sample: Command) {
+/// A port of the loopback that is free.
+fn free() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("an address");
-    drop(listener);
+    listener.local_addr().expect("an address")
+}
+
+/// Starts a sample, and waits until it listens.
+async fn start(mut sample: Command, address: SocketAddr, secret: &str) -> Child {
+    let mut sample = sample
+        .env("WEBHOOK_SECRET", secret)
+        .env("PORT", address.port().to_string())
+        .spawn()
+        .expect("the sample starts");
+    poll("the sample listens", PATIENCE, || {
+        let ended = sample.try_wait().expect("wait for the sample");
+        assert!(ended.is_none(), "the sample ended: {ended:?}");
+        TcpStream::connect(address).ok()
+    })
+    .await;
+    sample
+}
+
+/// `sample` makes the command, for a port.
+async fn takes_what_is_signed_and_refuses_the_rest(sample: impl Fn(u16) -> Command) {
+    let vector = vector();
+    agrees_with(&vector, &sample).await;
+    let address = free();
+    let sample = sample(address.port());
 
     // The service sends to a receiver of the test's first, so that it can be looked at.
     let looked_at = Receiver::answering("200 OK", b"");
@@ -79,18 +124,7 @@ async fn takes_what_is_signed_and_refuses_the_rest(mut sample: Command) {
     api.by(&application, "POST", &test).expect(200).await;
     let delivery = looked_at.last();
 
-    let mut sample = sample
-        .env("WEBHOOK_SECRET", &created.webhook.signing_secret)
-        .env("PORT", address.port().to_string())
-        .spawn()
-        .expect("the sample starts");
-    poll("the sample listens", PATIENCE, || {
-        let ended = sample.try_wait().expect("wait for the sample");
-        assert!(ended.is_none(), "the sample ended: {ended:?}");
-        TcpStream::connect(address).ok()
-    })
-    .await;
-
+    let mut sample = start(sample, address, &created.webhook.signing_secret).await;
     let url = json!({ "url": format!("http://{address}/hooks") });
     let change = api.by(&application, "PATCH", &path).json(&url);
     change.expect(200).await;
@@ -98,9 +132,15 @@ async fn takes_what_is_signed_and_refuses_the_rest(mut sample: Command) {
     assert_eq!(result["success"], true, "{result}");
     assert_eq!(result["httpStatusCode"], 204, "{result}");
 
-    let answer = |change: &dyn Fn(&str, &str) -> String| status(address, &delivery, change);
+    let body = String::from_utf8(delivery.body.clone()).expect("UTF-8");
+    let answer = |change: &dyn Fn(&str, &str) -> String, framing| {
+        let values = HEADERS.map(|name| change(name, delivery.header(name)));
+        let values = values.each_ref().map(String::as_str);
+        status(address, &request(values, &change("body", &body), framing))
+    };
     let as_it_was = |_: &str, value: &str| value.to_owned();
-    assert_eq!(answer(&as_it_was), 204);
+    assert_eq!(answer(&as_it_was, Framing::Whole), 204);
+    assert_eq!(answer(&as_it_was, Framing::Chunked), 204);
     for (changed, from, to) in [
         ("body", "webhook.test", "webhook.tesT"),
         ("body", "{", "{ "),
@@ -109,20 +149,115 @@ async fn takes_what_is_signed_and_refuses_the_rest(mut sample: Command) {
         ("webhook-signature", "v1,", "v2,"),
         ("webhook-signature", "v1,", "v1,AAAA"),
     ] {
-        let tampered = answer(&|name, value| match name == changed {
+        let tamper = |name: &str, value: &str| match name == changed {
             true => {
                 assert!(value.contains(from), "{name}: {value}");
                 value.replacen(from, to, 1)
             }
             false => value.to_owned(),
-        });
-        assert_eq!(tampered, 400, "{changed} with {to}");
+        };
+        for framing in [Framing::Whole, Framing::Chunked] {
+            assert_eq!(answer(&tamper, framing), 400, "{changed} with {to}");
+        }
     }
     sample.kill().await.expect("end the sample");
 }
 
-fn status(address: SocketAddr, delivery: &Received, change: &dyn Fn(&str, &str) -> String) -> u16 {
-    raw::exchange(address, &request(delivery, change)).status
+fn status(address: SocketAddr, request: &[u8]) -> u16 {
+    raw::exchange(address, request).status
+}
+
+/// The test vector of `/docs/receivers`.
+struct Vector {
+    secret: String,
+    id: String,
+    timestamp: i64,
+    body: String,
+    signature: String,
+}
+
+/// What the page's table has.
+fn vector() -> Vector {
+    let page = include_str!("../../reference/page/receivers.html");
+    let (_, table) = page.split_once(r#"<h3 id="vector">"#).expect("a vector");
+    let cell = |name: &str| {
+        let row = format!(r#"<th scope="row">{name}</th>"#);
+        let (_, row) = table.split_once(&row).unwrap_or_else(|| panic!("{name}"));
+        let (_, row) = row.split_once("<td><code>").expect("a cell");
+        row.split_once("</code></td>")
+            .expect("its end")
+            .0
+            .to_owned()
+    };
+    Vector {
+        secret: cell("secret"),
+        id: cell("<code>webhook-id</code>"),
+        timestamp: cell("<code>webhook-timestamp</code>")
+            .parse()
+            .expect("seconds"),
+        body: cell("body, 99 bytes"),
+        signature: cell("<code>webhook-signature</code>"),
+    }
+}
+
+impl Vector {
+    /// The signature that the service makes of it, at another time if need be.
+    fn signed(&self, timestamp: i64) -> String {
+        let base64 = self.secret.strip_prefix("whsec_").expect("a secret");
+        let key = Base64::decode_vec(base64).expect("base64");
+        let secret = SigningSecret::from_bytes(key.try_into().expect("32 bytes"));
+        signature::element(&self.id, timestamp, self.body.as_bytes(), &secret)
+    }
+
+    fn request(&self, timestamp: i64, signature: &str) -> Vec<u8> {
+        let values = [&self.id, &timestamp.to_string(), signature];
+        request(values, &self.body, Framing::Whole)
+    }
+}
+
+/// A sample takes the vector as it would be signed now, and refuses it as it is: it is too old.
+async fn agrees_with(vector: &Vector, sample: &impl Fn(u16) -> Command) {
+    let address = free();
+    let mut sample = start(sample(address.port()), address, &vector.secret).await;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.expect("after 1970").as_secs() as i64;
+    let old = vector.request(vector.timestamp, &vector.signature);
+    assert_eq!(status(address, &old), 400, "as it is");
+    let fresh = vector.signed(now);
+    assert_eq!(status(address, &vector.request(now, &fresh)), 204, "now");
+    // As during a rotation, beside one of another secret and one of a version to come.
+    let other = format!("v1,{} v1a,AAAA {fresh}", "A".repeat(43) + "=");
+    assert_eq!(
+        status(address, &vector.request(now, &other)),
+        204,
+        "beside others"
+    );
+    for (off, expected) in [(-240, 204), (240, 204), (-400, 400), (400, 400)] {
+        let signature = vector.signed(now + off);
+        let request = vector.request(now + off, &signature);
+        assert_eq!(status(address, &request), expected, "{off} seconds off");
+    }
+    sample.kill().await.expect("end the sample");
+}
+
+/// The page's vector is what this service signs, and what the official library does; the guide has the same.
+#[test]
+fn the_test_vector_is_what_the_service_and_the_official_library_sign() {
+    let vector = vector();
+    assert_eq!(vector.signed(vector.timestamp), vector.signature);
+    let library = standardwebhooks::Webhook::new(&vector.secret).expect("a secret");
+    let signature = library.sign(&vector.id, vector.timestamp, vector.body.as_bytes());
+    assert_eq!(signature.expect("signed"), vector.signature);
+    assert_eq!(vector.body.len(), 99);
+    let guide = include_str!("../../docs/receiving.md");
+    for part in [&vector.secret, &vector.id, &vector.body, &vector.signature] {
+        assert!(guide.contains(part), "{part}");
+    }
+    // The key that the page shows.
+    let page = include_str!("../../reference/page/receivers.html");
+    let base64 = vector.secret.strip_prefix("whsec_").expect("a secret");
+    let key = base16ct::lower::encode_string(&Base64::decode_vec(base64).expect("base64"));
+    assert!(page.contains(&format!("<code>{key}</code>")), "{key}");
 }
 
 #[tokio::test]
@@ -134,8 +269,11 @@ async fn the_python_receiver_takes_what_is_signed_and_refuses_the_rest() {
         report::client_missing("the receiver in Python: PyPI's standardwebhooks");
         return;
     }
-    let mut sample = command(python(), &directory);
-    sample.arg("receiver.py");
+    let sample = |_| {
+        let mut sample = command(python(), &directory);
+        sample.arg("receiver.py");
+        sample
+    };
     takes_what_is_signed_and_refuses_the_rest(sample).await;
 }
 
@@ -149,8 +287,11 @@ async fn the_javascript_receiver_takes_what_is_signed_and_refuses_the_rest() {
         return;
     }
     std::os::unix::fs::symlink(modules, directory.join("node_modules")).expect("a link");
-    let mut sample = command("node", &directory);
-    sample.arg("receiver.mjs");
+    let sample = |_| {
+        let mut sample = command("node", &directory);
+        sample.arg("receiver.mjs");
+        sample
+    };
     takes_what_is_signed_and_refuses_the_rest(sample).await;
 }
 
@@ -169,7 +310,7 @@ async fn the_go_receiver_takes_what_is_signed_and_refuses_the_rest() {
     build.args(["build", "-o", "receiver", "receiver.go"]);
     let built = build.status().await.expect("go starts");
     assert!(built.success(), "go build: {built}");
-    let sample = command(directory.join("receiver"), &directory);
+    let sample = |_| command(directory.join("receiver"), &directory);
     takes_what_is_signed_and_refuses_the_rest(sample).await;
 }
 
@@ -182,8 +323,65 @@ async fn the_ruby_receiver_takes_what_is_signed_and_refuses_the_rest() {
         report::not_run("the receiver in Ruby", "its gems are not installed");
         return;
     }
-    let mut sample = command("ruby", &directory);
-    sample.arg("receiver.rb");
+    let sample = |_| {
+        let mut sample = command("ruby", &directory);
+        sample.arg("receiver.rb");
+        sample
+    };
+    takes_what_is_signed_and_refuses_the_rest(sample).await;
+}
+
+#[tokio::test]
+async fn the_php_receiver_takes_what_is_signed_and_refuses_the_rest() {
+    let _busy = crate::support::busy().await;
+    let directory = scratch("receiver.php");
+    if !succeeds(command("php", &directory).arg("--version")).await {
+        report::not_run("the receiver in PHP", "PHP is not installed");
+        return;
+    }
+    let sample = |port| {
+        let mut sample = command("php", &directory);
+        sample.args(["-S", &format!("0.0.0.0:{port}"), "receiver.php"]);
+        sample.stderr(Stdio::null());
+        sample
+    };
+    takes_what_is_signed_and_refuses_the_rest(sample).await;
+}
+
+#[tokio::test]
+async fn the_java_receiver_takes_what_is_signed_and_refuses_the_rest() {
+    let _busy = crate::support::busy().await;
+    let directory = scratch("Receiver.java");
+    // Without a compiler `java` runs no source.
+    if !succeeds(command("javac", &directory).arg("--version")).await {
+        report::not_run("the receiver in Java", "no JDK is installed");
+        return;
+    }
+    let sample = |_| {
+        let mut sample = command("java", &directory);
+        sample.arg("Receiver.java");
+        sample
+    };
+    takes_what_is_signed_and_refuses_the_rest(sample).await;
+}
+
+#[tokio::test]
+async fn the_csharp_receiver_takes_what_is_signed_and_refuses_the_rest() {
+    let _busy = crate::support::busy().await;
+    let directory = scratch("Receiver.cs");
+    if !(succeeds(command("mcs", &directory).arg("--version")).await
+        && succeeds(command("mono", &directory).arg("--version")).await)
+    {
+        report::not_run("the receiver in C#", "Mono is not installed");
+        return;
+    }
+    let compiled = command("mcs", &directory).arg("Receiver.cs").status().await;
+    assert!(compiled.expect("mcs starts").success(), "mcs Receiver.cs");
+    let sample = |_| {
+        let mut sample = command("mono", &directory);
+        sample.arg("Receiver.exe");
+        sample
+    };
     takes_what_is_signed_and_refuses_the_rest(sample).await;
 }
 

@@ -182,6 +182,9 @@ fn clients() -> Option<PathBuf> {
         ("node", "nodejs"),
         ("go", "golang-go"),
         ("ruby", "ruby"),
+        ("php", "php-cli"),
+        ("javac", "default-jdk-headless"),
+        ("mcs", "mono-mcs"),
         ("python3", "python3"),
         ("chromium", "chromium"),
     ]
