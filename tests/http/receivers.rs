@@ -56,7 +56,7 @@ async fn succeeds(command: &mut Command) -> bool {
 enum Framing {
     /// With its length.
     Whole,
-    /// In chunks of 7 bytes (RFC 9112 §7.1), the first one with an extension, and a trailer at the end.
+    /// In chunks of 7 bytes (RFC 9112 §7.1), the first one with an extension.
     Chunked,
 }
 
@@ -78,7 +78,7 @@ fn request(values: [&str; 3], body: &str, framing: Framing) -> Vec<u8> {
                 let chunk = std::str::from_utf8(chunk).expect("ASCII");
                 request += &format!("{:x}{extension}\r\n{chunk}\r\n", chunk.len());
             }
-            request += "0\r\nx-trailer: 1\r\n\r\n";
+            request += "0\r\n\r\n";
         }
     }
     request.into_bytes()
@@ -205,7 +205,7 @@ impl Vector {
     fn signed(&self, timestamp: i64) -> String {
         let base64 = self.secret.strip_prefix("whsec_").expect("a secret");
         let key = Base64::decode_vec(base64).expect("base64");
-        let secret = SigningSecret::from_bytes(key.try_into().expect("32 bytes"));
+        let secret = SigningSecret::from_bytes(key.try_into().expect("36 bytes"));
         signature::element(&self.id, timestamp, self.body.as_bytes(), &secret)
     }
 
