@@ -30,7 +30,7 @@ use crate::model::operator_token::OperatorToken;
 pub const SENDER: &str = concat!("application-webhooks/", env!("CARGO_PKG_VERSION"));
 
 /// The names of all variables, as in `spin.toml`.
-pub const VARIABLES: [&str; 23] = [
+pub const VARIABLES: [&str; 24] = [
     "jwks",
     "jwks_url",
     "jwks_cache_seconds",

@@ -11,11 +11,10 @@ use serde_json::{Value, json};
 
 use crate::support::client::Request;
 use crate::support::contract::{EXPIRED, FORBIDDEN, INVALID_TOKEN, NOT_FOUND, UNAUTHORIZED};
-use crate::support::server::{dispatching_setup, on_spin};
+use crate::support::server::{dispatching_setup, on_spin, store_can_be_shared};
 use crate::support::tokens::{Signer, Token, hs256, publisher, support};
 use crate::support::{
-    Application, PATIENCE, Receiver, Response, Server, Setup, dispatching, local_runtime_only,
-    poll, store_can_be_shared,
+    Application, PATIENCE, Receiver, Response, Server, Setup, dispatching, local_runtime_only, poll,
 };
 
 pub const CODE_SPENT: &str = r#"{"error":"Gone","message":"The code is unknown, was exchanged already, or is older than a minute","code":410,"reason":"codeSpent"}"#;
