@@ -51,7 +51,7 @@ mod host {
 
     /// A number at random.
     pub fn chance() -> u8 {
-        let [chance] = crate::model::random::bytes();
+        let [chance] = crate::model::random::unique();
         chance
     }
 }

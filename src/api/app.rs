@@ -18,7 +18,6 @@ use http_body_util::BodyExt;
 use tower_http::cors::CorsLayer;
 use tower_layer::Layer;
 use tower_service::Service;
-use uuid::Uuid;
 
 use super::request::Request;
 use super::routing::{Handler, Match, Operation, Routes};
@@ -35,6 +34,7 @@ use crate::http::traceparent;
 use crate::log;
 use crate::model::caller::{Caller, Owner};
 use crate::model::portal::SessionId;
+use crate::model::random;
 use crate::operator;
 use crate::store::{keys, spin};
 
@@ -48,7 +48,8 @@ where
 {
     let started = Instant::now();
     let request = request.map(|body| Body::new(body.map_err(Into::into)));
-    let request_id = Uuid::new_v4().to_string();
+    let request_id = uuid::Builder::from_random_bytes(random::unique());
+    let request_id = request_id.into_uuid().to_string();
     let method = request.method().clone();
     let found = routes.find(request.uri().path());
     let traceparent = traceparent::read(request.headers()).map(str::to_owned);
