@@ -35,6 +35,7 @@ use crate::store::memory::{Fate, Memory, Outcome, schedules};
 use crate::store::{keys, webhooks};
 
 mod condition;
+mod looks;
 
 const SHOP: &str = "/api/v1/applications/shop";
 const WEBHOOKS: &str = "/api/v1/applications/shop/webhooks";

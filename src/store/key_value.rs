@@ -31,6 +31,11 @@ pub trait KeyValue {
 
     /// Every key, sorted. Keys that come or go meanwhile may be among them or not.
     fn keys(&self) -> Operation<'_, Vec<String>>;
+
+    /// Which process this is, where a test has several in one.
+    fn process(&self) -> u64 {
+        0
+    }
 }
 
 /// A store, as the rest of the service sees it: JSON documents under keys.
@@ -77,6 +82,11 @@ impl Store {
     /// Whether `key` is there.
     pub async fn exists(&self, key: &str) -> Result<bool, Fault> {
         self.0.exists(key).await
+    }
+
+    /// As [`KeyValue::process`].
+    pub fn process(&self) -> u64 {
+        self.0.process()
     }
 
     /// Every key, sorted, also those of others who share the store. It takes as long as the store

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::channel::oneshot;
@@ -91,6 +92,7 @@ impl Memory {
             documents: self.0.clone(),
             decide: RefCell::new(Box::new(decide)),
             crashed: Rc::default(),
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
         };
         Store::new(Rc::new(process))
     }
@@ -138,7 +140,11 @@ struct Process {
     documents: Rc<RefCell<Documents>>,
     decide: RefCell<Decide>,
     crashed: Rc<Cell<bool>>,
+    number: u64,
 }
+
+/// How many processes there were, in all tests.
+static NUMBER: AtomicU64 = AtomicU64::new(1);
 
 impl Process {
     fn operate<'a, T: 'static>(
@@ -205,6 +211,10 @@ impl KeyValue for Process {
 
     fn exists<'a>(&'a self, key: &'a str) -> Operation<'a, bool> {
         self.operate("exists", key, |documents, key| documents.contains_key(&key))
+    }
+
+    fn process(&self) -> u64 {
+        self.number
     }
 
     fn keys(&self) -> Operation<'_, Vec<String>> {

@@ -105,6 +105,19 @@ impl<Id: Member> Index<Id> {
         self.store.set_document(&self.key, &self.entries).await
     }
 
+    /// The same index as if it were empty.
+    pub(super) fn without_entries(&self) -> Self {
+        Self {
+            store: self.store.clone(),
+            key: self.key.clone(),
+            member: self.member,
+            scope: self.scope.clone(),
+            entries: Vec::new(),
+            suspects: BTreeSet::new(),
+            is_dated_anew: false,
+        }
+    }
+
     /// The ids.
     pub fn ids(&self) -> impl Iterator<Item = &Id> {
         self.entries.iter().map(Entry::id)
