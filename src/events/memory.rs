@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures::channel::oneshot;
+use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 
 use super::connection::Connections;
@@ -20,24 +21,90 @@ use crate::store::memory::{Fate, Outcome};
 /// How long a statement has.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
+/// More than there are, so that each statement is prepared once.
+const STATEMENTS: usize = 256;
+
+thread_local! {
+    /// The databases of this test's earlier cases: their tables are empty, and their statements prepared.
+    /// To make the tables and to prepare the statements takes longer than most cases.
+    static USED: RefCell<Vec<rusqlite::Connection>> = RefCell::default();
+}
+
 /// The database that several processes share.
 #[derive(Clone)]
-pub struct Memory(Rc<rusqlite::Connection>);
+pub struct Memory(Rc<Shared>);
 
 impl Default for Memory {
     fn default() -> Self {
-        Self(Rc::new(
-            rusqlite::Connection::open_in_memory().expect("SQLite opens"),
-        ))
+        let used = USED.with_borrow_mut(Vec::pop);
+        let connection = used.unwrap_or_else(|| opened(rusqlite::Connection::open_in_memory()));
+        Self(Rc::new(Shared::Used(Some(connection))))
     }
+}
+
+fn opened(connection: rusqlite::Result<rusqlite::Connection>) -> rusqlite::Connection {
+    let connection = connection.expect("SQLite opens");
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Else most statements are prepared anew for each set of parameters, in case another plan suits those.
+    let once = DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG;
+    connection
+        .set_db_config(once, true)
+        .expect("a flag of SQLite");
+    connection
+}
+
+/// A connection, until nobody has it any more.
+enum Shared {
+    /// It is for the next case then; always there until then.
+    Used(Option<rusqlite::Connection>),
+    /// It is closed then.
+    Closed(rusqlite::Connection),
+}
+
+impl Shared {
+    fn connection(&self) -> &rusqlite::Connection {
+        match self {
+            Self::Used(connection) => connection.as_ref().expect("it is dropped last"),
+            Self::Closed(connection) => connection,
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Self::Used(connection) = self
+            && let Some(connection) = connection.take()
+            && !std::thread::panicking()
+            && empty(&connection).is_ok()
+        {
+            // A test's thread can be ending.
+            let _ = USED.try_with(|used| used.borrow_mut().push(connection));
+        }
+    }
+}
+
+/// Deletes every row but that of the tables' version.
+fn empty(connection: &rusqlite::Connection) -> rusqlite::Result<()> {
+    // Events last: each that is deleted takes with it what others have of it.
+    let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'
+        AND name <> 'events_schema' ORDER BY name = 'events'";
+    let mut tables = connection.prepare_cached(tables)?;
+    let names: Vec<String> = tables
+        .query_map((), |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for name in names {
+        let delete = format!("DELETE FROM {name}");
+        connection.prepare_cached(&delete)?.execute(())?;
+    }
+    Ok(())
 }
 
 impl Memory {
     /// A database in a file, which other processes open too.
     pub fn at(file: &std::path::Path) -> Self {
-        Self(Rc::new(
-            rusqlite::Connection::open(file).expect("SQLite opens"),
-        ))
+        Self(Rc::new(Shared::Closed(opened(rusqlite::Connection::open(
+            file,
+        )))))
     }
 
     /// The database as one process sees it. `decide` is asked about each statement, by its name, when
@@ -60,11 +127,12 @@ impl Memory {
 
     /// What a statement of the test's own returns, whose parameters all have no value.
     pub fn rows(&self, sql: &str) -> Vec<Vec<Value>> {
-        let parameters = match self.0.prepare(sql) {
+        let connection = self.0.connection();
+        let parameters = match connection.prepare_cached(sql) {
             Ok(prepared) => vec![Value::Null; prepared.parameter_count()],
             Err(error) => panic!("{sql}: {error}"),
         };
-        run(&self.0, sql, &parameters).expect(sql)
+        run(connection, sql, &parameters).expect(sql)
     }
 }
 
@@ -73,7 +141,7 @@ type Decide = Rc<RefCell<Box<dyn FnMut(&str) -> Fate>>>;
 
 #[derive(Clone)]
 struct Process {
-    database: Rc<rusqlite::Connection>,
+    database: Rc<Shared>,
     decide: Decide,
     crashed: Rc<Cell<bool>>,
 }
@@ -101,7 +169,7 @@ impl Connection for Process {
                 return pending().await;
             }
             if name.starts_with("schema") {
-                return run(&self.database, &sql, &parameters);
+                return run(self.database.connection(), &sql, &parameters);
             }
             let Fate { delay, outcome } = (self.decide.borrow_mut())(name);
             let (answer, answered) = oneshot::channel();
@@ -115,7 +183,7 @@ impl Connection for Process {
                     Outcome::CrashBefore => return crashed.set(true),
                     _ => {}
                 }
-                let result = run(&database, &sql, &parameters);
+                let result = run(database.connection(), &sql, &parameters);
                 match outcome {
                     Outcome::CrashAfter => crashed.set(true),
                     Outcome::FailsAfter => drop(answer.send(Err(failed()))),
