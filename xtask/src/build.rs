@@ -1,6 +1,8 @@
 //! `cargo xtask build`: the components as they are released.
 
 use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -111,8 +113,63 @@ pub fn components() -> Result<()> {
 
 /// Compiles one component, with cargo's progress visible.
 pub fn compile(component: &Component) -> Result<()> {
-    let what = format!("building {}", component.package);
-    project::run(project::cargo().args(component.cargo_args()), &what)
+    compile_by(project::cargo(), component)
+}
+
+fn compile_by(mut cargo: Command, component: &Component) -> Result<()> {
+    let package = component.package;
+    stage(package, || {
+        project::run(
+            cargo.args(component.cargo_args()),
+            &format!("building {package}"),
+        )
+    })
+}
+
+/// Builds the components and `more` while `native` builds what runs on this machine. Most of a
+/// component's time is the last step of its compiler, which has one thread; so the other cores are not idle
+/// meanwhile, and nothing waits for a lock, since the two have directories of their own.
+pub fn components_beside(
+    more: &[Component],
+    native: impl FnOnce() -> Result<()> + Send,
+) -> Result<()> {
+    project::ensure_wasm_target()?;
+    // Two progress bars would write over each other.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cargo = || {
+        let mut cargo = project::cargo();
+        cargo.env("CARGO_BUILD_JOBS", (cores / 2).max(1).to_string());
+        cargo.env("CARGO_TERM_PROGRESS_WHEN", "never");
+        cargo
+    };
+    std::thread::scope(|scope| {
+        let native = scope.spawn(native);
+        let mut components = COMPONENTS.iter().chain(more);
+        let built = components.try_for_each(|component| {
+            compile_by(cargo(), component)?;
+            check(component).map(|_| ())
+        });
+        if let Err(error) = &built {
+            // It is seen now, and again when the other is through.
+            eprintln!("error: {error:#}");
+        }
+        let native = native.join().unwrap_or_else(|_| bail!("a build panicked"));
+        built.and(native)
+    })
+}
+
+/// Does a part of a build, and says how long it took, if anybody had to wait.
+pub fn stage(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    let since = Instant::now();
+    work()?;
+    if let Some(line) = stage_line(name, since.elapsed()) {
+        eprintln!("{line}");
+    }
+    Ok(())
+}
+
+fn stage_line(name: &str, took: Duration) -> Option<String> {
+    (took >= Duration::from_secs(2)).then(|| format!("       Stage {name}: {} s", took.as_secs()))
 }
 
 /// Checks what must hold for every released component, and returns its size.
@@ -147,6 +204,18 @@ fn size(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    #[test]
+    fn a_stage_that_took_a_while_is_a_line() {
+        let line = |millis| super::stage_line("a-component", Duration::from_millis(millis));
+        assert_eq!(
+            line(63_900).as_deref(),
+            Some("       Stage a-component: 63 s")
+        );
+        assert_eq!(line(1_999), None);
+    }
+
     #[test]
     fn sizes_are_in_megabytes() {
         assert_eq!(super::size(1_500_000), "1.50 MB");

@@ -110,12 +110,16 @@ pub fn ensure_wasm_target() -> Result<()> {
     )
 }
 
-/// Builds the local runtime, with cargo's progress visible.
+/// Builds the local runtime, while other things are built too.
 pub fn build_local_runtime() -> Result<()> {
-    run(
-        cargo().args(["build", "--package", "local-runtime"]),
-        "building the local runtime",
-    )
+    crate::build::stage("local runtime", || {
+        run(
+            cargo()
+                .args(["build", "--package", "local-runtime"])
+                .env("CARGO_TERM_PROGRESS_WHEN", "never"),
+            "building the local runtime",
+        )
+    })
 }
 
 /// Builds the local runtime for measurements: optimised itself too.

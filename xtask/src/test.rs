@@ -3,11 +3,24 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
 use crate::runtime::{Choice, Runtime};
-use crate::{build, project, tools};
+use crate::slowest::Slowest;
+use crate::{build, project, test_tools};
+
+/// How many tests run at a time, for libtest.
+const THREADS: &str = "RUST_TEST_THREADS";
+
+/// How many of them per core. Most wait, for a server, a lease or a deadline; those that keep the machine
+/// busy limit each other (`tests/http/support/mod.rs`).
+const TESTS_PER_CORE: usize = 2;
+
+/// What has no tests, and would be compiled for this machine all the same. The reference would bring
+/// the whole library a second time, since its build script runs it.
+const WITHOUT_TESTS: [&str; 3] = ["api-reference", "event-dispatcher", "sql-probe"];
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -30,14 +43,30 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         bail!("--runtime-config is for Spin: add --runtime spin, or leave it out");
     }
 
-    build::components()?;
-    build::compile(&build::SQL_PROBE)?;
-    project::build_local_runtime()?;
+    let mut python = None;
+    std::thread::scope(|scope| {
+        // Most of it is waiting for the network.
+        let tools = scope.spawn(test_tools::install);
+        let built = build::components_beside(&[build::SQL_PROBE], || {
+            project::build_local_runtime()?;
+            build::stage("tests", || {
+                let mut command = cargo_test();
+                // Its standard output is that of the tests.
+                command.arg("--no-run").args(&args.arguments);
+                command.env("CARGO_TERM_PROGRESS_WHEN", "never");
+                project::run(&mut command, "building the tests")
+            })
+        });
+        python = tools.join().unwrap_or_default();
+        built
+    })?;
 
-    let mut command = project::cargo();
+    let threads = threads(&args.arguments);
+    let mut command = cargo_test();
     command
-        .args(["test", "--workspace", "--no-fail-fast"])
+        .arg("--no-fail-fast")
         .args(&args.arguments)
+        .env(THREADS, threads.to_string())
         .env("WEBHOOKS_LOCAL_RUNTIME", project::local_runtime())
         .env("WEBHOOKS_XTASK", std::env::current_exe()?)
         .env("WEBHOOKS_SQL_PROBE", build::SQL_PROBE.path())
@@ -52,22 +81,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if let Some(file) = runtime_config {
         command.env("WEBHOOKS_RUNTIME_CONFIG", file);
     }
-    if let Some(python) = clients() {
+    if let Some(python) = python {
         command.env("WEBHOOKS_PYTHON", python);
     }
-    // What stays missing is no failure here: the tests report it.
-    tools::postgres();
-    npm_package("oidc-provider", "9.13.3", "openid-provider");
-    npm_package("standardwebhooks", "1.1.1", "standardwebhooks");
-    npm_package("jose", "6.2.18", "jose");
-    npm_package("playwright-core", "1.65.1", "playwright-core");
-    npm_package("axe-core", "4.14.1", "axe-core");
-    // The generator of the client works with this TypeScript, and not yet with its successor.
-    npm_package("typescript", "5.9.3", "typescript-client");
-    npm_package("@types/node", "20.19.0", "typescript-client");
-    npm_package("openapi-typescript", "7.13.0", "typescript-client");
-    npm_package("openapi-fetch", "0.17.0", "typescript-client");
-    npm_package("@redocly/cli", "2.77.0", "redocly");
     // A test that cannot run here says so in a line of this file.
     let not_run = project::root().join("target/tools/not-run");
     if let Some(directory) = not_run.parent() {
@@ -77,13 +93,16 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     command.env("WEBHOOKS_NOT_RUN", &not_run);
 
+    let since = Instant::now();
     let mut cargo = command.spawn().context("cargo does not start")?;
-    let mut sum = Sum::default();
+    let (mut sum, mut slowest) = (Sum::default(), Slowest::new(threads));
     let output = cargo.stdout.take().context("cargo has no output")?;
     let mut out = std::io::stdout();
     for line in BufReader::new(output).split(b'\n') {
         let line = line?;
-        sum.add(&String::from_utf8_lossy(&line));
+        let text = String::from_utf8_lossy(&line);
+        sum.add(&text);
+        slowest.add(&text, since.elapsed());
         out.write_all(&line)?;
         out.write_all(b"\n")?;
     }
@@ -106,12 +125,47 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         );
         sum.failed += 1;
     }
+    print!("{slowest}");
+    println!(
+        "{} s, {threads} at a time: {} s of tests",
+        since.elapsed().as_secs(),
+        slowest.sum().as_secs()
+    );
     println!("{sum}");
     Ok(if sum.failed == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// `cargo test` of what has tests, whichever it is told to run of it.
+fn cargo_test() -> Command {
+    let mut command = project::cargo();
+    command.args(["test", "--workspace"]);
+    for package in WITHOUT_TESTS {
+        command.args(["--exclude", package]);
+    }
+    command
+}
+
+/// How many tests run at a time: as the arguments say or the environment, if one does.
+fn threads(arguments: &[String]) -> usize {
+    let given = given_threads(arguments).or_else(|| std::env::var(THREADS).ok());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    given
+        .and_then(|given| given.parse().ok())
+        .unwrap_or(cores * TESTS_PER_CORE)
+}
+
+/// The value of libtest's flag.
+fn given_threads(arguments: &[String]) -> Option<String> {
+    let mut arguments = arguments.iter();
+    let flag = arguments.find(|argument| argument.starts_with("--test-threads"))?;
+    match flag.split_once('=') {
+        Some((_, value)) => Some(value.to_owned()),
+        None => arguments.next().cloned(),
+    }
 }
 
 fn readable(file: &Path) -> Result<PathBuf> {
@@ -162,118 +216,51 @@ impl std::fmt::Display for Sum {
     }
 }
 
-/// What the tests use of Python's: each module, and its package.
-const PYTHON_MODULES: [(&str, &str); 7] = [
-    ("requests", "requests"),
-    ("standardwebhooks", "standardwebhooks==1.1.0"),
-    ("openapi_spec_validator", "openapi-spec-validator==0.9.0"),
-    ("openapi_python_client", "openapi-python-client==0.29.1"),
-    ("schemathesis", "schemathesis==4.32.5"),
-    ("kubernetes_validate", "kubernetes-validate==1.37.0"),
-    ("jwt", "PyJWT[crypto]==2.15.1"),
-];
-
-/// Prepares the languages of the reference page's examples as far as this
-/// machine allows, and returns a Python that has [`PYTHON_MODULES`]. What stays missing
-/// is no failure here: the tests report what they could not run.
-fn clients() -> Option<PathBuf> {
-    let missing: Vec<_> = [
-        ("curl", "curl"),
-        ("node", "nodejs"),
-        ("go", "golang-go"),
-        ("ruby", "ruby"),
-        ("php", "php-cli"),
-        ("javac", "default-jdk-headless"),
-        ("mcs", "mono-mcs"),
-        ("python3", "python3"),
-        ("chromium", "chromium"),
-    ]
-    .into_iter()
-    .filter(|(program, _)| project::on_path(program).is_none())
-    .collect();
-    if !missing.is_empty() {
-        let programs: Vec<_> = missing.iter().map(|(program, _)| *program).collect();
-        let packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
-        if !tools::debian_packages(&packages) {
-            eprintln!(
-                "MISSING: {} for the tests with real clients: install them (Debian: apt-get \
-                 install {}) to run these too",
-                programs.join(", "),
-                packages.join(" ")
-            );
-        }
-    }
-
-    let place = "target/tools/venv";
-    let directory = project::root().join(place);
-    let python = directory.join("bin/python");
-    let import = format!(
-        "import {}",
-        PYTHON_MODULES.map(|(module, _)| module).join(", ")
-    );
-    let has_modules = || project::output_of(Command::new(&python).args(["-c", &import])).is_some();
-    if !has_modules() && !virtual_environment(place) {
-        // Debian has the module for it in a package of its own.
-        tools::debian_packages(&["python3-venv"]);
-        virtual_environment(place);
-    }
-    if has_modules() {
-        return Some(python);
-    }
-    eprintln!(
-        "MISSING: Python with {2}, for the tests with real clients: `python3 -m venv {0}` \
-         and `{1} -m pip install {2}` show why",
-        directory.display(),
-        python.display(),
-        PYTHON_MODULES.map(|(_, package)| package).join(" ")
-    );
-    None
-}
-
-/// Installs a package of npm's into `target/tools/{directory}`.
-fn npm_package(name: &str, version: &str, directory: &str) {
-    let place = format!("target/tools/{directory}");
-    let directory = project::root().join(&place);
-    if directory.join("node_modules").join(name).exists() {
-        return;
-    }
-    let package = format!("{name}@{version}");
-    let flags = [
-        "install",
-        "--no-audit",
-        "--no-fund",
-        "--ignore-scripts",
-        "--prefix",
-    ];
-    let mut npm = Command::new("npm");
-    npm.args(flags).arg(&directory).arg(&package);
-    if !tools::install(&[&package], &place, &mut npm) {
-        eprintln!("MISSING: {package}, for the tests that use it: they need npm and Node.js");
-    }
-}
-
-fn virtual_environment(place: &str) -> bool {
-    let directory = project::root().join(place);
-    let packages = PYTHON_MODULES.map(|(_, package)| package);
-    let mut pip = Command::new(directory.join("bin/python"));
-    pip.args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-    ])
-    .args(packages);
-    tools::quietly(
-        Command::new("python3")
-            .args(["-m", "venv", "--clear"])
-            .arg(&directory),
-    ) && tools::install(&packages, place, &mut pip)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_tested_has_no_tests() {
+        let metadata = project::cargo()
+            .args(["metadata", "--no-deps", "--offline", "--format-version=1"])
+            .output()
+            .expect("cargo");
+        let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).expect("JSON");
+        let packages = metadata["packages"].as_array().expect("packages");
+        for name in WITHOUT_TESTS {
+            let package = packages.iter().find(|package| package["name"] == name);
+            let package = package.unwrap_or_else(|| panic!("no package {name}"));
+            let targets = package["targets"].as_array().expect("targets");
+            // The dispatcher's build script is the root's.
+            for target in targets
+                .iter()
+                .filter(|target| target["kind"][0] != "custom-build")
+            {
+                let file = target["src_path"].as_str().expect("a path");
+                let source = Path::new(file).parent().expect("a directory");
+                let found = Command::new("grep")
+                    .args(["-rlE", "--include=*.rs", r"#\[(tokio::)?test|cfg\(test"])
+                    .arg(source)
+                    .output()
+                    .expect("grep");
+                let found = String::from_utf8_lossy(&found.stdout);
+                assert_eq!(found, "", "{name} has tests");
+            }
+        }
+    }
+
+    #[test]
+    fn the_arguments_say_how_many_tests_run_at_a_time() {
+        for (arguments, expected) in [
+            (&["--test", "http", "--", "--test-threads=4"][..], Some("4")),
+            (&["--", "--test-threads", "12", "--nocapture"], Some("12")),
+            (&["a_test"], None),
+        ] {
+            let arguments: Vec<_> = arguments.iter().map(|&it| it.to_owned()).collect();
+            assert_eq!(given_threads(&arguments).as_deref(), expected);
+        }
+    }
 
     #[test]
     fn results_are_summed() {

@@ -65,8 +65,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    build::components()?;
-    project::build_local_runtime()?;
+    build::components_beside(&[], project::build_local_runtime)?;
     if args.events_database == EventsDatabase::Postgres {
         tools::postgres();
     }

@@ -106,9 +106,9 @@ pub fn run(args: Args) -> Result<ExitCode> {
         ours.map(|(_, value)| value.clone())
     })?;
 
-    build::components()?;
-    if matches!(runtime, Runtime::Local(_)) {
-        project::build_local_runtime()?;
+    match runtime {
+        Runtime::Local(_) => build::components_beside(&[], project::build_local_runtime)?,
+        Runtime::Spin(_) => build::components()?,
     }
 
     let mut pairs = args.key_value;
