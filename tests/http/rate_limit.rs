@@ -6,7 +6,7 @@ use chrono::Utc;
 use serde_json::{Value, json};
 
 use crate::support::faults::{Fault, instances_end};
-use crate::support::{Server, Setup, local_runtime_only, poll};
+use crate::support::{PATIENCE, Server, Setup, local_runtime_only, poll};
 
 const TOO_MANY: &str = r#"{"error":"Too Many Requests","message":"Too many changes within a minute. Retry later","code":429,"reason":"tooManyChanges"}"#;
 
@@ -34,8 +34,7 @@ fn count(api: &Server) -> u64 {
 }
 
 async fn counted(api: &Server, changes: u64) {
-    let limit = Duration::from_secs(5);
-    poll("the count is written", limit, || {
+    poll("the count is written", PATIENCE, || {
         (count(api) == changes).then_some(())
     })
     .await;

@@ -6,7 +6,7 @@ use futures::stream::{self, StreamExt};
 use serde_json::{Value, json};
 
 use super::{event, event_when, publish, subscribed, webhook};
-use crate::support::{PATIENCE, Receiver, Server, local_runtime_only};
+use crate::support::{PATIENCE, Receiver, Server, busy, local_runtime_only};
 
 on_both_databases! {
     a_webhook_that_the_index_lacked_gets_the_event_seconds_later
@@ -59,6 +59,7 @@ async fn an_event_published_after_a_webhooks_201_reaches_it_whatever_creates_mee
     const CREATES: usize = 10;
     const AT_A_TIME: usize = 4;
 
+    let _busy = busy().await;
     let receiver = Receiver::answering("200 OK", b"");
     let url = receiver.url();
     let tries = (0..TRIES).map(async |_| {

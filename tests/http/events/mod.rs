@@ -71,11 +71,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::server::dispatching_setup;
-use crate::support::{Application, Created, PATIENCE, Postgres, Server, Setup};
+use crate::support::{Application, Created, PATIENCE, Postgres, Server, Setup, begin};
 
 /// As [`dispatching`](crate::support::dispatching), with the events in a database of this server.
 fn dispatching_on(postgres: &Postgres) -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
+    begin();
     SERVER.get_or_init(|| on_postgres(dispatching_setup(), postgres).start())
 }
 

@@ -18,9 +18,12 @@ pub mod server;
 pub mod store;
 pub mod tokens;
 
+use std::cell::Cell;
+use std::sync::{Condvar, LazyLock, Mutex, MutexGuard};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, SemaphorePermit};
 
 pub use application::Application;
 pub use authority::Authority;
@@ -51,14 +54,65 @@ pub async fn poll<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Optio
 
 static MACHINE: RwLock<()> = RwLock::const_new(());
 
-/// For a test of the contract's times: while it is held, no test runs that is [`busy`].
-pub async fn exclusive() -> RwLockWriteGuard<'static, ()> {
-    MACHINE.write().await
+/// Who holds [`exclusive`], as its test's thread.
+static ALONE: (Mutex<Option<ThreadId>>, Condvar) = (Mutex::new(None), Condvar::new());
+
+/// How many tests are [`busy`] at a time: as many as there are cores.
+static CORES: LazyLock<Semaphore> = LazyLock::new(|| {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Semaphore::new(cores)
+});
+
+/// For a test of the contract's times: while it is held, no test runs that is [`busy`], and none begins.
+pub async fn exclusive() -> Exclusive {
+    let machine = MACHINE.write().await;
+    *alone() = Some(std::thread::current().id());
+    Exclusive { _machine: machine }
 }
 
-/// For a test that keeps the machine busy with other programs.
-pub async fn busy() -> RwLockReadGuard<'static, ()> {
-    MACHINE.read().await
+/// For a test that keeps the machine busy: other programs, many servers, many requests at once.
+pub async fn busy() -> Busy {
+    let core = CORES.acquire().await.expect("it is never closed");
+    Busy {
+        _machine: MACHINE.read().await,
+        _core: core,
+    }
+}
+
+/// A test begins: with the first server that it names. It waits until nobody is [`exclusive`].
+pub fn begin() {
+    thread_local! {
+        static BEGUN: Cell<bool> = const { Cell::new(false) };
+    }
+    // libtest gives each test a thread.
+    if !BEGUN.replace(true) {
+        let this = std::thread::current().id();
+        let others = |alone: &mut Option<ThreadId>| alone.is_some_and(|holder| holder != this);
+        let waited = ALONE.1.wait_while(alone(), others);
+        drop(waited.unwrap_or_else(|e| e.into_inner()));
+    }
+}
+
+fn alone() -> MutexGuard<'static, Option<ThreadId>> {
+    ALONE.0.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+/// See [`exclusive`].
+pub struct Exclusive {
+    _machine: RwLockWriteGuard<'static, ()>,
+}
+
+impl Drop for Exclusive {
+    fn drop(&mut self) {
+        *alone() = None;
+        ALONE.1.notify_all();
+    }
+}
+
+/// See [`busy`].
+pub struct Busy {
+    _machine: RwLockReadGuard<'static, ()>,
+    _core: SemaphorePermit<'static>,
 }
 
 /// A text that occurs nowhere else.

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use base64ct::{Base64, Encoding};
 
 use super::application::Application;
+use super::begin;
 use super::store::Store;
 use super::tokens;
 
@@ -59,13 +60,15 @@ fn runtime_config() -> String {
 ///
 /// The deadline is long because these tests are not about it and machines may be busy.
 pub fn standard() -> &'static Server {
+    begin();
     static SERVER: LazyLock<Server> =
-        LazyLock::new(|| Setup::new().variable("store_timeout_ms", "20000").start());
+        LazyLock::new(|| Setup::new().variable("store_timeout_ms", "40000").start());
     &SERVER
 }
 
 /// The service with every variable set to something else than its default.
 pub fn custom() -> &'static Server {
+    begin();
     static SERVER: LazyLock<Server> = LazyLock::new(|| {
         Setup::new()
             .variable("jwt_issuer", "https://issuer.example.com/")
@@ -73,7 +76,7 @@ pub fn custom() -> &'static Server {
             .variable("jwt_merchant_claim", "merchant_id")
             .variable("event_types", "payment.created,payment.failed,refund_v2")
             .variable("max_webhooks_per_application", "3")
-            .variable("store_timeout_ms", "20000")
+            .variable("store_timeout_ms", "40000")
             .variable("allow_insecure_urls", "true")
             .variable("cors_allowed_origins", "https://docs.example.com")
             .start()
@@ -83,11 +86,12 @@ pub fn custom() -> &'static Server {
 
 /// The service whose deliveries may go to [`Receiver`](super::Receiver)s on this machine.
 pub fn delivering() -> &'static Server {
+    begin();
     static SERVER: LazyLock<Server> = LazyLock::new(|| {
         Setup::new()
             .variable("allow_insecure_urls", "true")
             .variable("delivery_scheme", "*")
-            .variable("store_timeout_ms", "20000")
+            .variable("store_timeout_ms", "40000")
             .into_private_networks()
             .start()
     });
@@ -97,6 +101,7 @@ pub fn delivering() -> &'static Server {
 /// The service whose events go to [`Receiver`](super::Receiver)s on this machine, on a schedule of
 /// seconds: [`SCHEDULE`].
 pub fn dispatching() -> &'static Server {
+    begin();
     static SERVER: LazyLock<Server> = LazyLock::new(|| dispatching_setup().start());
     &SERVER
 }
@@ -107,7 +112,7 @@ pub fn dispatching_setup() -> Setup {
     Setup::new()
         .variable("allow_insecure_urls", "true")
         .variable("delivery_scheme", "*")
-        .variable("store_timeout_ms", "20000")
+        .variable("store_timeout_ms", "40000")
         .variable("retry_schedule", &schedule)
         .into_private_networks()
         .probed()
@@ -118,10 +123,11 @@ pub const SCHEDULE: [u64; 4] = [0, 1, 2, 3];
 
 /// The service for many webhooks of one application.
 pub fn bulk() -> &'static Server {
+    begin();
     static SERVER: LazyLock<Server> = LazyLock::new(|| {
         Setup::new()
             .variable("max_webhooks_per_application", "1000")
-            .variable("store_timeout_ms", "30000")
+            .variable("store_timeout_ms", "40000")
             .start()
     });
     &SERVER
@@ -129,6 +135,7 @@ pub fn bulk() -> &'static Server {
 
 /// The service with the deadline that tests of it use: [`HASTE`].
 pub fn short_deadline() -> &'static Server {
+    begin();
     static SERVER: LazyLock<Server> = LazyLock::new(|| {
         let millis = HASTE.as_millis().to_string();
         Setup::new().variable("store_timeout_ms", &millis).start()
@@ -154,6 +161,7 @@ pub struct Setup {
 
 impl Setup {
     pub fn new() -> Self {
+        begin();
         Self {
             variables: BTreeMap::from([
                 ("jwks".to_owned(), tokens::configured_key_set()),
