@@ -15,7 +15,15 @@ fn main() {
     let mut table = Table::new();
     // The page's own policy depends on variables: `src/lib.rs` puts it in the place of this one.
     table.add_directory(Path::new("page"), "/portal", |_| "static_files::NOTHING");
-    for name in ["receiver.py", "receiver.mjs", "receiver.go", "receiver.rb"] {
+    for name in [
+        "receiver.py",
+        "receiver.mjs",
+        "receiver.go",
+        "receiver.rb",
+        "receiver.php",
+        "Receiver.java",
+        "Receiver.cs",
+    ] {
         let file = Path::new(RECEIVERS).join(name);
         let code = std::fs::read(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
         let path = format!("/portal/receivers/{name}");

@@ -101,15 +101,18 @@ export function deliveryPolicy() {
   return policy;
 }
 
-/** @type {Promise<string[]> | undefined} */
+/** @type {Promise<import("./types.js").EventType[]> | undefined} */
 let types;
 
-/** The names of the event types that there are, asked for once. */
+/** The event types that there are, asked for once. */
 export function eventTypes() {
-  types ??= get("/api/v1/event-types").then(({ value }) => value.items.map((/** @type {{name: string}} */ type) => type.name));
+  types ??= get("/api/v1/event-types").then(({ value }) => value.items);
   types.catch(() => (types = undefined));
   return types;
 }
+
+/** Their names. */
+export const eventTypeNames = async () => (await eventTypes()).map(({ name }) => name);
 
 /** Every webhook of the application, the newest first. @returns {Promise<import("./types.js").Webhook[]>} */
 export async function webhooks() {

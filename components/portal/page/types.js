@@ -91,6 +91,12 @@
  * @property {object | null} [data]
  * @property {Delivery[]} [deliveries]
  *
+ * @typedef {object} EventType
+ * @property {string} name
+ * @property {string | null} title
+ * @property {string | null} description
+ * @property {object | null} example the body of a delivery
+ *
  * @typedef {object} Recovery
  * @property {string} id
  * @property {"matching" | "running" | "done" | "stopped"} status

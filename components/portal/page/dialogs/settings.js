@@ -1,7 +1,7 @@
 // What a merchant says of a webhook: its address and the events it gets. Of the dialogs that create and edit.
 
 import { html } from "../html.js";
-import { eventTypes } from "../api.js";
+import { eventTypeNames } from "../api.js";
 import { Choice, Field, Group } from "../parts/form.js";
 import { useLoad } from "../parts/load.js";
 
@@ -13,7 +13,7 @@ export const FIELDS = ["url", "subscribedEvents"];
  * @param {{value: Settings, onChange: (value: Settings) => void, error: any}} props
  */
 export function SettingsFields({ value, onChange, error }) {
-  const { value: types = [] } = useLoad(eventTypes, "types");
+  const { value: types = [] } = useLoad(eventTypeNames, "names of types");
   const isEvery = value.subscribedEvents.includes("*");
   const chosen = value.subscribedEvents.filter((type) => type !== "*");
   // One that the platform has withdrawn stays as long as nobody takes it away.

@@ -1,7 +1,7 @@
 // The deliveries of a webhook, with filters that are part of the address.
 
 import { html } from "../html.js";
-import { eventTypes, get } from "../api.js";
+import { eventTypeNames, get } from "../api.js";
 import { usePages, Pages } from "../parts/pages.js";
 import { useLoad } from "../parts/load.js";
 import { Countdown, Moment } from "../parts/moment.js";
@@ -22,7 +22,7 @@ export function Deliveries({ webhookId, query, turn }) {
     `${path} ${JSON.stringify(filter)}`,
     turn,
   );
-  const { value: types = [] } = useLoad(eventTypes, "types");
+  const { value: types = [] } = useLoad(eventTypeNames, "names of types");
   const isFiltered = Boolean(filter.status || filter.type || filter.since);
   /** @param {Record<string, string>} change */
   const choose = (change) => go(to(["webhooks", webhookId], { ...Object.fromEntries(query), ...change }), { replace: true });

@@ -10,6 +10,7 @@ import { Ago } from "../parts/moment.js";
 import { Empty, Title } from "../parts/title.js";
 import { to } from "../router.js";
 import { at, can } from "../session.js";
+import { current, rfc3339 } from "../time.js";
 
 /** Whole programs, which the service's own tests run. */
 const RECEIVERS = [
@@ -17,6 +18,9 @@ const RECEIVERS = [
   { language: "JavaScript", file: "receiver.mjs" },
   { language: "Go", file: "receiver.go" },
   { language: "Ruby", file: "receiver.rb" },
+  { language: "PHP", file: "receiver.php" },
+  { language: "Java", file: "Receiver.java" },
+  { language: "C#", file: "Receiver.cs" },
 ];
 
 /** @param {{query: URLSearchParams}} props */
@@ -28,34 +32,45 @@ export function EventTypes({ query }) {
     ${!types && !error && html`<${Waiting} />`}
     ${types?.length === 0 && html`<${Empty} title="No event type yet"><p>The platform has to set them up first.</p><//>`}
     <div class="types">
-      ${types?.map((type) => html`<${Type} key=${type} type=${type} isOpen=${types.length === 1 || query.get("type") === type} />`)}
+      ${types?.map((type) => html`<${Type} key=${type.name} type=${type} isOpen=${types.length === 1 || query.get("type") === type.name} />`)}
     </div>
     <${Receivers} isWanted=${query.get("show") === "receivers"} />`;
 }
 
-/** @param {{type: string, isOpen: boolean}} props */
+/** @param {{type: import("../types.js").EventType, isOpen: boolean}} props */
 function Type({ type, isOpen }) {
   const [isShown, setShown] = useState(isOpen);
-  const { value, error } = useLoad(() => example(type), isShown ? `example ${type}` : "");
+  const { value, error } = useLoad(() => example(type), isShown ? type.name : "");
   return html`<details class="type" open=${isShown} onToggle=${(/** @type {any} */ event) => setShown(event.currentTarget.open)}>
-    <summary><code>${type}</code></summary>
+    <summary><code>${type.name}</code>${type.title && html` <span class="quiet">${type.title}</span>`}</summary>
     <div class="stack">
+      ${type.description && html`<p>${type.description}</p>`}
       <${Failure} error=${error} />
       ${!value && !error && html`<${Waiting} />`}
       ${value &&
       html`<p class="quiet small">
-          ${value.at ? html`The body of the latest one, <${Ago} time=${value.at} />.` : "An example: none of this type is here yet. What `data` holds, the platform says."}
-          ${" "}<a href=${to(["events"], { type })}>Its events</a>
+          ${value.at
+            ? html`The body of the latest one, <${Ago} time=${value.at} />.`
+            : type.example
+              ? "An example of a delivery’s body."
+              : "The form that all deliveries have. The platform says what `data` holds."}
+          ${" "}<a href=${to(["events"], { type: type.name })}>Its events</a>
         </p>
-        <${Block} text=${value.body} what="the example" label=${`Example of ${type}`} />`}
+        <${Block} text=${value.body} what="the example" label=${`Example of ${type.name}`} />`}
     </div>
   </details>`;
 }
 
-/** The latest event of the type, or the form that all have. @param {string} type @returns {Promise<{body: string, at?: string}>} */
-async function example(type) {
+/**
+ * The platform's example, else the latest event of the type, else the form that all have.
+ *
+ * @param {import("../types.js").EventType} type
+ * @returns {Promise<{body: string, at?: string}>}
+ */
+async function example({ name, example: given }) {
+  if (given) return { body: JSON.stringify(given, null, 2) };
   if (can("viewPayloads")) {
-    const { value } = await get("/events", { type, limit: 1 });
+    const { value } = await get("/events", { type: name, limit: 1 });
     const [latest] = value.items;
     if (latest) {
       const { value: event, text } = await get(`/events/${latest.id}`);
@@ -63,8 +78,7 @@ async function example(type) {
       if (body) return { body: pretty(body), at: event.createdAt };
     }
   }
-  const shape = JSON.parse(await file("/openapi.json")).webhooks?.event?.post?.requestBody?.content?.["application/json"]?.example;
-  return { body: JSON.stringify({ ...(shape ?? { timestamp: new Date().toISOString(), data: {} }), type }, null, 2) };
+  return { body: JSON.stringify({ type: name, timestamp: rfc3339(current()), data: {} }, null, 2) };
 }
 
 /** @param {{isWanted: boolean}} props */

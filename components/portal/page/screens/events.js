@@ -2,7 +2,7 @@
 
 import { useState } from "../vendor/hooks.js";
 import { html } from "../html.js";
-import { eventTypes, get } from "../api.js";
+import { eventTypeNames, get } from "../api.js";
 import { Bar, summaryWords } from "../parts/bar.js";
 import { Button } from "../parts/button.js";
 import { Failure, useAction, useLoad } from "../parts/load.js";
@@ -19,7 +19,7 @@ export function Events({ query }) {
     (cursor) => get("/events", { type: filter.type, after: after(filter.since), limit: 20, cursor }).then(({ value }) => value),
     `events ${JSON.stringify(filter)}`,
   );
-  const { value: types = [] } = useLoad(eventTypes, "types");
+  const { value: types = [] } = useLoad(eventTypeNames, "names of types");
   /** @param {Record<string, string>} change */
   const choose = (change) => go(to(["events"], { ...Object.fromEntries(query), ...change }), { replace: true });
   return html`<${Title} title="Events" />
