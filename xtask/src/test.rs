@@ -18,9 +18,8 @@ const THREADS: &str = "RUST_TEST_THREADS";
 /// busy limit each other (`tests/http/support/mod.rs`).
 const TESTS_PER_CORE: usize = 2;
 
-/// What has no tests, and would be compiled for this machine all the same. The reference would bring
-/// the whole library a second time, since its build script runs it.
-const WITHOUT_TESTS: [&str; 3] = ["api-reference", "event-dispatcher", "sql-probe"];
+/// What has no tests, and would be compiled for this machine all the same.
+const WITHOUT_TESTS: [&str; 2] = ["event-dispatcher", "sql-probe"];
 
 #[derive(clap::Args)]
 pub struct Args {
