@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 
 import { isSignedWith } from "./endpoint.mjs";
+import { modules } from "./modules.mjs";
 
 // What is in the receiver of each language.
 const RECEIVERS = {
@@ -26,6 +27,7 @@ export async function screens({ platform, endpoint, visits }) {
   await aConflictIsShown({ platform, visits, seen });
   await whatALinkDoesNotAllow({ platform, endpoint, visits, seen });
   await everyNameHasWords({ platform, visits });
+  await modules({ platform, visits });
   await aLinkOpensOnce({ platform, visits });
   await aSecretOutlastsTheSession({ platform, endpoint, visits });
   await whenTheSessionEnds({ platform, visits });
