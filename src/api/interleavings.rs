@@ -34,6 +34,7 @@ use crate::store::key_value::Store;
 use crate::store::memory::{Fate, Memory, Outcome, schedules};
 use crate::store::{keys, webhooks};
 
+mod changed;
 mod condition;
 mod looks;
 

@@ -142,6 +142,8 @@ pub async fn rotate(mut request: Request) -> Result<Response, Error> {
     let response = replay::stored(StatusCode::OK, None, &tag, &body, Some(&secret))?;
     let document = RotationsDocument::of(store, &application, id);
     let rotated = context.run("rotating a secret", async {
+        let (deadline, request_id) = (&context.deadline, &context.request_id);
+        webhooks::note_change(store, &application, id, deadline, request_id).await?;
         match document.keep(&mut webhook.rotations, rotation_id).await? {
             Written::Kept => {}
             Written::WebhookGone => return Ok(Written::WebhookGone),

@@ -156,7 +156,10 @@ pub(super) async fn record(
     deadline: &Deadline,
     request_id: &str,
 ) {
-    let recorded = webhooks::record_test(store, application, id, &last_test);
+    let recorded = async {
+        webhooks::note_change(store, application, id, deadline, request_id).await?;
+        webhooks::record_test(store, application, id, &last_test).await
+    };
     if let Err(error) = deadline.run("recording a test", recorded).await {
         log::background(request_id, "test not recorded", &error);
         let (store, application) = (store.clone(), application.clone());

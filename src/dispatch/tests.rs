@@ -144,6 +144,7 @@ impl World {
         let config = CONFIG.with(|config| *config);
         let url = format!("https://{id}.example.com/");
         let record = WebhookRecord {
+            is_tracked: true,
             v: WebhookRecord::VERSION,
             id,
             application_id: Some(application.clone()),

@@ -34,6 +34,10 @@ pub struct WebhookRecord {
     pub secret: StoredSecret,
     /// When it was created.
     pub created_at: Timestamp,
+    /// Whether it has no documents beside this one unless `webhooks-changed/{applicationId}` says so. Earlier
+    /// releases kept no such index: who lists their webhooks looks.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_tracked: bool,
 }
 
 impl WebhookRecord {

@@ -139,7 +139,7 @@ impl Doctor {
     fn is_of_interest(&self, named: &Named) -> bool {
         match named {
             Named::Application(_) | Named::Applications => true,
-            Named::Webhook(..) | Named::Webhooks(_) => true,
+            Named::Webhook(..) | Named::Webhooks(_) | Named::WebhooksChanged(_) => true,
             // They replace themselves: what cannot be read there is fetched or counted anew.
             Named::Jwks | Named::JwksAttempt | Named::Changes => false,
             _ => self.scope == Scope::Everything,
@@ -151,10 +151,11 @@ impl Doctor {
             keys,
             applications,
             webhooks,
+            changed,
             found,
         } = inventory;
         let (store, keys) = (&self.access.store, *keys);
-        let all = applications.len() + webhooks.len();
+        let all = applications.len() + webhooks.len() + changed.len();
         let lists: Vec<_> = applications.iter().collect();
         for (number, chunk) in lists.chunks(CHUNK).enumerate() {
             self.report.progress(step, number * CHUNK, all);
@@ -168,18 +169,20 @@ impl Doctor {
             let damages = self.access.run("comparing indexes", compare).await?;
             found.extend(damages.into_iter().flatten().map(Finding::Applications));
         }
-        let lists: Vec<_> = webhooks.iter().collect();
+        let indexes = webhooks.iter().map(|(application, documents)| {
+            (index::unloaded_webhooks(store, application), documents)
+        });
+        let changed = changed.iter().map(|(application, documents)| {
+            (index::unloaded_changed(store, application), documents)
+        });
+        let lists: Vec<_> = indexes.chain(changed).collect();
         for (number, chunk) in lists.chunks(CHUNK).enumerate() {
             self.report
                 .progress(step, applications.len() + number * CHUNK, all);
             let compare = async || {
-                let damages = chunk.iter().map(|(application, documents)| {
-                    Damage::find(
-                        index::unloaded_webhooks(store, application),
-                        documents,
-                        keys,
-                    )
-                });
+                let damages = chunk
+                    .iter()
+                    .map(|(index, documents)| Damage::find(index.clone(), documents, keys));
                 try_join_bounded(damages).await
             };
             let damages = self.access.run("comparing indexes", compare).await?;

@@ -29,8 +29,8 @@ pub enum Seen {
     OldSecret,
     /// An application of that merchant, and when it was created.
     Application(MerchantId, Option<Timestamp>),
-    /// A webhook, and when it was created.
-    Webhook(Timestamp),
+    /// A webhook, when it was created, and whether the list of those that were changed has it once it was.
+    Webhook(Timestamp, bool),
 }
 
 /// Documents by their ids, with when they were created.
@@ -44,6 +44,8 @@ pub struct Inventory<'a> {
     pub applications: BTreeMap<String, Dated<ApplicationId>>,
     /// What belongs in each application's list.
     pub webhooks: BTreeMap<ApplicationId, Dated<WebhookId>>,
+    /// What belongs in each application's list of webhooks that were changed.
+    pub changed: BTreeMap<ApplicationId, Dated<WebhookId>>,
     /// What is wrong but for the lists.
     pub found: Vec<Finding>,
 }
@@ -55,6 +57,7 @@ impl<'a> Inventory<'a> {
             keys,
             applications: BTreeMap::new(),
             webhooks: BTreeMap::new(),
+            changed: BTreeMap::new(),
             found: Vec::new(),
         }
     }
@@ -78,14 +81,26 @@ impl<'a> Inventory<'a> {
             (Named::Webhooks(application), _) => {
                 self.webhooks.entry(application.clone()).or_default();
             }
+            (Named::WebhooksChanged(application), _) => {
+                self.changed.entry(application.clone()).or_default();
+            }
             (Named::Application(id), Seen::Application(merchant, created_at)) => {
                 let list = self.applications.entry(keys::applications(&merchant));
                 list.or_default().insert(id.clone(), created_at);
             }
             (Named::Webhook(application, id), seen) => {
-                if let Seen::Webhook(created_at) = seen {
+                if let Seen::Webhook(created_at, is_tracked) = seen {
                     let list = self.webhooks.entry(application.clone()).or_default();
                     list.insert(*id, Some(created_at));
+                    let documents = [
+                        keys::webhook_settings(application, *id),
+                        keys::webhook_secrets(application, *id),
+                        keys::webhook_test(application, *id),
+                    ];
+                    if is_tracked && documents.iter().any(|key| self.has(key)) {
+                        let list = self.changed.entry(application.clone()).or_default();
+                        list.insert(*id, None);
+                    }
                 }
                 if !self.has(&keys::application(application)) {
                     let orphan = Finding::WithoutApplication(application.clone(), *id);
@@ -119,7 +134,7 @@ pub async fn look(store: &Store, key: &str, named: &Named) -> Result<Seen, Fault
             let read = read::<WebhookRecord>(store, key).await?;
             Ok(read.map_or_else(Into::into, |created| {
                 match created.belongs_under(application, *id) {
-                    true => Seen::Webhook(created.created_at),
+                    true => Seen::Webhook(created.created_at, created.is_tracked),
                     false => Seen::Unreadable,
                 }
             }))
@@ -141,7 +156,8 @@ pub async fn look(store: &Store, key: &str, named: &Named) -> Result<Seen, Fault
             },
         },
         // Whether an index can be read is found out when it is compared.
-        Named::Applications | Named::Webhooks(_) | Named::Misspelled => Ok(Seen::Good),
+        Named::Applications | Named::Webhooks(_) | Named::WebhooksChanged(_) => Ok(Seen::Good),
+        Named::Misspelled => Ok(Seen::Good),
         Named::Changes | Named::Jwks | Named::JwksAttempt => Ok(Seen::Good),
     }
 }

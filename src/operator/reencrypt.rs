@@ -18,6 +18,7 @@ use crate::store::compensation::compensate;
 use crate::store::idempotency;
 use crate::store::keys::{self, Named};
 use crate::store::rotations::{RotationsDocument, Written};
+use crate::store::webhooks;
 
 /// How many passes are made before it is said that something goes on writing under an old key.
 const MAX_PASSES: u32 = 10;
@@ -159,7 +160,13 @@ impl Reencryption {
         let resealed = rotations.reseal(self.key, id, &record.secret, now);
         let unopened = (resealed.unopened > 0).then_some(record_key);
         let is_resealed = match resealed.rotations {
-            Some(rotations) => self.write(document, rotations).await?,
+            Some(rotations) => {
+                let deadline = self.access.deadline.renew();
+                let request_id = &self.access.request_id;
+                let note = webhooks::note_change(store, application, id, &deadline, request_id);
+                deadline.run("noting a change", note).await?;
+                self.write(document, rotations).await?
+            }
             None => false,
         };
         Ok(Seen {

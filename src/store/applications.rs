@@ -4,7 +4,7 @@ use std::future::Future;
 use std::ops::Range;
 use std::time::Duration;
 
-use futures::future::{join, try_join3};
+use futures::future::{join, try_join4};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::compensation::remove_orphan;
@@ -130,11 +130,12 @@ pub async fn remove_orphaned_settings(store: &Store, id: &ApplicationId) -> Resu
 pub async fn clear_application(store: &Store, application: &Application) -> Result<(), Fault> {
     let id = &application.id;
     let (index, settings) = (keys::webhooks(id), keys::application_settings(id));
-    let portal = keys::portal(id);
-    try_join3(
+    let (portal, changed) = (keys::portal(id), keys::webhooks_changed(id));
+    try_join4(
         store.delete(&index),
         store.delete(&settings),
         store.delete(&portal),
+        store.delete(&changed),
     )
     .await?;
     match &application.settings().name {

@@ -62,6 +62,11 @@ pub fn portal(application: &ApplicationId) -> String {
     format!("portal/{application}")
 }
 
+/// JSON: which of the application's webhooks have documents beside their own, as entries of an index.
+pub fn webhooks_changed(application: &ApplicationId) -> String {
+    format!("webhooks-changed/{application}")
+}
+
 /// JSON: how many changes a merchant made lately.
 pub fn changes(merchant: &MerchantId) -> String {
     format!("changes/{}", self::merchant(merchant))
@@ -105,6 +110,8 @@ pub enum Named {
     Webhooks(ApplicationId),
     /// [`portal`]
     Portal(ApplicationId),
+    /// [`webhooks_changed`]
+    WebhooksChanged(ApplicationId),
     /// [`changes`]
     Changes,
     /// [`idempotency`]
@@ -148,6 +155,7 @@ impl Named {
             "webhook-test" => of_webhook(Self::WebhookTest),
             "webhooks" => application(Self::Webhooks),
             "portal" => application(Self::Portal),
+            "webhooks-changed" => application(Self::WebhooksChanged),
             "changes" => digests(1, Self::Changes),
             "idempotency" => digests(1, Self::Idempotency),
             "jwks" => digests(1, Self::Jwks),
@@ -170,6 +178,7 @@ impl Named {
             Self::WebhookTest(..) => "webhook-test",
             Self::Webhooks(_) => "webhooks",
             Self::Portal(_) => "portal",
+            Self::WebhooksChanged(_) => "webhooks-changed",
             Self::Changes => "changes",
             Self::Idempotency => "idempotency",
             Self::Jwks => "jwks",
@@ -216,6 +225,7 @@ mod tests {
             (webhook_test(&a, w), Named::WebhookTest(a.clone(), w)),
             (webhooks(&a), Named::Webhooks(a.clone())),
             (portal(&a), Named::Portal(a.clone())),
+            (webhooks_changed(&a), Named::WebhooksChanged(a.clone())),
             (changes(&merchant), Named::Changes),
             (idempotency("scope"), Named::Idempotency),
             (jwks("url"), Named::Jwks),

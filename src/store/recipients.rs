@@ -8,6 +8,7 @@ use super::index::{self, listed};
 use super::key_value::Store;
 use super::keys;
 use super::rotations::{RotationsDocument, Written};
+use super::webhooks;
 use crate::concurrency::try_join_bounded;
 use crate::fault::Fault;
 use crate::log;
@@ -140,7 +141,10 @@ pub async fn note(
     let document = RotationsDocument::of(store, application, id);
     let mut found = Rotations::default();
     found.condition = condition;
-    let kept = document.keep_all(&mut found);
+    let kept = async {
+        webhooks::note_change(store, application, id, deadline, "").await?;
+        document.keep_all(&mut found).await
+    };
     match deadline.run("noting what a webhook does", kept).await {
         Ok(kept) => Ok(kept == Written::Kept),
         Err(error) => {

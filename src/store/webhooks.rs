@@ -5,7 +5,8 @@ use std::ops::Range;
 use futures::future::{join, join3, try_join3};
 
 use super::compensation::remove_orphan;
-use super::index::{Index, Page, listed};
+use super::deadline::Deadline;
+use super::index::{self, Index, Page, listed};
 use super::key_value::Store;
 use super::keys;
 use crate::fault::Fault;
@@ -46,11 +47,84 @@ pub async fn page(
     store: &Store,
     application: &ApplicationId,
     index: &mut Index<WebhookId>,
+    changed: &Changed,
     range: impl Fn(usize) -> Range<usize>,
 ) -> Result<Page<Webhook>, Fault> {
-    let read = async |id: &WebhookId| listed(webhook(store, application, *id).await);
+    let read =
+        async |id: &WebhookId| listed(listed_webhook(store, application, *id, changed).await);
     let created_at = |webhook: &Webhook| Some(webhook.created.created_at);
     index.page(range, read, created_at).await
+}
+
+/// Which of an application's webhooks have documents beside their own. The others need no more than one read
+/// each to be listed.
+pub struct Changed(Option<Index<WebhookId>>);
+
+impl Changed {
+    /// Reads which. Where that cannot be read, all of them may.
+    ///
+    /// # Errors
+    ///
+    /// The store's failure.
+    pub async fn read(store: &Store, application: &ApplicationId) -> Result<Self, Fault> {
+        match index::unloaded_changed(store, application).load().await {
+            Err(error @ Fault::Unreadable(_)) => {
+                log::unreadable(&error);
+                Ok(Self(None))
+            }
+            read => Ok(Self(Some(read?))),
+        }
+    }
+
+    fn may_have(&self, id: WebhookId) -> bool {
+        self.0.as_ref().is_none_or(|changed| changed.contains(&id))
+    }
+}
+
+/// As [`webhook`], for a list: of a webhook that is known to be as it was created, only that is read.
+async fn listed_webhook(
+    store: &Store,
+    application: &ApplicationId,
+    id: WebhookId,
+    changed: &Changed,
+) -> Result<Option<Webhook>, Fault> {
+    if changed.may_have(id) {
+        return webhook(store, application, id).await;
+    }
+    match webhook_created(store, application, id).await? {
+        Some(created) if !created.is_tracked => {
+            let changes = changes(store, application, id).await?;
+            Ok(Some(changes.of(created)))
+        }
+        created => Ok(created.map(Webhook::new)),
+    }
+}
+
+/// Notes that a webhook has a document beside its own. Whoever is about to write one does so before, so that
+/// no list shows the webhook as it was created when a client was told otherwise. It is confirmed afterwards,
+/// as every addition to an index.
+///
+/// # Errors
+///
+/// The store's failure: then nothing may be written.
+pub async fn note_change(
+    store: &Store,
+    application: &ApplicationId,
+    id: WebhookId,
+    deadline: &Deadline,
+    request_id: &str,
+) -> Result<(), Fault> {
+    let mut changed = index::unloaded_changed(store, application).load().await?;
+    if changed.contains(&id) {
+        return Ok(());
+    }
+    changed.add(&id, None).await?;
+    // Of two first changes at the same moment the one may have overwritten the other.
+    while !changed.is_stored(&id).await? {
+        changed.add(&id, None).await?;
+    }
+    changed.confirm_later(id, None, deadline, request_id);
+    Ok(())
 }
 
 async fn webhook_created(

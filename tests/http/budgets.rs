@@ -4,6 +4,8 @@
 //! Each budget is of a request that an instance serves which has served such a request before. It is what
 //! the best of some tries needs: how often an index is looked at after a response depends on chance, and a
 //! request that has to wait for a busy machine needs timers.
+//!
+//! Long because the table, what each kind of request finds, and how it is counted belong together.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -86,24 +88,24 @@ const fn budget(endpoint: Endpoint, before_response: Calls, after_response: Call
 // reads, writes, statements, outbound requests, timers, clocks, randomness, lines of log.
 #[rustfmt::skip]
 const BUDGETS: [Budget; 19] = [
-    budget(CreateApplication, [3, 3, 0, 0, 4, 11, 9, 1],   [5, 2, 0, 0, 12, 20, 6, 0]),
-    budget(ReadApplication,   [2, 0, 0, 0, 2, 6, 2, 1],    [6, 0, 0, 0, 12, 19, 6, 0]),
-    budget(ListApplications,  [1, 0, 0, 0, 2, 6, 2, 1],    [0, 0, 0, 0, 0, 0, 0, 0]),
-    budget(ChangeApplication, [4, 1, 0, 0, 5, 12, 2, 1],   [1, 1, 0, 0, 3, 8, 1, 0]),
-    budget(Read,              [6, 0, 0, 0, 2, 7, 2, 1],    [0, 0, 0, 0, 0, 0, 0, 0]),
-    budget(ReadChanged,       [6, 0, 0, 0, 2, 7, 2, 1],    [0, 0, 0, 0, 0, 0, 0, 0]),
-    budget(List(10),          [43, 0, 0, 0, 2, 7, 2, 1],   [0, 0, 0, 0, 0, 0, 0, 0]),
-    budget(List(50),          [203, 0, 0, 0, 2, 7, 2, 1],  [0, 0, 0, 0, 0, 0, 0, 0]),
-    budget(ListChanged,       [43, 0, 0, 0, 2, 7, 2, 1],   [0, 0, 0, 0, 0, 0, 0, 0]),
-    budget(Create,            [4, 2, 0, 0, 5, 12, 12, 1],  [5, 2, 0, 0, 12, 20, 6, 0]),
-    budget(CreateWithKey,     [8, 3, 0, 0, 5, 11, 8, 1],   [5, 2, 0, 0, 12, 20, 6, 0]),
-    budget(CreateAmongOthers, [4, 2, 0, 0, ANY, ANY, 14, 1], [9, 2, 0, 0, ANY, ANY, ANY, 0]),
-    budget(Change,            [8, 2, 0, 0, 5, 16, 3, 1],   [1, 1, 0, 0, 3, 8, 1, 0]),
-    budget(Rotate,            [9, 2, 0, 0, 6, 15, 13, 1],  [6, 1, 0, 0, 13, 18, 1, 0]),
-    budget(Test,              [8, 2, 0, 1, 7, 18, 5, 1],   [1, 1, 0, 0, 3, 8, 1, 0]),
-    budget(Delete,            [8, 6, 0, 0, 5, 15, 3, 1],   [1, 1, 0, 0, 3, 8, 1, 0]),
-    budget(Publish,           [9, 0, 1, 0, 5, 12, 6, 1],   [0, 0, 4, 2, ANY, ANY, 4, 0]),
-    budget(ReadEvent,         [2, 0, 2, 0, 3, 6, 2, 1],    [0, 0, 0, 0, 0, 0, 0, 0]),
+    budget(CreateApplication,  [4, 4, 0, 0, 5, 17, 7, 1], [5, 1, 0, 0, 9, 24, 0, 0]),
+    budget(ReadApplication,   [2, 0, 0, 0, 2, 7, 0, 1],    [0, 0, 0, 0, 0, 0, 0, 0]),
+    budget(ListApplications,  [1, 0, 0, 0, 2, 6, 0, 1],    [0, 0, 0, 0, 0, 0, 0, 0]),
+    budget(ChangeApplication, [4, 1, 0, 0, 4, 12, 0, 1],   [1, 1, 0, 0, 3, 8, 0, 0]),
+    budget(Read,              [6, 0, 0, 0, 2, 7, 0, 1],    [0, 0, 0, 0, 0, 0, 0, 0]),
+    budget(ReadChanged,       [6, 0, 0, 0, 2, 7, 0, 1],    [0, 0, 0, 0, 0, 0, 0, 0]),
+    budget(List(10),          [14, 0, 0, 0, 2, 7, 0, 1],   [0, 0, 0, 0, 0, 0, 0, 0]),
+    budget(List(50),          [54, 0, 0, 0, 2, 7, 0, 1],   [0, 0, 0, 0, 0, 0, 0, 0]),
+    budget(ListChanged,       [20, 0, 0, 0, 2, 7, 0, 1],   [0, 0, 0, 0, 0, 0, 0, 0]),
+    budget(Create,            [4, 2, 0, 0, 4, 12, 10, 1],  [5, 1, 0, 0, 9, 24, 0, 0]),
+    budget(CreateWithKey,      [9, 3, 0, 0, 4, 13, 6, 1], [5, 1, 0, 0, 9, 24, 0, 0]),
+    budget(CreateAmongOthers,  [5, 3, 0, 0, 5, 16, 12, 1], [5, 1, 0, 0, 8, 22, 0, 0]),
+    budget(Change,            [10, 2, 0, 0, 5, 17, 0, 1],  [1, 1, 0, 0, 3, 8, 0, 0]),
+    budget(Rotate,            [10, 2, 0, 0, 6, 15, 10, 1], [6, 1, 0, 0, 13, 18, 0, 0]),
+    budget(Test,              [9, 2, 0, 1, 7, 18, 2, 1],   [1, 1, 0, 0, 3, 8, 0, 0]),
+    budget(Delete,            [9, 6, 0, 0, 4, 15, 0, 1],   [1, 1, 0, 0, 3, 8, 0, 0]),
+    budget(Publish,           [9, 0, 1, 0, 5, 12, 4, 1],   [0, 0, 4, 2, ANY, ANY, 4, 0]),
+    budget(ReadEvent,         [2, 0, 2, 0, 3, 6, 0, 1],    [0, 0, 0, 0, 0, 0, 0, 0]),
     budget(Attempt,           [1, 0, 4, 0, ANY, ANY, 6, 1], [13, 0, 10, 1, ANY, ANY, ANY, 0]),
 ];
 
@@ -119,6 +121,8 @@ struct Fixture<'a> {
     api: &'a Server,
     name: String,
     application: Application,
+    /// Another merchant's.
+    other: Application,
     webhooks: Vec<String>,
     event: String,
 }
@@ -129,6 +133,7 @@ impl<'a> Fixture<'a> {
             api,
             name: unique("request"),
             application: api.application(),
+            other: api.application(),
             webhooks: Vec::new(),
             event: String::new(),
         };
@@ -235,6 +240,12 @@ impl<'a> Fixture<'a> {
         };
         let warm = match endpoint {
             Delete => self.by("DELETE", &self.webhook(1)),
+            // What goes on after a create is shared by all that add to the same index.
+            Create | CreateWithKey | CreateAmongOthers => self.api.create(&self.other),
+            CreateApplication => {
+                let create = self.api.by(&self.other, "POST", "/api/v1/applications");
+                create.json(&json!({"name": "other"}))
+            }
             _ => self.request(endpoint),
         };
         match endpoint {

@@ -82,11 +82,12 @@ impl Endpoint {
     /// count of changes, the delivery, whose failure is what a test reports, and the record of it.
     fn needs(self, operation: &Operation) -> bool {
         let kind = operation.key.split('/').next().unwrap_or_default();
+        let lists = ["webhooks", "webhooks-changed"].contains(&kind);
         let clears_up = match self {
-            Delete => operation.op == "delete" && kind != "webhook" || kind == "webhooks",
+            Delete => operation.op == "delete" && kind != "webhook" || lists,
             DeleteApplication => {
                 operation.op == "delete"
-                    && ["application-settings", "portal", "webhooks"].contains(&kind)
+                    && (lists || ["application-settings", "portal"].contains(&kind))
                     || ["applications", "application-name"].contains(&kind)
             }
             ChangeApplication => operation.op == "delete" || kind == "application-name",
@@ -94,7 +95,7 @@ impl Endpoint {
             Create { with_key: true } => {
                 ["webhook-settings", "webhook-secrets", "webhook-test"].contains(&kind)
             }
-            Test => ["set", "exists"].contains(&operation.op.as_str()),
+            Test => lists || ["set", "exists"].contains(&operation.op.as_str()),
             _ => false,
         };
         !operation.after_response && kind != "changes" && operation.op != "http" && !clears_up

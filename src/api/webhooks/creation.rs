@@ -152,6 +152,7 @@ impl WebhookCreation {
                 .unwrap_or_else(|| SubscribedEvents::Of(config.event_types.clone())),
             secret: StoredSecret::seal(&config.secrets_key, made.id, &made.secret),
             created_at: made.now,
+            is_tracked: true,
         }
     }
 }

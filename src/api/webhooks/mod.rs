@@ -5,7 +5,7 @@ pub mod find;
 mod representation;
 mod request;
 
-use futures::future::try_join;
+use futures::future::{try_join, try_join3};
 use http::StatusCode;
 
 use self::creation::WebhookCreation;
@@ -77,11 +77,14 @@ pub async fn list(mut request: Request) -> Result<Response, Error> {
     let store = &context.store;
     let (index, found) = context
         .run("reading webhooks", async {
-            let index = index::webhooks_of(store, &application);
-            let (_, index) = context.authorize(&application, index).await?;
-            let mut index = index?;
+            let lists = try_join(
+                index::webhooks_of(store, &application),
+                webhooks::Changed::read(store, &application),
+            );
+            let (_, lists) = context.authorize(&application, lists).await?;
+            let (mut index, changed) = lists?;
             let range = |total| page.range(total);
-            let found = webhooks::page(store, &application, &mut index, range).await?;
+            let found = webhooks::page(store, &application, &mut index, &changed, range).await?;
             Ok::<_, Error>((index, found))
         })
         .await?;
@@ -194,8 +197,12 @@ async fn write(
     id: WebhookId,
     settings: &WebhookSettings,
 ) -> Result<(), Error> {
-    let write = webhooks::write_settings(&context.store, application, id, settings);
-    let written = context.run("changing a webhook", write).await;
+    let (store, deadline) = (&context.store, &context.deadline);
+    let written = context.run("changing a webhook", async {
+        webhooks::note_change(store, application, id, deadline, &context.request_id).await?;
+        webhooks::write_settings(store, application, id, settings).await
+    });
+    let written = written.await;
     if let Err(fault) = &written {
         let (store, application) = (context.store.clone(), application.clone());
         context.compensate(fault.is_timeout(), async move || {
@@ -233,16 +240,19 @@ pub async fn delete(mut request: Request) -> Result<Response, Error> {
     context.run("deleting a webhook", delete).await?;
     // It is gone: what is left of it is never read, and no failure of the client's request.
     let mut index = index::unloaded_webhooks(&store, &application);
+    let mut changed = index::unloaded_changed(&store, &application);
     let gone = set([id]);
-    let clear = try_join(
+    let clear = try_join3(
         webhooks::clear_webhook(&store, &application, id),
         index.remove(&gone),
+        changed.remove(&gone),
     );
     let cleared: Result<_, Fault> = context.run("clearing up after a webhook", clear).await;
     if let Err(fault) = cleared {
         context.compensate(fault.is_timeout(), async move || {
             webhooks::clear_webhook(&store, &application, id).await?;
-            index.reconcile().await
+            index.reconcile().await?;
+            changed.reconcile().await
         });
     }
     Ok(response::empty(StatusCode::NO_CONTENT))

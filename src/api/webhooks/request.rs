@@ -158,6 +158,7 @@ mod tests {
     #[test]
     fn every_member_that_is_shown_can_be_changed_or_is_read_only() {
         let webhook = Webhook::new(WebhookRecord {
+            is_tracked: true,
             v: WebhookRecord::VERSION,
             id: WebhookId::generate(),
             application_id: None,

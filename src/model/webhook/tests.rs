@@ -10,6 +10,7 @@ fn stored(name: &str) -> StoredSecret {
 
 fn webhook() -> Webhook {
     Webhook::new(WebhookRecord {
+        is_tracked: true,
         v: WebhookRecord::VERSION,
         id: WebhookId::generate(),
         application_id: None,

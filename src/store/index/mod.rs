@@ -11,6 +11,6 @@ pub use self::entry::{Entry, Member};
 pub use self::page::{Listed, Page, listed};
 pub use self::repair::Damage;
 pub use self::set::{
-    Index, applications_of, unloaded_applications, unloaded_applications_under, unloaded_webhooks,
-    webhooks_of,
+    Index, applications_of, unloaded_applications, unloaded_applications_under, unloaded_changed,
+    unloaded_webhooks, webhooks_of,
 };

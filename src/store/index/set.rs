@@ -55,6 +55,14 @@ pub fn unloaded_webhooks(store: &Store, application: &ApplicationId) -> Index<We
     }
 }
 
+/// The index of the application's webhooks that have documents beside their own, before it is read.
+pub fn unloaded_changed(store: &Store, application: &ApplicationId) -> Index<WebhookId> {
+    Index {
+        key: keys::webhooks_changed(application),
+        ..unloaded_webhooks(store, application)
+    }
+}
+
 /// Reads the index of a merchant's applications.
 ///
 /// # Errors
@@ -99,6 +107,14 @@ impl<Id: Member> Index<Id> {
     pub(super) async fn stored(&self) -> Result<Vec<Entry<Id>>, Fault> {
         let stored: Option<Entries<Id>> = self.store.get_document(&self.key).await?;
         Ok(stored.map_or_else(Vec::new, |entries| entries.0))
+    }
+
+    /// Whether the index has the id as it is stored now; takes in what else it has.
+    pub async fn is_stored(&mut self, id: &Id) -> Result<bool, Fault> {
+        let stored = self.stored().await?;
+        let is_stored = stored.iter().any(|entry| entry.id() == id);
+        self.merge(stored);
+        Ok(is_stored)
     }
 
     pub(super) async fn write(&self) -> Result<(), Fault> {
