@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn a_wrong_variable_is_named_and_not_shown() {
         for (name, values) in [
-            ("portal_name", &["a\nb", &"x".repeat(65)][..]),
+            ("portal_name", &["sesame\nb", &"x".repeat(65)][..]),
             (
                 "portal_logo_url",
                 &[
@@ -213,17 +213,17 @@ mod tests {
                     "https://user:sesame@example.com/",
                 ],
             ),
-            ("portal_accent", &["red", "#abc", "#12345g", "123456"]),
+            ("portal_accent", &["sesame", "#abc", "#12345g", "123456"]),
             (
                 "portal_refresh_url",
-                &["javascript:alert(1)", "/portal", "http://example.com/"],
+                &["javascript:sesame", "/portal", "http://example.com/"],
             ),
             (
                 "portal_frame_ancestors",
                 &[
                     "*",
                     "'none' 'self'",
-                    "https://example.com/path",
+                    "https://example.com/sesame",
                     "https://example.com; script-src *",
                     "http://example.com",
                     "example.com",
@@ -238,7 +238,7 @@ mod tests {
                     panic!("{name} = {value} was accepted");
                 };
                 assert_eq!(error.variable, name);
-                assert!(!error.to_string().contains(*value), "{error}");
+                assert!(!error.to_string().contains("sesame"), "{error}");
             }
         }
         for (name, value) in [
