@@ -3,7 +3,6 @@
 
 #![deny(unsafe_code)]
 
-#[cfg(feature = "embed")]
 pub mod embed;
 
 use std::io::Read;
