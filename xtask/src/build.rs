@@ -144,10 +144,14 @@ pub fn components_beside(
     };
     std::thread::scope(|scope| {
         let native = scope.spawn(native);
-        let mut components = COMPONENTS.iter().chain(more);
-        let built = components.try_for_each(|component| {
+        let released = COMPONENTS.iter().try_for_each(|component| {
             compile_by(cargo(), component)?;
             check(component).map(|_| ())
+        });
+        // What no release has may import what it is about.
+        let built = released.and_then(|()| {
+            more.iter()
+                .try_for_each(|component| compile_by(cargo(), component))
         });
         if let Err(error) = &built {
             // It is seen now, and again when the other is through.
