@@ -1,7 +1,7 @@
 //! How anything is created: load, decide, write, compensate, confirm. What each kind of resource
 //! decides for itself is a [`Creation`].
 
-use std::future::Future;
+use std::future::{Future, ready};
 
 use futures::future::try_join;
 
@@ -86,6 +86,11 @@ pub trait Creation: Clone + 'static {
 
     /// Removes what [`write`](Self::write) may have left, but for the index.
     fn remove(&self, store: &Store, id: &Self::Id) -> impl Future<Output = Result<(), Fault>>;
+
+    /// Removes what [`write`](Self::write) may have left where what it belongs to is gone.
+    fn remove_orphan(&self, _: &Store, _: &Self::Id) -> impl Future<Output = Result<(), Fault>> {
+        ready(Ok(()))
+    }
 }
 
 /// What is new of a resource: the same for every repeat with an `Idempotency-Key`.
@@ -177,7 +182,8 @@ where
 }
 
 /// Removes, after the response, what a create that failed has left. A create with a key can be repeated,
-/// and returns then what it made: to remove that could take it from under the repeat.
+/// and returns then what it made: to remove that could take it from under the repeat. It is removed only
+/// where what it belongs to is gone: no delete knows of it, since it is in no index yet.
 fn compensate<C: Creation>(
     context: &Context,
     fault: &Fault,
@@ -189,8 +195,9 @@ fn compensate<C: Creation>(
     let store = context.store.clone();
     let is_repeatable = idempotency.is_repeatable();
     context.compensate(fault.is_timeout(), async move || {
-        if !is_repeatable {
-            creation.remove(&store, &id).await?;
+        match is_repeatable {
+            true => creation.remove_orphan(&store, &id).await?,
+            false => creation.remove(&store, &id).await?,
         }
         index.reconcile().await
     });

@@ -36,6 +36,7 @@ use crate::store::{keys, webhooks};
 
 mod changed;
 mod condition;
+mod deletes;
 mod looks;
 
 const SHOP: &str = "/api/v1/applications/shop";

@@ -90,16 +90,16 @@ impl Dispatcher {
         }
         match tried {
             Tried::Done(record, _, observed) => {
-                let exhausted = Operational::exhausted(&record, event_type);
+                // Before the record: whose process dies in between, it is begun again by its lease's end.
+                if let Some(exhausted) = Operational::exhausted(&record, event_type) {
+                    self.announce_exhausted(&about, exhausted).await;
+                }
                 self.ended.borrow_mut().push(Ended {
                     record: *record,
                     until,
                 });
                 self.record_ended().await;
-                self.observe(about.clone(), observed);
-                if let Some(exhausted) = exhausted {
-                    self.observe_exhausted(about, exhausted);
-                }
+                self.observe(about, observed);
             }
             Tried::PutOff(held, due) => {
                 if let Err(error) = self.database.release(&[held], due).await {

@@ -153,6 +153,7 @@ impl World {
             subscribed_events: SubscribedEvents::Every,
             secret: StoredSecret::seal(&config.secrets_key, id, &SigningSecret::generate()),
             created_at: Timestamp::now(),
+            is_repeatable: false,
         };
         self.endpoints
             .borrow_mut()
@@ -664,6 +665,39 @@ fn events_are_deleted_when_they_are_old_and_when_their_application_is_gone() {
         assert!(event(id).await.is_some());
         sleep(seconds(75)).await;
         assert!(event(id).await.is_none());
+    });
+}
+
+/// Its attempts go on as planned, and then it is deleted with what came of them.
+#[test]
+fn an_event_that_is_too_old_is_kept_until_its_last_attempt() {
+    use crate::events::database::{Beginning, NewDelivery};
+
+    simulation::run(async {
+        let world = World::new("0,60,600");
+        let webhook = world.webhook(|_| (AT_ONCE, Some(500))).await;
+        let process = world.process();
+        let now = Timestamp::now();
+        let old = NewEvent {
+            deliveries: vec![NewDelivery {
+                webhook_id: webhook,
+                give_up_at: now.plus(seconds(3600)),
+                beginning: Beginning::Due(now),
+            }],
+            ..event_of(Timestamp::from_millis(0))
+        };
+        let published = process.database().publish(&old).await;
+        published.expect("published");
+        probe(&process, 900);
+        let is_kept = async || {
+            let event = process.database().event(&shop(), old.id).await;
+            event.expect("an answer").is_some()
+        };
+        for (later, attempts, kept) in [(600, 2, true), (300, 3, false)] {
+            sleep(seconds(later)).await;
+            assert_eq!(world.sent_to(webhook).len(), attempts);
+            assert_eq!(is_kept().await, kept);
+        }
     });
 }
 

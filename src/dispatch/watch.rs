@@ -7,6 +7,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures::future::LocalBoxFuture;
+
 use super::dispatcher::Dispatcher;
 use super::operational::{About, Operational};
 use super::state::LOOKING;
@@ -19,7 +21,7 @@ use crate::model::delivery::{AttemptError, DeliveryReason};
 use crate::model::ids::WebhookId;
 use crate::model::time::Timestamp;
 use crate::model::webhook::Webhook;
-use crate::runtime::{sleep, spawn};
+use crate::runtime::{Instant, sleep, spawn};
 use crate::store::deadline::Deadline;
 use crate::store::recipients::{self, Recipient};
 
@@ -30,6 +32,15 @@ const LOOK_AFTER: Duration = Duration::from_secs(1);
 /// How long after a webhook was made inactive that is looked at again: a rotation of its secret at the
 /// same moment can have overwritten it.
 const CONFIRM_AFTER: Duration = Duration::from_secs(2);
+
+/// For how long an operational event is tried to be published whose delivery is over.
+const ANNOUNCING: Duration = Duration::from_secs(60);
+
+/// How long a pause is between two tries at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+
+/// Makes something known, each time it is called.
+type Announce = Box<dyn Fn() -> LocalBoxFuture<'static, Result<(), Fault>>>;
 
 /// How many deliveries one statement suppresses.
 const SUPPRESSED_AT_ONCE: u32 = 100;
@@ -113,20 +124,41 @@ impl Dispatcher {
         }
     }
 
-    /// Makes known that a delivery of the webhook failed at the end of its schedule, once an hour.
-    pub(super) fn observe_exhausted(self: &Rc<Self>, about: About, exhausted: Operational) {
+    /// Makes known that a delivery of the webhook fails at the end of its schedule, once an hour. That comes
+    /// before its record: else a process that dies in between would keep it from the operator, since nothing
+    /// is due of the delivery any more. Where it fails, it is tried again beside the record for a minute.
+    pub(super) async fn announce_exhausted(self: &Rc<Self>, about: &About, exhausted: Operational) {
         let hour = Timestamp::now().as_secs().div_euclid(3600);
-        let mut watch = self.watch.borrow_mut();
-        if !watch.is_first_of_hour(about.webhook, hour) {
+        let is_first = self
+            .watch
+            .borrow_mut()
+            .is_first_of_hour(about.webhook, hour);
+        if !is_first {
             return;
         }
-        let this = self.clone();
-        spawn(async move {
-            if let Err(error) = this.announce(&about, &exhausted, &hour.to_string()).await {
-                this.watch.borrow_mut().forget_exhausted(about.webhook);
-                log::task("an operational event is not published", &error);
-            }
+        let (this, about, webhook) = (self.clone(), about.clone(), about.webhook);
+        let announce: Announce = Box::new(move || {
+            let (this, about, exhausted) = (this.clone(), about.clone(), exhausted.clone());
+            Box::pin(async move { this.announce(&about, &exhausted, &hour.to_string()).await })
         });
+        if announce().await.is_err() {
+            let watcher = self.clone();
+            spawn(async move {
+                let began = Instant::now();
+                let mut pause = Duration::from_secs(1);
+                loop {
+                    sleep(pause).await;
+                    match announce().await {
+                        Ok(()) => return,
+                        Err(error) if began.elapsed() >= ANNOUNCING => {
+                            watcher.watch.borrow_mut().forget_exhausted(webhook);
+                            return log::task("an operational event is not published", &error);
+                        }
+                        Err(_) => pause = (pause * 2).min(LONGEST_PAUSE),
+                    }
+                }
+            });
+        }
     }
 
     /// What failed is begun again by the next attempt that observes it.

@@ -167,8 +167,13 @@ pub trait Database: Recoveries + PortalCodes {
         after: Option<&'a ApplicationId>,
     ) -> Operation<'a, Option<ApplicationId>>;
 
-    /// Figures of all deliveries together, at a cost that does not grow with the log.
-    fn gauges(&self, now: Timestamp) -> Operation<'_, Gauges>;
+    /// Figures of all deliveries together, at a cost that does not grow with the log. `operator` is the
+    /// application that gets operational events.
+    fn gauges<'a>(
+        &'a self,
+        now: Timestamp,
+        operator: Option<&'a ApplicationId>,
+    ) -> Operation<'a, Gauges>;
 
     /// The application of the first event whose id does not sort before `event`.
     fn application_since(&self, event: EventId) -> Operation<'_, Option<ApplicationId>>;

@@ -31,8 +31,11 @@ use crate::model::time::Timestamp;
 use crate::runtime::simulation::{self, sleep, spawn};
 use crate::store::memory::{Fate, schedules};
 
-/// How long a claim lasts, of a delivery and of a recovery.
+/// How long a claim of a delivery lasts.
 const LEASE: Duration = Duration::from_secs(10);
+
+/// How long one of a recovery does: shorter than a statement can be late, so that claims are lost.
+const RECOVERY_LEASE: Duration = Duration::from_secs(1);
 
 /// How long processes work at most. By then, everything has come to its end.
 const END: Duration = Duration::from_secs(120);
@@ -113,13 +116,16 @@ fn new_recovery() -> NewRecovery {
             selection,
             position,
         },
-        until: now.plus(LEASE),
+        until: now.plus(RECOVERY_LEASE),
         idempotency: None,
     }
 }
 
-/// What the endpoint received of the pump: how often each event, and for which number.
-type Received = Rc<RefCell<BTreeMap<EventId, Vec<(u32, AttemptTrigger)>>>>;
+/// What the endpoint received of the pump: each event as often as it came, why, and when it was claimed.
+type Received = Rc<RefCell<BTreeMap<EventId, Vec<(AttemptTrigger, Timestamp)>>>>;
+
+/// The resends whose success was recorded, and when.
+type Resent = Rc<RefCell<Vec<(EventId, Timestamp)>>>;
 
 /// Whether there is nothing left to do.
 type Ended = Rc<Cell<bool>>;
@@ -129,7 +135,10 @@ async fn carry_on(database: SqlDatabase, ended: Ended) {
     while !ended.get() {
         let now = Timestamp::now();
         let token = ClaimToken::generate();
-        if let Ok(Some(claimed)) = database.claim_recovery(token, now, now.plus(LEASE)).await {
+        if let Ok(Some(claimed)) = database
+            .claim_recovery(token, now, now.plus(RECOVERY_LEASE))
+            .await
+        {
             // Whatever fails comes again when the lease has ended.
             let _ = step(&database, &claimed).await;
         }
@@ -147,7 +156,7 @@ async fn step(
         RecoveryStatus::Matching => {
             let mut position = claimed.position;
             loop {
-                let until = Timestamp::now().plus(LEASE);
+                let until = Timestamp::now().plus(RECOVERY_LEASE);
                 match database
                     .add_matches(claimed, position, 2, now, until)
                     .await?
@@ -198,27 +207,30 @@ async fn pump(database: SqlDatabase, received: Received, ended: Ended) {
             except: Vec::new(),
             order: ClaimOrder::FirstAttempts,
         };
-        for claimed in database.claim(&claim).await.unwrap_or_default() {
-            attempt(&database, &claimed, &received).await;
+        let deliveries = database.claim(&claim).await.unwrap_or_default();
+        let claimed_at = Timestamp::now();
+        for claimed in deliveries {
+            attempt(&database, &claimed, claimed_at, &received).await;
         }
         sleep(Duration::from_millis(200)).await;
     }
 }
 
-async fn attempt(database: &SqlDatabase, claimed: &ClaimedDelivery, received: &Received) {
+async fn attempt(
+    database: &SqlDatabase,
+    claimed: &ClaimedDelivery,
+    claimed_at: Timestamp,
+    received: &Received,
+) {
     let (progress, now) = (claimed.progress, Timestamp::now());
     let has_data = claimed.body.is_some();
     let decision = progress.before_attempt(Standing::Active, has_data, &schedule(), now, 0);
     let state = match decision {
         Decision::Skip(state) => state,
         Decision::Attempt => {
-            let Claimed {
-                event,
-                number,
-                trigger,
-            } = Claimed::of(claimed);
             let mut received = received.borrow_mut();
-            received.entry(event).or_default().push((number, trigger));
+            let sent = received.entry(claimed.held.key.event_id).or_default();
+            sent.push((claimed.trigger, claimed_at));
             let verdict = progress.after_attempt(Outcome::Succeeded, &schedule(), now, 0);
             verdict.state
         }
@@ -231,22 +243,6 @@ async fn attempt(database: &SqlDatabase, claimed: &ClaimedDelivery, received: &R
     for _ in 0..2 {
         if database.record(&record).await.is_ok() {
             return;
-        }
-    }
-}
-
-struct Claimed {
-    event: EventId,
-    number: u32,
-    trigger: AttemptTrigger,
-}
-
-impl Claimed {
-    fn of(claimed: &ClaimedDelivery) -> Self {
-        Self {
-            event: claimed.held.key.event_id,
-            number: claimed.held.number,
-            trigger: claimed.trigger,
         }
     }
 }
@@ -275,7 +271,13 @@ fn deeds() -> impl Strategy<Value = Vec<(u64, Deed)>> {
     prop::collection::vec((0..4000_u64, deed), 0..8)
 }
 
-async fn perform(database: &SqlDatabase, deed: Deed, ids: &[EventId], recovery: RecoveryId) {
+async fn perform(
+    database: &SqlDatabase,
+    deed: Deed,
+    ids: &[EventId],
+    recovery: RecoveryId,
+    resent: &Resent,
+) {
     let now = Timestamp::now();
     match deed {
         Deed::Resend(index) => {
@@ -297,7 +299,9 @@ async fn perform(database: &SqlDatabase, deed: Deed, ids: &[EventId], recovery: 
                         succeeded_at: Some(now),
                     },
                 };
-                let _ = database.record(&[record]).await;
+                if database.record(&[record]).await == Ok(Vec::new()) {
+                    resent.borrow_mut().push((ids[index], Timestamp::now()));
+                }
             }
         }
         Deed::Erase(index) => drop(database.erase(&shop(), ids[index], now).await),
@@ -324,6 +328,21 @@ async fn perform(database: &SqlDatabase, deed: Deed, ids: &[EventId], recovery: 
 /// What there is to do.
 const LEFT: &str = "SELECT 1 FROM recoveries WHERE next_at IS NOT NULL
     UNION ALL SELECT 1 FROM deliveries WHERE next_at IS NOT NULL LIMIT 1";
+
+/// Notes each delivery that a step queues or skips.
+const NOTES: [&str; 2] = [
+    "CREATE TABLE IF NOT EXISTS taken (step INTEGER PRIMARY KEY, event_id TEXT, outcome TEXT, claimed_at INTEGER)",
+    "CREATE TRIGGER IF NOT EXISTS note INSTEAD OF INSERT ON recovery_steps
+     BEGIN
+       INSERT INTO taken (event_id, outcome, claimed_at) VALUES (NEW.event_id, NEW.outcome, NEW.now);
+     END",
+];
+
+/// What a recovery that ended has passed over: it was suppressed or missing from the beginning on, can be
+/// delivered, and nobody has.
+const LOST: &str = "SELECT e.id FROM events AS e LEFT JOIN deliveries AS d ON d.event_id = e.id
+    WHERE e.erased_at IS NULL AND e.deliver_before IS NULL
+      AND (d.status IS NULL OR d.status = 'suppressed')";
 
 /// The recovery's numbers: `matched`, `queued`, all that was skipped, what is left, and its status.
 fn numbers(memory: &Memory) -> (Option<i64>, i64, i64, i64, String) {
@@ -356,8 +375,9 @@ proptest! {
     #![proptest_config(schedules())]
 
     /// Whichever process carries it on, and whatever happens to it and beside it: a recovery ends,
-    /// `matched` is `queued` and `skipped` together at any moment once it is known, and no delivery is
-    /// made twice by it without a failure in between.
+    /// `matched` is `queued` and `skipped` together at any moment once it is known, nothing is passed over,
+    /// none is taken twice by two processes, and no delivery is made twice without a failure in between, nor
+    /// once more after a resend of it has succeeded.
     #[test]
     fn none_is_lost_and_none_is_taken_twice(
         carriers in prop::collection::vec(fates(), 2),
@@ -367,7 +387,7 @@ proptest! {
         deeds in deeds(),
     ) {
         let memory = Memory::default();
-        let received = Received::default();
+        let (received, resent) = (Received::default(), Resent::default());
         let failures = pumps.iter().filter(|fate| **fate != Fate::default()).count();
         let seen = Rc::new(RefCell::new(Vec::new()));
         let ended = Ended::default();
@@ -376,6 +396,9 @@ proptest! {
             let events: Vec<_> = (0..EVENTS).map(new_event).collect();
             for event in &events {
                 database.publish(event).await.expect("published");
+            }
+            for note in NOTES {
+                memory.rows(note);
             }
             let ids: Vec<_> = events.iter().map(|event| event.id).collect();
             let new = new_recovery();
@@ -394,11 +417,11 @@ proptest! {
             }
             spawn(pump(memory.scheduled(pumps), received.clone(), ended.clone()));
             let deeds = {
-                let database = memory.scheduled(others);
+                let (database, resent) = (memory.scheduled(others), resent.clone());
                 async move {
                     for (pause, deed) in deeds {
                         sleep(Duration::from_millis(pause)).await;
-                        perform(&database, deed, &ids, recovery).await;
+                        perform(&database, deed, &ids, recovery, &resent).await;
                     }
                 }
             };
@@ -440,14 +463,33 @@ proptest! {
         prop_assert_eq!(left, 0);
         prop_assert!(memory.rows(LEFT).is_empty());
 
+        let taken = memory.rows("SELECT event_id FROM taken");
+        let twice = "SELECT event_id FROM taken GROUP BY event_id HAVING count(*) > 1";
+        prop_assert_eq!(memory.rows(twice), Vec::<Vec<Column>>::new());
+        // Claims follow each other, and so do what they take: who lost one takes nothing any more.
+        let late = "SELECT one.step FROM taken AS one JOIN taken AS next ON next.step > one.step
+            WHERE next.claimed_at < one.claimed_at";
+        prop_assert_eq!(memory.rows(late), Vec::<Vec<Column>>::new());
+        let noted = memory.rows("SELECT event_id FROM taken WHERE outcome = 'queued'");
+        prop_assert_eq!(noted.len() as i64, queued);
+        if status == "done" {
+            prop_assert_eq!(taken.len() as i64, queued + skipped);
+            prop_assert_eq!(memory.rows(LOST), Vec::<Vec<Column>>::new());
+        }
+
         // What was queued came, unless it was erased or expired in between; and nothing came that was not.
         let received = received.borrow();
         let recovered = received.values().filter(|sent| {
-            sent.iter().any(|(_, trigger)| *trigger == AttemptTrigger::Recovery)
+            sent.iter().any(|(trigger, _)| *trigger == AttemptTrigger::Recovery)
         });
         prop_assert!(recovered.count() as i64 <= queued);
         for sent in received.values() {
             prop_assert!(sent.len() <= 1 + failures, "{:?}", sent);
+        }
+        for (event, at) in resent.borrow().iter() {
+            let sent = received.get(event).into_iter().flatten();
+            let again = sent.filter(|(_, claimed_at)| claimed_at > at);
+            prop_assert_eq!(again.count(), 0, "{} was resent at {}", event, at);
         }
     }
 }

@@ -97,6 +97,10 @@ pub struct ApplicationRecord {
     /// When it was created; ours know.
     #[serde(default)]
     pub created_at: Option<Timestamp>,
+    /// Whether its create had an `Idempotency-Key`, as in
+    /// [`WebhookRecord`](super::webhook::WebhookRecord).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_repeatable: bool,
 }
 
 /// The document under `application-settings/{applicationId}`: what the merchant changed last.

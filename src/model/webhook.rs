@@ -38,6 +38,10 @@ pub struct WebhookRecord {
     /// releases kept no such index: who lists their webhooks looks.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_tracked: bool,
+    /// Whether its create had an `Idempotency-Key`: then several requests may have written this document,
+    /// and a write of one that was cut off can take effect after the webhook is deleted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_repeatable: bool,
 }
 
 impl WebhookRecord {

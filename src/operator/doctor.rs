@@ -14,6 +14,7 @@ use crate::fault::Fault;
 use crate::model::ids::{ApplicationId, WebhookId};
 use crate::model::time::Timestamp;
 use crate::runtime::sleep;
+use crate::store::deletion;
 use crate::store::idempotency;
 use crate::store::index::{self, Damage};
 use crate::store::keys::{self, Named};
@@ -140,6 +141,8 @@ impl Doctor {
         match named {
             Named::Application(_) | Named::Applications => true,
             Named::Webhook(..) | Named::Webhooks(_) | Named::WebhooksChanged(_) => true,
+            // What came back belongs in no list.
+            Named::ApplicationDeleted(_) | Named::WebhookDeleted(..) => true,
             // They replace themselves: what cannot be read there is fetched or counted anew.
             Named::Jwks | Named::JwksAttempt | Named::Changes => false,
             _ => self.scope == Scope::Everything,
@@ -153,6 +156,7 @@ impl Doctor {
             webhooks,
             changed,
             found,
+            ..
         } = inventory;
         let (store, keys) = (&self.access.store, *keys);
         let all = applications.len() + webhooks.len() + changed.len();
@@ -213,6 +217,18 @@ impl Doctor {
                     && !store.exists(&keys::application(application)).await?;
                 is_without.then(|| Finding::WithoutApplication(application.clone(), *id))
             }
+            Finding::Returned(application, id) => {
+                let returned = deletion::is_back(store, application, *id).await?;
+                returned.then(|| Finding::Returned(application.clone(), *id))
+            }
+            Finding::ReturnedApplication(id) => {
+                let returned = deletion::is_application_back(store, id).await?;
+                returned.then(|| Finding::ReturnedApplication(id.clone()))
+            }
+            Finding::OldMark(key) => {
+                let is_there = store.exists(key).await?;
+                is_there.then(|| Finding::OldMark(key.clone()))
+            }
             Finding::Remains(key, application, id) => {
                 let is_left = store.exists(key).await?
                     && !store.exists(&keys::webhook(application, *id)).await?;
@@ -227,15 +243,27 @@ impl Doctor {
     /// Repairs it. Returns whether there was something to do.
     async fn repair(&self, finding: &Finding) -> Result<bool, Fault> {
         let Access {
+            store,
             deadline,
             request_id,
-            ..
         } = &self.access;
         match finding {
             Finding::Unreadable(_) | Finding::Misspelled(_) | Finding::WithoutApplication(..) => {
                 Ok(false)
             }
             Finding::OldSecret(key) => self.remove_old_secret(key).await,
+            Finding::Returned(application, id) => self.remove_returned(application, *id).await,
+            Finding::ReturnedApplication(id) => {
+                let remove = async || match deletion::is_application_back(store, id).await? {
+                    true => store.delete(&keys::application(id)).await.map(|()| true),
+                    false => Ok(false),
+                };
+                self.access.run("removing what came back", remove).await
+            }
+            Finding::OldMark(key) => {
+                let remove = async || store.delete(key).await.map(|()| true);
+                self.access.run("removing a mark", remove).await
+            }
             Finding::Webhooks(damage) => damage.repair(deadline, request_id).await,
             Finding::Applications(damage) => damage.repair(deadline, request_id).await,
             Finding::Remains(key, application, id) => {
@@ -261,6 +289,24 @@ impl Doctor {
             }
         };
         self.access.run("removing an old secret", remove).await
+    }
+
+    /// Removes a webhook that was deleted and is back, as the delete would that marked it.
+    ///
+    /// Why this is safe beside requests, and can be cut off and repeated: nobody was answered that this
+    /// webhook is there since its deletion was, and its document says that it was created before. A delete
+    /// that still looks does the same.
+    async fn remove_returned(
+        &self,
+        application: &ApplicationId,
+        id: WebhookId,
+    ) -> Result<bool, Fault> {
+        let store = &self.access.store;
+        let remove = async || match deletion::is_back(store, application, id).await? {
+            true => deletion::remove_returned(store, application, id, None).await,
+            false => Ok(false),
+        };
+        self.access.run("removing what came back", remove).await
     }
 
     /// Removes a document of a webhook that is not there.

@@ -13,6 +13,13 @@ pub enum Finding {
     /// A webhook's application is not there. It could be about to be created by whoever owns the
     /// applications, so a person must decide.
     WithoutApplication(ApplicationId, WebhookId),
+    /// A webhook was deleted, or its application with it, and is back: the process that looks again after
+    /// a delete died.
+    Returned(ApplicationId, WebhookId),
+    /// The same of an application.
+    ReturnedApplication(ApplicationId),
+    /// The mark of a delete whose process died, and which nothing came back after.
+    OldMark(String),
     /// A document belongs to a webhook that is not there.
     Remains(String, ApplicationId, WebhookId),
     /// The record of an `Idempotency-Key` that is free again holds a secret: version 1 of it did.
@@ -28,8 +35,11 @@ impl Finding {
     pub fn key(&self) -> String {
         match self {
             Self::Unreadable(key) | Self::Misspelled(key) => key.clone(),
-            Self::Remains(key, ..) | Self::OldSecret(key) => key.clone(),
-            Self::WithoutApplication(application, id) => keys::webhook(application, *id),
+            Self::Remains(key, ..) | Self::OldSecret(key) | Self::OldMark(key) => key.clone(),
+            Self::WithoutApplication(application, id) | Self::Returned(application, id) => {
+                keys::webhook(application, *id)
+            }
+            Self::ReturnedApplication(id) => keys::application(id),
             Self::Webhooks(damage) => damage.key().to_owned(),
             Self::Applications(damage) => damage.key().to_owned(),
         }
@@ -41,6 +51,8 @@ impl Finding {
             Self::Unreadable(_) => "unreadable",
             Self::Misspelled(_) => "misspelled",
             Self::WithoutApplication(..) => "withoutApplication",
+            Self::Returned(..) | Self::ReturnedApplication(_) => "returned",
+            Self::OldMark(_) => "oldMark",
             Self::Remains(..) => "remains",
             Self::OldSecret(_) => "oldSecret",
             Self::Webhooks(_) | Self::Applications(_) => "index",
@@ -53,6 +65,10 @@ impl Finding {
             Self::Unreadable(_) => return "cannot be read; requests for it get 502".to_owned(),
             Self::Misspelled(_) => return "looks like a key of ours; nothing reads it".to_owned(),
             Self::WithoutApplication(..) => return "its application is not there".to_owned(),
+            Self::Returned(..) | Self::ReturnedApplication(_) => {
+                return "was deleted, and a late write brought it back".to_owned();
+            }
+            Self::OldMark(_) => return "is left of a delete that is over".to_owned(),
             Self::Remains(..) => return "is left of a webhook that is not there".to_owned(),
             Self::OldSecret(_) => return "holds a secret that no repeat gets any more".to_owned(),
             Self::Webhooks(it) => (it.is_readable(), it.lacking(), it.dangling()),

@@ -1,17 +1,18 @@
 //! What the doctor sees on its way through a store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::finding::Finding;
 use crate::fault::Fault;
 use crate::model::application::{ApplicationRecord, ApplicationSettings};
-use crate::model::ids::{ApplicationId, MerchantId, WebhookId};
+use crate::model::ids::{ApplicationId, WebhookId};
 use crate::model::rotation::Rotations;
 use crate::model::time::Timestamp;
 use crate::model::webhook::{LastTest, WebhookRecord, WebhookSettings};
 use crate::store::applications::Claim;
+use crate::store::deletion::{Deletion, is_of};
 use crate::store::idempotency;
 use crate::store::key_value::Store;
 use crate::store::keys::{self, Named};
@@ -27,10 +28,12 @@ pub enum Seen {
     Good,
     /// A record of an `Idempotency-Key` with a secret that no repeat gets any more.
     OldSecret,
-    /// An application of that merchant, and when it was created.
-    Application(MerchantId, Option<Timestamp>),
+    /// An application.
+    Application(ApplicationRecord),
     /// A webhook, when it was created, and whether the list of those that were changed has it once it was.
     Webhook(Timestamp, bool),
+    /// The mark that something was deleted.
+    Deletion(Deletion),
 }
 
 /// Documents by their ids, with when they were created.
@@ -46,6 +49,10 @@ pub struct Inventory<'a> {
     pub webhooks: BTreeMap<ApplicationId, Dated<WebhookId>>,
     /// What belongs in each application's list of webhooks that were changed.
     pub changed: BTreeMap<ApplicationId, Dated<WebhookId>>,
+    /// What is marked as deleted, by the key of its document. Marks sort before all that they are about.
+    deleted: BTreeMap<String, Deletion>,
+    /// The keys of the applications that are there all the same.
+    returned: BTreeSet<String>,
     /// What is wrong but for the lists.
     pub found: Vec<Finding>,
 }
@@ -58,12 +65,34 @@ impl<'a> Inventory<'a> {
             applications: BTreeMap::new(),
             webhooks: BTreeMap::new(),
             changed: BTreeMap::new(),
+            deleted: BTreeMap::new(),
+            returned: BTreeSet::new(),
             found: Vec::new(),
         }
     }
 
     fn has(&self, key: &String) -> bool {
         self.keys.binary_search(key).is_ok()
+    }
+
+    /// Whether a key begins so.
+    fn has_any(&self, prefix: &str) -> bool {
+        let place = self.keys.partition_point(|key| key.as_str() < prefix);
+        self.keys
+            .get(place)
+            .is_some_and(|key| key.starts_with(prefix))
+    }
+
+    /// Whether a webhook's document is there again after its deletion, or its application's.
+    fn is_deleted(&self, key: &str, application: &ApplicationId, seen: &Seen) -> bool {
+        let Seen::Webhook(created_at, _) = seen else {
+            return false;
+        };
+        let owner = keys::application(application);
+        let mark = self.deleted.get(key);
+        mark.is_some_and(|deletion| deletion.covers(*created_at))
+            || self.deleted.contains_key(&owner)
+                && (!self.has(&owner) || self.returned.contains(&owner))
     }
 
     /// Takes in what a document turned out to be.
@@ -84,11 +113,38 @@ impl<'a> Inventory<'a> {
             (Named::WebhooksChanged(application), _) => {
                 self.changed.entry(application.clone()).or_default();
             }
-            (Named::Application(id), Seen::Application(merchant, created_at)) => {
-                let list = self.applications.entry(keys::applications(&merchant));
-                list.or_default().insert(id.clone(), created_at);
+            (Named::ApplicationDeleted(id), Seen::Deletion(deletion)) => {
+                let document = keys::application(id);
+                if deletion.is_left(Timestamp::now())
+                    && !self.has(&document)
+                    && !self.has_any(&format!("webhook/{id}/"))
+                {
+                    self.found.push(Finding::OldMark(key.to_owned()));
+                }
+                self.deleted.insert(document, deletion);
+            }
+            (Named::WebhookDeleted(application, id), Seen::Deletion(deletion)) => {
+                let document = keys::webhook(application, *id);
+                if deletion.is_left(Timestamp::now()) && !self.has(&document) {
+                    self.found.push(Finding::OldMark(key.to_owned()));
+                }
+                self.deleted.insert(document, deletion);
+            }
+            (Named::Application(id), Seen::Application(created)) => {
+                let deletion = self.deleted.get(key);
+                if deletion.is_some_and(|deletion| is_of(&created, deletion)) {
+                    self.returned.insert(key.to_owned());
+                    return self.found.push(Finding::ReturnedApplication(id.clone()));
+                }
+                let list = keys::applications(&created.merchant_id);
+                let list = self.applications.entry(list).or_default();
+                list.insert(id.clone(), created.created_at);
             }
             (Named::Webhook(application, id), seen) => {
+                if self.is_deleted(key, application, &seen) {
+                    let returned = Finding::Returned(application.clone(), *id);
+                    return self.found.push(returned);
+                }
                 if let Seen::Webhook(created_at, is_tracked) = seen {
                     let list = self.webhooks.entry(application.clone()).or_default();
                     list.insert(*id, Some(created_at));
@@ -126,9 +182,7 @@ pub async fn look(store: &Store, key: &str, named: &Named) -> Result<Seen, Fault
     match named {
         Named::Application(_) => {
             let read = read::<ApplicationRecord>(store, key).await?;
-            Ok(read.map_or_else(Into::into, |created| {
-                Seen::Application(created.merchant_id, created.created_at)
-            }))
+            Ok(read.map_or_else(Into::into, Seen::Application))
         }
         Named::Webhook(application, id) => {
             let read = read::<WebhookRecord>(store, key).await?;
@@ -138,6 +192,10 @@ pub async fn look(store: &Store, key: &str, named: &Named) -> Result<Seen, Fault
                     false => Seen::Unreadable,
                 }
             }))
+        }
+        Named::ApplicationDeleted(_) | Named::WebhookDeleted(..) => {
+            let read = read::<Deletion>(store, key).await?;
+            Ok(read.map_or_else(Into::into, Seen::Deletion))
         }
         Named::ApplicationSettings(_) => good::<ApplicationSettings>(store, key).await,
         Named::ApplicationName => good::<Claim>(store, key).await,

@@ -11,6 +11,8 @@ use crate::config::Config;
 use crate::events::database::Database;
 use crate::fault::Fault;
 use crate::model::delivery::{AttemptError, DeliveryStatus, Summary};
+use crate::model::operational::OperationalType;
+use crate::model::recovery::RecoveryStatus;
 use crate::model::time::Timestamp;
 use crate::runtime::Instant;
 use crate::store::jwks_cache::JwksCache;
@@ -63,7 +65,7 @@ pub async fn text(
         }
     }
 
-    metrics.events(database).await;
+    metrics.events(config, database).await;
 
     if documents {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
@@ -92,9 +94,10 @@ impl Metrics {
     }
 
     /// What the database of events knows.
-    async fn events(&mut self, database: &dyn Database) {
+    async fn events(&mut self, config: &Config, database: &dyn Database) {
         let begun = Instant::now();
-        let gauges = database.gauges(Timestamp::now()).await;
+        let operator = config.operator_application.as_ref();
+        let gauges = database.gauges(Timestamp::now(), operator).await;
         let took = begun.elapsed();
         self.gauge(
             "database_up",
@@ -176,6 +179,25 @@ impl Metrics {
             for (statistic, lag) in [("mean", lag.mean), ("max", lag.max)] {
                 let label = ("statistic", statistic);
                 self.labelled("first_attempt_lag_seconds", label, lag.as_secs_f64());
+            }
+        }
+        self.gauge(
+            "recoveries",
+            "Recoveries that look up what they take, and those that queue it, counted up to 100000.",
+        );
+        for (status, count) in [
+            (RecoveryStatus::Matching, gauges.recoveries_matching),
+            (RecoveryStatus::Running, gauges.recoveries_running),
+        ] {
+            self.labelled("recoveries", ("status", status.as_str()), count.into());
+        }
+        if let Some(counts) = gauges.operational {
+            self.gauge(
+                "operational_events",
+                "What happened to merchants' webhooks in the last 24 hours, counted up to 100000.",
+            );
+            for (kind, count) in OperationalType::ALL.iter().zip(counts) {
+                self.labelled("operational_events", ("type", kind.as_str()), count.into());
             }
         }
     }

@@ -87,16 +87,23 @@ pub async fn page(
 /// after them, so that the merchant can repeat what failed half-way, and before all else, so that
 /// an application that is still there has its settings and its name.
 ///
+/// Returns the webhooks whose documents can come back: those created after `since`.
+///
 /// # Errors
 ///
 /// The store's failure. The application is still there then, unless its removal was cut off.
-pub async fn delete_application(store: &Store, id: &ApplicationId) -> Result<(), Fault> {
+pub async fn delete_application(
+    store: &Store,
+    id: &ApplicationId,
+    since: Timestamp,
+) -> Result<Vec<WebhookId>, Fault> {
     /// How many webhooks go before the index is shortened, so that the repeat of a delete that was
     /// cut off goes on from there.
     const PART: usize = 128;
 
     let mut index = index::webhooks_of(store, id).await?;
     let webhooks: Vec<WebhookId> = index.ids().copied().collect();
+    let young = index.created_after(since).copied().collect();
     let mut parts = webhooks.chunks(PART).peekable();
     while let Some(part) = parts.next() {
         let removals = part.iter().map(|webhook| async move {
@@ -108,7 +115,8 @@ pub async fn delete_application(store: &Store, id: &ApplicationId) -> Result<(),
             index.remove(&part.iter().copied().collect()).await?;
         }
     }
-    store.delete(&keys::application(id)).await
+    store.delete(&keys::application(id)).await?;
+    Ok(young)
 }
 
 /// Removes the settings of an application that is gone. Returns whether it is there.

@@ -32,13 +32,32 @@ pub fn compensate(
         true => COMPENSATION_TIME,
         false => Duration::from_secs(1),
     };
-    let (deadline, request_id) = (deadline.clone(), request_id.to_owned());
-    after_response(compensate_until(
+    let repeated = Repeated {
         enough,
-        Box::new(compensate_once),
-        deadline,
-        request_id,
-    ));
+        longest_pause: LONGEST_PAUSE_WHILE_FAILING,
+        deadline: deadline.clone(),
+        request_id: request_id.to_owned(),
+        complaint: "a failed request left a trace",
+    };
+    after_response(repeated.run(Box::new(compensate_once)));
+}
+
+/// Looks again, after the response of a delete, whether what it removed has come back: at once, and at
+/// distances that double, until [`COMPENSATION_TIME`] has passed. So what came back is removed before as
+/// much time has passed again as had since the delete.
+pub fn look_again(
+    deadline: &Deadline,
+    request_id: &str,
+    look: impl AsyncFnMut() -> Result<(), Fault> + 'static,
+) {
+    let repeated = Repeated {
+        enough: COMPENSATION_TIME,
+        longest_pause: COMPENSATION_TIME,
+        deadline: deadline.clone(),
+        request_id: request_id.to_owned(),
+        complaint: "what was deleted may be back",
+    };
+    after_response(repeated.run(Box::new(look)));
 }
 
 /// Removes the document under `key` where there is none under `owner`, which it belongs to. Returns
@@ -58,34 +77,51 @@ pub async fn remove_orphan(store: &Store, owner: &str, key: &str) -> Result<bool
     Ok(has_owner)
 }
 
-/// Not generic: each use of its own would be a kilobyte of the component.
-async fn compensate_until(
+/// How work is repeated after a response.
+struct Repeated {
+    /// For how long it is repeated where it succeeds.
     enough: Duration,
-    mut compensate_once: Box<dyn Compensate>,
+    /// Between two times that succeed.
+    longest_pause: Duration,
     deadline: Deadline,
     request_id: String,
-) {
-    let started = Instant::now();
-    let mut pause = Duration::from_millis(250);
-    loop {
-        let last = started.elapsed();
-        match deadline
-            .renew()
-            .run("compensating", compensate_once.compensate_once())
-            .await
-        {
-            Ok(()) if last >= enough => return,
-            Err(error) if last >= COMPENSATION_TIME => {
-                return log::background(&request_id, "a failed request left a trace", &error);
-            }
-            _ => {}
+    /// What the log says if it fails in the end.
+    complaint: &'static str,
+}
+
+impl Repeated {
+    /// Not generic: each use of its own would be a kilobyte of the component.
+    async fn run(self, mut work: Box<dyn Compensate>) {
+        let started = Instant::now();
+        let mut pause = Duration::from_millis(250);
+        loop {
+            let last = started.elapsed();
+            let longest = match self
+                .deadline
+                .renew()
+                .run("compensating", work.compensate_once())
+                .await
+            {
+                Ok(()) if last >= self.enough => return,
+                Ok(()) => self.longest_pause,
+                Err(error) if last >= COMPENSATION_TIME => {
+                    return log::background(&self.request_id, self.complaint, &error);
+                }
+                Err(_) => LONGEST_PAUSE_WHILE_FAILING,
+            };
+            let rest = self.enough.saturating_sub(started.elapsed());
+            sleep(if rest.is_zero() {
+                pause
+            } else {
+                pause.min(rest)
+            })
+            .await;
+            pause = (pause * 2).min(longest);
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE_WHILE_FAILING);
     }
 }
 
-/// What [`compensate`] repeats. There is no `dyn AsyncFnMut`.
+/// What is repeated. There is no `dyn AsyncFnMut`.
 trait Compensate {
     fn compensate_once(&mut self) -> Pin<Box<dyn Future<Output = Result<(), Fault>> + '_>>;
 }

@@ -11,6 +11,11 @@ pub fn application(application: &ApplicationId) -> String {
     format!("application/{application}")
 }
 
+/// JSON: when an application was deleted, for about a minute.
+pub fn application_deleted(application: &ApplicationId) -> String {
+    format!("application-deleted/{application}")
+}
+
 /// JSON: what the merchant changed of an application.
 pub fn application_settings(application: &ApplicationId) -> String {
     format!("application-settings/{application}")
@@ -35,6 +40,11 @@ pub fn application_name(merchant: &MerchantId, name: &ApplicationName) -> String
 /// JSON: a webhook as it was created. It exists if and only if this key does.
 pub fn webhook(application: &ApplicationId, webhook: WebhookId) -> String {
     format!("webhook/{application}/{webhook}")
+}
+
+/// JSON: when a webhook was deleted whose document can come back, for about a minute.
+pub fn webhook_deleted(application: &ApplicationId, webhook: WebhookId) -> String {
+    format!("webhook-deleted/{application}/{webhook}")
 }
 
 /// JSON: what the merchant changed of a webhook.
@@ -92,6 +102,8 @@ pub fn jwks_attempt(url: &str) -> String {
 pub enum Named {
     /// [`application`]
     Application(ApplicationId),
+    /// [`application_deleted`]
+    ApplicationDeleted(ApplicationId),
     /// [`application_settings`]
     ApplicationSettings(ApplicationId),
     /// [`application_name`]
@@ -100,6 +112,8 @@ pub enum Named {
     Applications,
     /// [`webhook`]
     Webhook(ApplicationId, WebhookId),
+    /// [`webhook_deleted`]
+    WebhookDeleted(ApplicationId, WebhookId),
     /// [`webhook_settings`]
     WebhookSettings(ApplicationId, WebhookId),
     /// [`webhook_secrets`]
@@ -146,10 +160,12 @@ impl Named {
         };
         let named = match kind {
             "application" => application(Self::Application),
+            "application-deleted" => application(Self::ApplicationDeleted),
             "application-settings" => application(Self::ApplicationSettings),
             "application-name" => digests(2, Self::ApplicationName),
             "applications" => digests(1, Self::Applications),
             "webhook" => of_webhook(Self::Webhook),
+            "webhook-deleted" => of_webhook(Self::WebhookDeleted),
             "webhook-settings" => of_webhook(Self::WebhookSettings),
             "webhook-secrets" => of_webhook(Self::WebhookSecrets),
             "webhook-test" => of_webhook(Self::WebhookTest),
@@ -169,10 +185,12 @@ impl Named {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Application(_) => "application",
+            Self::ApplicationDeleted(_) => "application-deleted",
             Self::ApplicationSettings(_) => "application-settings",
             Self::ApplicationName => "application-name",
             Self::Applications => "applications",
             Self::Webhook(..) => "webhook",
+            Self::WebhookDeleted(..) => "webhook-deleted",
             Self::WebhookSettings(..) => "webhook-settings",
             Self::WebhookSecrets(..) => "webhook-secrets",
             Self::WebhookTest(..) => "webhook-test",
@@ -211,12 +229,17 @@ mod tests {
         for (key, named) in [
             (application(&a), Named::Application(a.clone())),
             (
+                application_deleted(&a),
+                Named::ApplicationDeleted(a.clone()),
+            ),
+            (
                 application_settings(&a),
                 Named::ApplicationSettings(a.clone()),
             ),
             (application_name(&merchant, &name), Named::ApplicationName),
             (applications(&merchant), Named::Applications),
             (webhook(&a, w), Named::Webhook(a.clone(), w)),
+            (webhook_deleted(&a, w), Named::WebhookDeleted(a.clone(), w)),
             (
                 webhook_settings(&a, w),
                 Named::WebhookSettings(a.clone(), w),

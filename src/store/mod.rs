@@ -5,6 +5,7 @@
 pub mod applications;
 pub mod compensation;
 pub mod deadline;
+pub mod deletion;
 pub mod idempotency;
 pub mod index;
 pub mod jwks_cache;

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::contract::{DEPENDENCY_FAILED, DEPENDENCY_LATE};
-use crate::support::faults::Fault;
+use crate::support::faults::{Fault, Operation, trace};
 use crate::support::server::HASTE;
 use crate::support::{
     Application, Created, PATIENCE, Response, Server, Setup, local_runtime_only, poll,
-    short_deadline, standard,
+    short_deadline, standard, unique,
 };
 
 /// Within this, a webhook that nobody was told is gone again: the service tries for about a minute,
@@ -179,6 +179,53 @@ async fn a_write_that_was_cut_off_and_still_happens_leaves_nothing() {
     local_runtime_only!();
     let fault = |operation| Fault::delay(operation, LATE).detached();
     late_is_504_and_leaves_nothing("still happens", fault).await;
+}
+
+/// A create's write is cut off, its repeat makes the webhook, the webhook is deleted, and the write happens.
+#[tokio::test]
+async fn a_webhook_that_is_deleted_stays_deleted_though_its_create_takes_effect_late() {
+    local_runtime_only!();
+    let api = short_deadline();
+    let late = LATE * 2;
+    let begun = Instant::now();
+    loop {
+        let application = api.application();
+        let fault = Fault::delay("set", late).detached().times(1);
+        let fault = fault.on(application.webhook_prefix()).inject(api);
+        let started = Instant::now();
+        let create = || api.create(&application).header("idempotency-key", "late");
+        let first = create().send().await;
+        let repeat = create().send().await;
+        let hits = fault.hits();
+        fault.end();
+        // A busy machine may be late for another operation, or for a deadline.
+        let is_cut_off = hits == 1 && first.status == 504 && repeat.status == 201;
+        let created = repeat.status == 201;
+        let id = created.then(|| Created::from(repeat).webhook.id);
+        let request = unique("delete");
+        let mut is_deleted_in_time = false;
+        if let Some(id) = &id {
+            let delete = api.by(&application, "DELETE", &application.webhook_path(id));
+            let deleted = delete.header("x-local-runtime-request", &request);
+            let status = deleted.send().await.status;
+            is_deleted_in_time = status == 204 && started.elapsed() < late;
+        }
+        if !is_cut_off || !is_deleted_in_time {
+            assert!(begun.elapsed() < PATIENCE, "it is never in time");
+            continue;
+        }
+        let id = id.expect("a webhook");
+        let key = format!("{}{id}", application.webhook_prefix());
+        poll("it is back, and removed", CLEANED_UP, || {
+            let removed = |it: &Operation| it.op == "delete" && it.key == key && it.after_response;
+            trace(api, &request).iter().any(removed).then_some(())
+        })
+        .await;
+        nothing_remains(api, &application, "after a delete").await;
+        let read = api.by(&application, "GET", &application.webhook_path(&id));
+        read.expect(404).await;
+        return;
+    }
 }
 
 #[tokio::test]

@@ -80,7 +80,7 @@ impl Creation for ApplicationCreation {
         &self,
         _: &Context,
         made: &Made<ApplicationId>,
-        _: bool,
+        is_repeatable: bool,
     ) -> Result<(ApplicationRecord, StoredResponse), Error> {
         let application = Application {
             id: made.id.clone(),
@@ -89,6 +89,7 @@ impl Creation for ApplicationCreation {
                 name: Some(self.new.name.clone()),
                 description: self.new.description.clone(),
                 created_at: Some(made.now),
+                is_repeatable,
             },
             settings: None,
         };

@@ -5,7 +5,7 @@ mod creation;
 mod representation;
 mod request;
 
-use futures::future::try_join;
+use futures::future::try_join3;
 use http::StatusCode;
 
 use self::conflict::{NAME_PENDING, NAME_TAKEN};
@@ -29,6 +29,7 @@ use crate::log;
 use crate::model::application::{Application, ApplicationSettings};
 use crate::model::collections::set;
 use crate::store::applications::{self, Holder, Taking};
+use crate::store::deletion::{self, DeletedApplication};
 use crate::store::{index, keys};
 
 fn respond(application: &Application) -> Result<Response, Error> {
@@ -261,16 +262,20 @@ pub async fn delete(mut request: Request) -> Result<Response, Error> {
         settings?;
         EntityTag::of(&ApplicationResponse::from(&application))?.check_change(&context.headers)?;
     }
-    let delete = applications::delete_application(&store, &id);
-    context.run("deleting an application", delete).await?;
+    let since = deletion::oldest_that_can_return();
+    let delete = applications::delete_application(&store, &id, since);
+    let webhooks = context.run("deleting an application", delete).await?;
+    let deleted = DeletedApplication::of(&store, application.clone(), webhooks);
     // It is gone: what is left of it is never read, and no failure of the client's request.
     let mut index = index::unloaded_applications(&store, context.merchant());
     let gone = set([id]);
-    let clear = try_join(
+    let clear = try_join3(
         applications::clear_application(&store, &application),
         index.remove(&gone),
+        deleted.mark(),
     );
     let cleared: Result<_, Fault> = context.run("clearing up after an application", clear).await;
+    deleted.look_again(cleared.is_ok(), &context.deadline, &context.request_id);
     if let Err(fault) = cleared {
         context.compensate(fault.is_timeout(), async move || {
             applications::clear_application(&store, &application).await?;

@@ -20,6 +20,7 @@ use crate::model::rotation::StoredSecret;
 use crate::model::signing_secret::SigningSecret;
 use crate::model::time::Timestamp;
 use crate::model::webhook::{Webhook, WebhookRecord};
+use crate::store::compensation::remove_orphan;
 use crate::store::index::{self, Index};
 use crate::store::key_value::Store;
 use crate::store::stored_response::StoredResponse;
@@ -37,7 +38,8 @@ pub struct WebhookCreation {
 impl Creation for WebhookCreation {
     type Id = WebhookId;
     type Parent = Application;
-    type Record = WebhookRecord;
+    /// `None`: an earlier request with the same key has written it.
+    type Record = Option<WebhookRecord>;
 
     const READING: &str = "reading webhooks";
     const COUNTING: &str = "counting webhooks";
@@ -86,18 +88,19 @@ impl Creation for WebhookCreation {
         context: &Context,
         made: &Made<WebhookId>,
         is_repeat_possible: bool,
-    ) -> Result<(WebhookRecord, StoredResponse), Error> {
+    ) -> Result<(Option<WebhookRecord>, StoredResponse), Error> {
         // The repeat of a create that was cut off goes on with what that wrote.
         let begun = match is_repeat_possible {
             true => self.find(context, made.id).await?,
             false => None,
         };
+        let is_begun = begun.is_some();
         let record = match begun {
             Some(webhook) => {
                 first_secret(&webhook, context.config, made.now)?;
                 webhook.created
             }
-            None => self.record(context.config, made),
+            None => self.record(context.config, made, is_repeat_possible),
         };
         let webhook = Webhook::new(record);
         let body = WebhookResponse::from(&webhook);
@@ -109,25 +112,36 @@ impl Creation for WebhookCreation {
             &body.with_secret(&made.secret),
             Some(&made.secret),
         )?;
-        Ok((webhook.created, response))
+        Ok(((!is_begun).then_some(webhook.created), response))
     }
 
     async fn write(
         &self,
         context: &Context,
         made: &Made<WebhookId>,
-        record: &WebhookRecord,
+        record: &Option<WebhookRecord>,
         index: &mut Index<WebhookId>,
     ) -> Result<Result<(), Error>, Fault> {
-        // The webhook before the index: an id in the index always had a webhook.
-        let key = keys::webhook(&self.application, made.id);
-        context.store.set_document(&key, record).await?;
+        // The webhook before the index: an id in the index always had a webhook. What is there is not
+        // written again: whoever deletes it knows by its age whether a write of it can be under way.
+        if let Some(record) = record {
+            let key = keys::webhook(&self.application, made.id);
+            context.store.set_document(&key, record).await?;
+        }
         index.add(&made.id, Some(made.now)).await?;
         Ok(Ok(()))
     }
 
     async fn remove(&self, store: &Store, id: &WebhookId) -> Result<(), Fault> {
         store.delete(&keys::webhook(&self.application, *id)).await
+    }
+
+    async fn remove_orphan(&self, store: &Store, id: &WebhookId) -> Result<(), Fault> {
+        let (owner, key) = (
+            keys::application(&self.application),
+            keys::webhook(&self.application, *id),
+        );
+        remove_orphan(store, &owner, &key).await.map(drop)
     }
 }
 
@@ -137,7 +151,12 @@ impl WebhookCreation {
         context.run("reading a webhook", webhook).await
     }
 
-    fn record(&self, config: &Config, made: &Made<WebhookId>) -> WebhookRecord {
+    fn record(
+        &self,
+        config: &Config,
+        made: &Made<WebhookId>,
+        is_repeatable: bool,
+    ) -> WebhookRecord {
         let NewWebhook {
             url,
             subscribed_events,
@@ -153,6 +172,7 @@ impl WebhookCreation {
             secret: StoredSecret::seal(&config.secrets_key, made.id, &made.secret),
             created_at: made.now,
             is_tracked: true,
+            is_repeatable,
         }
     }
 }

@@ -5,7 +5,7 @@ pub mod find;
 mod representation;
 mod request;
 
-use futures::future::{try_join, try_join3};
+use futures::future::{try_join, try_join4};
 use http::StatusCode;
 
 use self::creation::WebhookCreation;
@@ -29,6 +29,7 @@ use crate::model::collections::set;
 use crate::model::ids::{ApplicationId, WebhookId};
 use crate::model::time::Timestamp;
 use crate::model::webhook::WebhookSettings;
+use crate::store::deletion::DeletedWebhook;
 use crate::store::{index, keys, webhooks};
 
 /// Create application webhook
@@ -229,12 +230,14 @@ pub async fn delete(mut request: Request) -> Result<Response, Error> {
     let ids = request.webhook();
     let (context, (application, id)) = request.begin(ids)?;
     let webhook = find_to_delete(&context, &application, id).await?;
+    let store = context.store.clone();
+    let deleted = webhook.as_ref().ok();
+    let deleted = deleted.and_then(|webhook| DeletedWebhook::of(&store, &application, webhook));
     if etag::is_conditional(&context.headers) {
         WebhookResponse::from(&webhook?)
             .tag()?
             .check_change(&context.headers)?;
     }
-    let store = context.store.clone();
     let key = keys::webhook(&application, id);
     let delete = store.delete(&key);
     context.run("deleting a webhook", delete).await?;
@@ -242,15 +245,29 @@ pub async fn delete(mut request: Request) -> Result<Response, Error> {
     let mut index = index::unloaded_webhooks(&store, &application);
     let mut changed = index::unloaded_changed(&store, &application);
     let gone = set([id]);
-    let clear = try_join3(
+    let mark = async {
+        match &deleted {
+            Some(deleted) => deleted.mark().await,
+            None => Ok(()),
+        }
+    };
+    let clear = try_join4(
         webhooks::clear_webhook(&store, &application, id),
         index.remove(&gone),
         changed.remove(&gone),
+        mark,
     );
     let cleared: Result<_, Fault> = context.run("clearing up after a webhook", clear).await;
+    let clears_itself = deleted.is_some();
+    if let Some(deleted) = deleted {
+        deleted.look_again(cleared.is_ok(), &context.deadline, &context.request_id);
+    }
     if let Err(fault) = cleared {
         context.compensate(fault.is_timeout(), async move || {
-            webhooks::clear_webhook(&store, &application, id).await?;
+            // Who looks again removes only what is of this webhook.
+            if !clears_itself {
+                webhooks::clear_webhook(&store, &application, id).await?;
+            }
             index.reconcile().await?;
             changed.reconcile().await
         });

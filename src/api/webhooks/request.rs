@@ -167,6 +167,7 @@ mod tests {
             subscribed_events: SubscribedEvents::Every,
             secret: serde_json::from_str(r#"{"fingerprint":"x","sealed":"x"}"#).unwrap(),
             created_at: Timestamp::from_millis(0),
+            is_repeatable: false,
         });
         let shown = WebhookResponse::at(&webhook, Timestamp::from_millis(0));
         let shown = shown.with_secret(&SigningSecret::generate());

@@ -250,6 +250,38 @@ fn while_the_store_fails_it_waits_and_deliveries_go_on() {
     });
 }
 
+/// Who begins a recovery waits five seconds at most for how many it takes. Whoever comes next finds out the
+/// rest.
+#[test]
+fn a_recovery_that_takes_long_to_look_up_is_answered_after_five_seconds() {
+    simulation::run(async {
+        let world = World::new("0");
+        let webhook = world.webhook(|_| (AT_ONCE, Some(200))).await;
+        fill(&world, webhook, 12_000).await;
+        let slow = world.process_with(world.store.scheduled(Vec::new()), |name| {
+            Fate::after(if name == "add-unsuccessful" { 900 } else { 0 })
+        });
+        let new = new_recovery(&slow, webhook, 600);
+        let began = Timestamp::now();
+        let begun = slow.begin_recovery(&new).await;
+        assert_eq!(begun, Ok((RecoveryBegun::New, None)));
+        let took = Timestamp::now().distance(began);
+        // The statement that was under way then is the last.
+        assert!((seconds(5)..seconds(6)).contains(&took), "{took:?}");
+        let id = new.claimed.recovery.id;
+        let found = read(&world, webhook, id).await;
+        assert_eq!(
+            (found.status, found.matched),
+            (RecoveryStatus::Matching, None)
+        );
+        probe(&world.process(), 10);
+        sleep(seconds(10)).await;
+        let found = read(&world, webhook, id).await;
+        assert_eq!(found.status, RecoveryStatus::Running);
+        assert_eq!(found.matched, Some(12_000));
+    });
+}
+
 /// Events for another webhook, while a thousand deliveries are recovered as fast as it goes, for an
 /// endpoint that takes four a second.
 #[test]

@@ -280,6 +280,63 @@ fn deliveries_that_are_exhausted_are_known_once_an_hour() {
     });
 }
 
+/// The process that makes the last attempt dies at each of its statements from then on.
+#[test]
+fn a_process_that_dies_beside_the_end_of_a_schedule_keeps_nothing_from_the_operator() {
+    for outcome in [Outcome::CrashBefore, Outcome::CrashAfter] {
+        for last in [2, 3] {
+            simulation::run(async {
+                let world = observed_world("0");
+                let webhook = world.webhook(|_| (AT_ONCE, Some(500))).await;
+                let mut number = 0;
+                // The publish, and then the operational event and the record.
+                let dying = world.process_with(world.store.scheduled(Vec::new()), move |name| {
+                    number += u32::from(["publish", "record"].contains(&name));
+                    match number == last {
+                        true => Fate { delay: 0, outcome },
+                        false => Fate::default(),
+                    }
+                });
+                let id = publish(&dying).await.expect("published");
+                sleep(seconds(5)).await;
+                assert_eq!(world.sent_to(webhook).len(), 1);
+                probe(&world.process(), 200);
+                sleep(seconds(200)).await;
+                let delivery = world.delivery(id, webhook).await;
+                assert_eq!(delivery.reason, Some(DeliveryReason::Exhausted));
+                let types = types(&world).await;
+                assert_eq!(types, ["delivery.exhausted"], "{outcome:?} at {last}");
+            });
+        }
+    }
+}
+
+/// Where the event cannot be published, it is tried again, and the record does not wait for it.
+#[test]
+fn a_store_that_fails_at_the_end_of_a_schedule_keeps_nothing_from_the_operator() {
+    simulation::run(async {
+        let world = observed_world("0");
+        let webhook = world.webhook(|_| (AT_ONCE, Some(500))).await;
+        let broken_until = Timestamp::now().plus(seconds(20));
+        let store = world.store.process(move |_, key| {
+            let is_broken = key.contains("platform") && Timestamp::now() < broken_until;
+            let outcome = match is_broken {
+                true => Outcome::FailsBefore,
+                false => Outcome::Done,
+            };
+            Fate { delay: 0, outcome }
+        });
+        let id = publish(&world.process_with(store, |_| Fate::default())).await;
+        let id = id.expect("published");
+        sleep(seconds(1)).await;
+        let delivery = world.delivery(id, webhook).await;
+        assert_eq!(delivery.status, DeliveryStatus::Failed);
+        assert_eq!(types(&world).await, Vec::<String>::new());
+        sleep(seconds(40)).await;
+        assert_eq!(types(&world).await, ["delivery.exhausted"]);
+    });
+}
+
 /// An event about them would fail as well, and so make the next one.
 #[test]
 fn what_happens_to_the_operators_own_webhooks_makes_no_events() {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::model::delivery::{AttemptError, Summary};
+use crate::model::operational::OperationalType;
 
 /// How far a count goes: one that is as large may be larger.
 pub const MAX_COUNTED: u32 = 100_000;
@@ -12,6 +13,9 @@ pub const MAX_RECENT: u32 = 20_000;
 
 /// What is recent: events that were published within that time.
 pub const RECENT: Duration = Duration::from_secs(300);
+
+/// How far back operational events are counted.
+pub const OPERATIONAL: Duration = Duration::from_secs(86_400);
 
 /// Figures of all deliveries together. None costs more as the log grows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +38,14 @@ pub struct Gauges {
     pub recent_attempts: Vec<(Option<AttemptError>, u32)>,
     /// How long their first attempts came after the events; `None`: there were none.
     pub first_attempt_lag: Option<Lag>,
+    /// Recoveries that look up what they take, up to [`MAX_COUNTED`].
+    pub recoveries_matching: u32,
+    /// Recoveries that queue deliveries, up to [`MAX_COUNTED`].
+    pub recoveries_running: u32,
+    /// Of each type of operational event how many the operator's application has of the last
+    /// [`OPERATIONAL`], in the order of [`OperationalType::ALL`]; up to [`MAX_COUNTED`] in all, the newest
+    /// ones. `None`: there is no such application.
+    pub operational: Option<[u32; OperationalType::ALL.len()]>,
 }
 
 /// How long something took.

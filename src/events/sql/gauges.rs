@@ -2,15 +2,22 @@
 
 use std::time::Duration;
 
-use super::super::database::{Gauges, Lag, MAX_COUNTED, MAX_RECENT, RECENT};
+use super::super::database::{Gauges, Lag, MAX_COUNTED, MAX_RECENT, OPERATIONAL, RECENT};
+use super::super::value::Value;
 use super::SqlDatabase;
 use crate::fault::Fault;
 use crate::model::delivery::{AttemptError, DeliveryStatus};
-use crate::model::ids::EventId;
+use crate::model::ids::{ApplicationId, EventId};
+use crate::model::operational::OperationalType;
+use crate::model::recovery::RecoveryStatus;
 use crate::model::time::Timestamp;
 
 impl SqlDatabase {
-    pub(super) async fn gauges_at(&self, now: Timestamp) -> Result<Gauges, Fault> {
+    pub(super) async fn gauges_at(
+        &self,
+        now: Timestamp,
+        operator: Option<&ApplicationId>,
+    ) -> Result<Gauges, Fault> {
         let mut gauges = Gauges::default();
         let parameters = [now.into(), MAX_COUNTED.into()];
         let rows = self.query(&self.statements.pending_gauges, &parameters);
@@ -23,9 +30,7 @@ impl SqlDatabase {
             let oldest = oldest.into_iter().flatten().min().unwrap_or(now);
             gauges.oldest_due = now.saturating_since(oldest);
         }
-        let since = i64::try_from(RECENT.as_millis()).unwrap_or(i64::MAX);
-        let since = Timestamp::from_millis(now.as_millis().saturating_sub(since));
-        let parameters = [EventId::first_at(since).into(), MAX_RECENT.into()];
+        let parameters = [first_of_last(RECENT, now), MAX_RECENT.into()];
         let rows = self.query(&self.statements.recent_deliveries, &parameters);
         for mut row in rows.await? {
             let status = row.required(|name| DeliveryStatus::parse(&name))?;
@@ -46,6 +51,41 @@ impl SqlDatabase {
             mean: millis(sum / first),
             max: millis(max),
         });
+        let statement = &self.statements.recovery_gauges;
+        for mut row in self.query(statement, &[MAX_COUNTED.into()]).await? {
+            let status = row.required(|name| RecoveryStatus::parse(&name))?;
+            let count = row.integer()?;
+            match status {
+                RecoveryStatus::Matching => gauges.recoveries_matching = count,
+                RecoveryStatus::Running => gauges.recoveries_running = count,
+                RecoveryStatus::Stopped | RecoveryStatus::Done => {}
+            }
+        }
+        if let Some(operator) = operator {
+            let parameters = [
+                operator.as_str().into(),
+                first_of_last(OPERATIONAL, now),
+                MAX_COUNTED.into(),
+            ];
+            let rows = self.query(&self.statements.events_by_type, &parameters);
+            let mut counts = [0; OperationalType::ALL.len()];
+            for mut row in rows.await? {
+                let (name, number) = (row.text()?, row.integer()?);
+                // It can have events of its own beside them.
+                let all = OperationalType::ALL.iter().zip(&mut counts);
+                for (_, count) in all.filter(|(kind, _)| kind.as_str() == name) {
+                    *count = number;
+                }
+            }
+            gauges.operational = Some(counts);
+        }
         Ok(gauges)
     }
+}
+
+/// The least id of an event that was published within the last `time`.
+fn first_of_last(time: Duration, now: Timestamp) -> Value {
+    let time = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    let since = Timestamp::from_millis(now.as_millis().saturating_sub(time));
+    EventId::first_at(since).into()
 }

@@ -258,8 +258,12 @@ impl Database for SqlDatabase {
         })
     }
 
-    fn gauges(&self, now: Timestamp) -> Operation<'_, Gauges> {
-        Box::pin(self.gauges_at(now))
+    fn gauges<'a>(
+        &'a self,
+        now: Timestamp,
+        operator: Option<&'a ApplicationId>,
+    ) -> Operation<'a, Gauges> {
+        Box::pin(self.gauges_at(now, operator))
     }
 
     fn application_since(&self, event: EventId) -> Operation<'_, Option<ApplicationId>> {

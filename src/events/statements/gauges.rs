@@ -37,6 +37,27 @@ impl GaugeStatements {
         )
     }
 
+    /// The index `recoveries_active` has no others.
+    pub fn recoveries(&self) -> Statement {
+        Statement::shared(
+            self.0,
+            "recovery-gauges",
+            "SELECT status, count(*) FROM (
+               SELECT status FROM recoveries WHERE status IN ('matching', 'running') LIMIT ?1
+             ) AS active GROUP BY status",
+        )
+    }
+
+    pub fn events_by_type(&self) -> Statement {
+        Statement::shared(
+            self.0,
+            "events-by-type",
+            "SELECT type, count(*) FROM (
+               SELECT type FROM events WHERE application_id = ?1 AND id >= ?2 ORDER BY id DESC LIMIT ?3
+             ) AS recent GROUP BY type",
+        )
+    }
+
     /// A recovery's first attempt is late on purpose, and a resend's as late as it was asked for.
     pub fn recent_attempts(&self) -> Statement {
         Statement::shared(

@@ -169,6 +169,11 @@ statements! {
     /// 1 the least id of an event; 2 how many to look at. Returns how attempts ended, how many did, how
     /// many of these were first attempts, and how late those came in all and at most.
     recent_attempts,
+    /// 1 how far to count. Returns statuses of recoveries that have not ended, and how many have them.
+    recovery_gauges,
+    /// 1 application; 2 the least id of an event; 3 how far to count. Returns types, and how many of its
+    /// events have them.
+    events_by_type,
     /// Returns when first attempts, retries, fan-outs and recoveries are due.
     next_due,
     /// 1 application; 2 event. Returns it with its body.

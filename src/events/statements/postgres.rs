@@ -40,6 +40,8 @@ pub fn statements() -> Statements {
         pending_gauges: gauges.pending(),
         recent_deliveries: gauges.recent_deliveries(),
         recent_attempts: gauges.recent_attempts(),
+        recovery_gauges: gauges.recoveries(),
+        events_by_type: gauges.events_by_type(),
         application_since: shared.application_since(),
         next_due: shared.next_due(),
         event: shared.event(),

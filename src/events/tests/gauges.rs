@@ -10,10 +10,11 @@ on_both! {
     a_database_without_events_has_figures,
     pending_deliveries_are_counted_by_attempt_and_by_whether_they_are_due,
     what_became_of_recent_deliveries_is_counted_and_older_ones_are_not,
+    the_operators_events_of_the_last_day_are_counted_by_type,
 }
 
 async fn gauges(database: &SqlDatabase, seconds: i64) -> Gauges {
-    database.gauges(at(seconds)).await.expect("figures")
+    database.gauges(at(seconds), None).await.expect("figures")
 }
 
 async fn a_database_without_events_has_figures(database: &SqlDatabase) {
@@ -85,6 +86,38 @@ async fn what_became_of_recent_deliveries_is_counted_and_older_ones_are_not(
     );
 }
 
+async fn the_operators_events_of_the_last_day_are_counted_by_type(database: &SqlDatabase) {
+    const DAY: i64 = 86_400;
+    let of_type = |seconds: i64, kind: &str| NewEvent {
+        event_type: event_type(kind),
+        ..event_for(seconds, &[])
+    };
+    for event in [
+        of_type(0, "webhook.disabled"),
+        of_type(60, "webhook.disabled"),
+        of_type(61, "delivery.exhausted"),
+        of_type(62, "delivery.exhausted"),
+        // Its own, and what happened elsewhere.
+        of_type(63, "session.completed"),
+        NewEvent {
+            application_id: ApplicationId::parse("other").expect("an id"),
+            ..of_type(64, "webhook.disabled")
+        },
+    ] {
+        publish(database, &event).await;
+    }
+    let shop = shop();
+    let counts = async |seconds: i64| {
+        let found = database.gauges(at(seconds), Some(&shop)).await;
+        found.expect("figures").operational
+    };
+    // Failing, disabled, recovered, exhausted.
+    assert_eq!(counts(100).await, Some([0, 2, 0, 2]));
+    assert_eq!(counts(DAY + 30).await, Some([0, 1, 0, 2]));
+    assert_eq!(counts(DAY + 90).await, Some([0; 4]));
+    assert_eq!(gauges(database, 100).await.operational, None);
+}
+
 /// However much there is, so much is looked at.
 #[test]
 fn counts_end_somewhere() {
@@ -114,7 +147,7 @@ fn counts_end_somewhere() {
             ));
         }
         let now = Timestamp::from_millis(0x0190_0000_0000);
-        let found = database.gauges(now).await.expect("figures");
+        let found = database.gauges(now, None).await.expect("figures");
         assert_eq!(found.pending_first, MAX_COUNTED);
         assert_eq!(found.due_first, MAX_COUNTED);
         assert_eq!(found.recent.pending, MAX_RECENT);

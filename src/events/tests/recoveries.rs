@@ -19,6 +19,7 @@ on_both! {
     a_webhook_has_one_that_has_not_ended_and_a_key_is_used_once,
     who_lost_the_claim_adds_nothing_and_queues_nothing,
     one_that_is_stopped_queues_nothing_more,
+    those_that_have_not_ended_are_a_figure,
     one_that_is_stopped_while_it_looks_takes_nothing,
     steps_come_at_the_pace_and_catch_up_with_one,
     what_waits_for_the_endpoint_is_counted,
@@ -496,6 +497,33 @@ async fn who_lost_the_claim_adds_nothing_and_queues_nothing(database: &SqlDataba
     assert_eq!(queue(database, 400, 10).await, 2);
 }
 
+/// How many look up what they take, and how many queue it, as the figures have it.
+async fn active(database: &SqlDatabase) -> (u32, u32) {
+    let found = database.gauges(at(250), None).await.expect("figures");
+    (found.recoveries_matching, found.recoveries_running)
+}
+
+async fn those_that_have_not_ended_are_a_figure(database: &SqlDatabase) {
+    failed(database, 0).await;
+    assert_eq!(active(database).await, (0, 0));
+    let new = new_recovery(selection());
+    begin(database, &new).await;
+    let other = new_recovery(Selection {
+        webhook_id: hook(2),
+        ..selection()
+    });
+    begin(database, &other).await;
+    assert_eq!(active(database).await, (2, 0));
+    look_up(database, &new, 10).await;
+    assert_eq!(active(database).await, (1, 1));
+    assert_eq!(queue(database, 200, 2).await, 1);
+    let ended = database
+        .end_recovery(new.claimed.recovery.id, at(201))
+        .await;
+    assert_eq!(ended, Ok(true));
+    assert_eq!(active(database).await, (1, 0));
+}
+
 async fn one_that_is_stopped_queues_nothing_more(database: &SqlDatabase) {
     for second in 0..5 {
         failed(database, second).await;
@@ -514,6 +542,7 @@ async fn one_that_is_stopped_queues_nothing_more(database: &SqlDatabase) {
     assert_eq!(stopped.completed_at, Some(at(211)));
     assert_eq!((stopped.queued, stopped.skipped), (2, 3));
     assert_eq!(stopped.skipped_by_reason.stopped, 3);
+    assert_eq!(active(database).await, (0, 0));
 
     // Another one can begin, and takes what this one left.
     assert_eq!(count(database, &selection(), 10).await, 3);

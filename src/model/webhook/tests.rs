@@ -19,6 +19,7 @@ fn webhook() -> Webhook {
         subscribed_events: SubscribedEvents::Every,
         secret: stored("0"),
         created_at: Timestamp::from_millis(0),
+        is_repeatable: false,
     })
 }
 

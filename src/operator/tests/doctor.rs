@@ -291,6 +291,104 @@ fn a_failure_of_a_moment_does_not_end_the_work_and_a_longer_one_says_so() {
     assert_eq!(lines.last(), Some(&stopped));
 }
 
+/// What deletes left whose processes died before they had looked again for a minute: webhook 6 is back, and
+/// application c with webhook 7; of application d webhook 8 is back; and nothing came back after the
+/// delete of webhook 9.
+fn died_after_deletes(memory: &Memory) {
+    let named = |name: &str| ApplicationId::parse(name).unwrap();
+    let mark = json!({"at": "2026-01-15T07:00:05.000Z"});
+    let webhook = |application: &str, id: WebhookId| {
+        let mut record = json!(record(id, &key(2)));
+        record["applicationId"] = json!(application);
+        put(memory, &keys::webhook(&named(application), id), &record);
+    };
+    webhook("a", id(6));
+    put(memory, &keys::webhook_deleted(&application(), id(6)), &mark);
+    put(
+        memory,
+        &keys::webhook_settings(&application(), id(6)),
+        &json!({
+            "url": "https://example.com/", "isActive": true, "subscribedEvents": [],
+            "updatedAt": "2026-01-15T07:00:00.000Z",
+        }),
+    );
+    put(
+        memory,
+        &keys::application(&named("c")),
+        &json!({
+            "merchantId": "m", "name": "c", "createdAt": "2026-01-15T07:00:00.000Z",
+            "isRepeatable": true,
+        }),
+    );
+    put(memory, &keys::application_deleted(&named("c")), &mark);
+    webhook("c", id(7));
+    put(memory, &keys::application_deleted(&named("d")), &mark);
+    webhook("d", id(8));
+    put(memory, &keys::webhook_deleted(&application(), id(9)), &mark);
+}
+
+#[test]
+fn the_doctor_removes_what_came_back_after_a_delete_whose_process_died() {
+    let memory = sound_store();
+    let sound = memory.all();
+    died_after_deletes(&memory);
+    let store = memory.scheduled(vec![]);
+    simulation::run(async {
+        let seen = found(&doctor(&store, "").await);
+        let expected = [
+            "application/c returned".to_owned(),
+            format!("webhook/a/{} returned", id(6)),
+            format!("webhook/d/{} returned", id(8)),
+            format!("webhook-deleted/a/{} oldMark", id(9)),
+        ];
+        assert_eq!(seen, BTreeSet::from(expected));
+        let lines = doctor(&store, "fix=true").await;
+        let seen = found(&lines);
+        assert!(
+            seen.contains(&format!("webhook/c/{} returned", id(7))),
+            "{seen:?}"
+        );
+        assert_eq!(lines.last().unwrap()["left"], 0, "{lines:?}");
+        // No copy has what could open to a secret.
+        assert_eq!(of_type(&lines, "copy"), Vec::<&Value>::new());
+    });
+    assert_eq!(sorted(memory.all()), sorted(sound));
+}
+
+/// A webhook that is created again after its deletion has the mark beside it for a while.
+#[test]
+fn the_doctor_leaves_what_was_created_after_the_deletion() {
+    let memory = sound_store();
+    let mark = Timestamp::from_millis(created_at(id(1)).as_millis() - 1);
+    put(
+        &memory,
+        &keys::webhook_deleted(&application(), id(1)),
+        &json!({"at": mark}),
+    );
+    put(
+        &memory,
+        "application-deleted/a",
+        &json!({"at": "2026-01-15T07:00:05.000Z"}),
+    );
+    let before = memory.all();
+    let store = memory.scheduled(vec![]);
+    let lines = simulation::run(doctor(&store, "fix=true"));
+    assert_eq!(found(&lines), BTreeSet::new());
+    assert_eq!(memory.all(), before);
+}
+
+/// Reindexing puts nothing into a list that was deleted.
+#[test]
+fn reindex_does_not_list_what_came_back() {
+    let memory = sound_store();
+    died_after_deletes(&memory);
+    let store = memory.scheduled(vec![]);
+    let lines =
+        simulation::run(async { lines(crate::operator::reindex(request(&store, "")).await).await });
+    let done = json!({"type": "done", "found": 0, "repaired": 0, "left": 0});
+    assert_eq!(lines.last(), Some(&done));
+}
+
 /// A change that a request makes while the operator's work goes on.
 #[derive(Clone, Copy, Debug)]
 enum Change {

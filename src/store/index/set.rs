@@ -139,6 +139,13 @@ impl<Id: Member> Index<Id> {
         self.entries.iter().map(Entry::id)
     }
 
+    /// The ids of what was created after that moment.
+    pub fn created_after(&self, moment: Timestamp) -> impl Iterator<Item = &Id> {
+        let created_after =
+            move |entry: &&Entry<Id>| entry.created_at().is_some_and(|at| at > moment);
+        self.entries.iter().filter(created_after).map(Entry::id)
+    }
+
     /// Whether `limit` ids are here, and this is none of them.
     pub fn is_full(&self, limit: usize, id: &Id) -> bool {
         self.entries.len() >= limit && !self.contains(id)

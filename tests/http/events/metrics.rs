@@ -42,6 +42,7 @@ async fn everything_that_happens_is_a_figure(setup: Setup) {
     let setup = setup
         .jwks_url(&provider.url())
         .variable("jwks", &key_set(&["hs256"]));
+    let setup = setup.variable("operator_application", "platform");
     let api = setup.variable("operator_token", TOKEN).start();
     let before = figures(&api).await;
     assert_eq!(value(&before, "database_up"), Some(1.0), "{before}");
@@ -84,6 +85,9 @@ async fn everything_that_happens_is_a_figure(setup: Setup) {
         value(&after, r#"recent_deliveries{status="succeeded"}"#),
         Some(1.0)
     );
+    let disabled = r#"operational_events{type="webhook.disabled"}"#;
+    assert_eq!(value(&after, disabled), Some(0.0));
+    assert_eq!(value(&after, r#"recoveries{status="running"}"#), Some(0.0));
     let lag = value(&after, r#"first_attempt_lag_seconds{statistic="max"}"#);
     assert!(lag.is_some_and(|lag| lag < 60.0), "{lag:?}");
 

@@ -1,16 +1,23 @@
 //! The doctor for signatures: what it finds in what real libraries refuse.
 
+use std::time::{Duration, Instant};
+
 use base64ct::{Base64, Encoding};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{completed, subscribed, webhook};
 use crate::standard_webhooks::Script;
-use crate::support::contract::{DEPENDENCY_FAILED, FORBIDDEN, NOT_FOUND, UNAUTHORIZED, fields};
+use crate::support::contract::{
+    DEPENDENCY_FAILED, DEPENDENCY_LATE, FORBIDDEN, NOT_FOUND, UNAUTHORIZED, fields,
+};
 use crate::support::faults::Fault;
 use crate::support::receiver::Received;
+use crate::support::server::dispatching_setup;
 use crate::support::tokens::{publisher, support};
-use crate::support::{Application, Receiver, Response, Server, Setup, local_runtime_only, report};
+use crate::support::{
+    Application, PATIENCE, Receiver, Response, Server, Setup, local_runtime_only, report,
+};
 
 on_both_databases! {
     each_reason_is_found_in_what_the_official_libraries_refuse
@@ -299,4 +306,35 @@ async fn checks_count_as_changes() {
     }
     assert_eq!(statuses.first(), Some(&200));
     assert_eq!(statuses.last(), Some(&429), "{statuses:?}");
+}
+
+/// The deadline is that of every request, for the store and for the database.
+#[tokio::test]
+async fn a_store_or_a_database_that_is_late_is_504() {
+    local_runtime_only!();
+    let deadline = Duration::from_secs(3);
+    let api = dispatching_setup()
+        .variable("store_timeout_ms", "3000")
+        .start();
+    let delivered = delivered(&api).await;
+    let (headers, body) = (headers(&delivered.sent), text(&delivered.sent));
+    let sent = json!({"headers": headers, "body": body});
+    // Only what does not verify is looked up.
+    let changed = json!({"headers": headers, "body": "{}"});
+    let prefix = delivered.application.webhook_prefix();
+    for (fault, body) in [
+        (Fault::hang("get").on(prefix), &sent),
+        (Fault::hang("sql").on("event"), &changed),
+    ] {
+        let fault = fault.inject(&api);
+        let since = Instant::now();
+        let response = delivered.verify(&api, body).await;
+        let waited = since.elapsed();
+        assert!(fault.hits() > 0, "{body}");
+        fault.end();
+        assert_eq!(response.text, DEPENDENCY_LATE, "{body}");
+        assert!((deadline..PATIENCE).contains(&waited), "{waited:?}");
+    }
+    let (valid, ..) = delivered.finds(&api, &headers, &body).await;
+    assert!(valid);
 }

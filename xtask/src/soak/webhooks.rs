@@ -10,6 +10,10 @@ use tokio::time::sleep;
 use super::client::{Client, Failure, PATIENCE, Request, random};
 use super::faults::{DEADLINE, LATE};
 
+/// How long a delete looks again after its answer, and as long for what it then does. What is back later
+/// stays.
+const LOOKS: Duration = Duration::from_secs(64 + 10);
+
 /// How many webhooks a worker keeps at most.
 const KEPT: usize = 40;
 
@@ -20,13 +24,16 @@ struct Expected {
     /// `None`: so did a change; or a write that was given up may undo it, which is no secret's
     /// loss, and which nothing promises to prevent.
     is_active: Option<bool>,
+    /// Whether a write of its create may have been cut off, and can take effect after its delete.
+    can_return: bool,
 }
 
 /// A client that knows its webhooks.
 pub struct Worker {
     client: Client,
     expected: BTreeMap<String, Expected>,
-    deleted: Vec<String>,
+    /// With until when each may be there for a moment.
+    deleted: Vec<(String, Instant)>,
 }
 
 impl Worker {
@@ -66,7 +73,9 @@ impl Worker {
 
     async fn create(&mut self) {
         let body = json!({ "url": "https://merchant.example.com/hooks" });
-        let created = if random().is_multiple_of(2) {
+        let since = Instant::now();
+        let has_key = !random().is_multiple_of(2);
+        let created = if !has_key {
             // Without a key, what was not answered is forgotten.
             self.ask("POST", "", Some(&body), &[201]).await.ok()
         } else {
@@ -79,6 +88,7 @@ impl Worker {
         let expected = Expected {
             fingerprint: secret_end(&created),
             is_active: Some(true),
+            can_return: has_key && self.late_writes(since),
         };
         match created["id"].as_str() {
             Some(id) if expected.fingerprint.is_some() => {
@@ -122,13 +132,15 @@ impl Worker {
     }
 
     async fn delete(&mut self, id: &str) {
-        self.expected.remove(id);
+        let expected = self.expected.remove(id);
         // A delete whose answer failed may have taken effect.
         let answer = self
             .retry_until_success("DELETE", &format!("/{id}"), None, None, &[204, 404])
             .await;
         if answer.is_some() {
-            self.deleted.push(id.to_owned());
+            let can_return = expected.is_some_and(|expected| expected.can_return);
+            let looks = if can_return { LOOKS } else { Duration::ZERO };
+            self.deleted.push((id.to_owned(), Instant::now() + looks));
         }
     }
 
@@ -205,14 +217,26 @@ impl Worker {
                 self.client.tally.lose(&format!("{at}: is not in the list"));
             }
         }
-        for id in std::mem::take(&mut self.deleted) {
-            let path = format!("/{id}");
-            let answer = self.ask("GET", &path, None, &[200, 404]).await;
-            if matches!(answer, Ok((200, _))) || listed.contains(&id) {
+        for (id, until) in std::mem::take(&mut self.deleted) {
+            let is_back = listed.contains(&id) || self.stays(&id, until).await;
+            if is_back {
                 let at = self.name_of(&id);
                 self.client
                     .tally
                     .lose(&format!("{at}: was deleted, and is back"));
+            }
+        }
+    }
+
+    /// Whether a webhook that was deleted is there, and stays until then.
+    async fn stays(&mut self, id: &str, until: Instant) -> bool {
+        let path = format!("/{id}");
+        loop {
+            let is_over = Instant::now() >= until;
+            match self.ask("GET", &path, None, &[200, 404]).await {
+                Ok((200, _)) if is_over => return true,
+                Ok((200, _)) => sleep(Duration::from_secs(1)).await,
+                _ => return false,
             }
         }
     }
@@ -284,6 +308,7 @@ mod tests {
         let expected = Expected {
             fingerprint: secret_end(&json!({ "signingSecret": "whsec_abcd1234" })),
             is_active: Some(true),
+            can_return: false,
         };
         worker.expected.insert("w".to_owned(), expected);
         let lost = |read: Value| worker.compare("w", &read).is_err();
