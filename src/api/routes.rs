@@ -136,7 +136,7 @@ mod tests {
         let mut asked = 0;
         for table in [&*ROUTES, &*dispatcher_routes::ROUTES] {
             for (template, method, needed) in table.capabilities() {
-                let filled = template.replace('{', "").replace('}', "");
+                let filled = template.replace(['{', '}'], "");
                 let route = table.find(&filled).unwrap().route;
                 let operation = route.operation(&method.parse().unwrap()).unwrap();
                 for bits in 0..1 << Capability::ALL.len() {
