@@ -133,9 +133,14 @@ async fn a_webhook_that_an_earlier_release_made_inactive_is_made_active_again() 
             &format!("webhook-settings/{}/{ID}", application.id),
             &settings.to_string(),
         )
+        .document(&application.index_key(), &json!([ID]).to_string())
         .variable("store_timeout_ms", "20000")
         .start();
     let path = application.webhook_path(ID);
+    // No `webhooks-changed/…` says that it has settings: the list looks for them all the same.
+    let list = api.by(&application, "GET", &application.path());
+    let list = list.expect(200).await.json();
+    assert_eq!(list["items"][0]["disabledReason"], "gone", "{list}");
     let read = async || {
         let read = api.by(&application, "GET", &path).expect(200).await.json();
         let member = |name: &str| read[name].clone();
