@@ -84,11 +84,14 @@ impl Endpoint {
         let kind = operation.key.split('/').next().unwrap_or_default();
         let lists = ["webhooks", "webhooks-changed"].contains(&kind);
         let clears_up = match self {
-            Delete => operation.op == "delete" && kind != "webhook" || lists,
+            // The mark that it was deleted is made afterwards too, where it could not be made at once.
+            Delete => {
+                operation.op == "delete" && kind != "webhook" || lists || kind == "webhook-deleted"
+            }
             DeleteApplication => {
                 operation.op == "delete"
                     && (lists || ["application-settings", "portal"].contains(&kind))
-                    || ["applications", "application-name"].contains(&kind)
+                    || ["applications", "application-name", "application-deleted"].contains(&kind)
             }
             ChangeApplication => operation.op == "delete" || kind == "application-name",
             // There is no webhook yet that could have changed.
