@@ -549,10 +549,13 @@ async fn a_document_that_is_not_ours_is_a_logged_502_of_its_webhook_only() {
             let other = api.create(&application).expect_created().await.webhook;
             let webhook = api.create(&application).expect_created().await.webhook;
             let key = format!("{kind}/{}/{}", application.id, webhook.id);
-            api.store().set(&key, document);
             let path = format!("{}/{}", application.path(), webhook.id);
             let shown = format!("{kind}: {}", String::from_utf8_lossy(document));
             let by = |method: &str, path: &str| api.by(&application, method, path);
+            // Of a webhook that nobody has changed a list reads nothing else.
+            let change = json!({"url": "https://merchant.example.com/others"});
+            by("PATCH", &path).json(&change).expect(200).await;
+            api.store().set(&key, document);
             let is_logged = async |id: &str| {
                 poll(&format!("{shown}: a line in the log"), PATIENCE, || {
                     let lines = api.stdout_lines();
