@@ -1,5 +1,7 @@
 //! The samples of `/docs/receivers`, run as they are: each takes what the service sends it, and
 //! nothing that was changed on the way; and the test vector.
+//!
+//! Long because each of seven languages is found, compiled and started in its own way.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};

@@ -89,7 +89,7 @@ async fn any_2xx_is_a_success_and_any_other_status_is_a_failure() {
         let failed = !success;
         assert_eq!(result["error"] == "httpStatus", failed, "{result}");
         assert_eq!(result["errorDetail"].is_string(), failed, "{result}");
-        assert_eq!(result.as_object().map(|result| result.len()), Some(7));
+        assert_eq!(result.as_object().map(|result| result.len()), Some(8));
     }
 }
 

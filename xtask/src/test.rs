@@ -14,9 +14,9 @@ use crate::{build, project, test_tools};
 /// How many tests run at a time, for libtest.
 const THREADS: &str = "RUST_TEST_THREADS";
 
-/// How many of them per core. Most wait, for a server, a lease or a deadline; those that keep the machine
-/// busy limit each other (`tests/http/support/mod.rs`).
-const TESTS_PER_CORE: usize = 2;
+/// How many of them per core. Most wait, for a server, a lease or a deadline, and with two per core all take
+/// two thirds of the time; but then what else the machine does leaves some without room.
+const TESTS_PER_CORE: usize = 1;
 
 /// What has no tests, and would be compiled for this machine all the same.
 const WITHOUT_TESTS: [&str; 2] = ["event-dispatcher", "sql-probe"];
@@ -42,6 +42,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         bail!("--runtime-config is for Spin: add --runtime spin, or leave it out");
     }
 
+    // The build of the tests may replace this program's file: afterwards it would be "(deleted)".
+    let this = std::env::current_exe()?;
     let mut python = None;
     std::thread::scope(|scope| {
         // Most of it is waiting for the network.
@@ -67,7 +69,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         .args(&args.arguments)
         .env(THREADS, threads.to_string())
         .env("WEBHOOKS_LOCAL_RUNTIME", project::local_runtime())
-        .env("WEBHOOKS_XTASK", std::env::current_exe()?)
+        .env("WEBHOOKS_XTASK", this)
         .env("WEBHOOKS_SQL_PROBE", build::SQL_PROBE.path())
         .env(
             "WEBHOOKS_RUNTIME",

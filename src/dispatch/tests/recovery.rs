@@ -1,4 +1,6 @@
 //! Recoveries in simulated time: their pace, what stops them, and processes that die in between.
+//!
+//! Long because each way in which a recovery ends or goes on has a schedule of its own.
 
 use super::*;
 use crate::dispatch::recovery::BACKLOG;

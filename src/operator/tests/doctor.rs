@@ -1,4 +1,6 @@
 //! The doctor.
+//!
+//! Long because each kind of damage is made, reported and repaired here, beside what looks like it and is none.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;

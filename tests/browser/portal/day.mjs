@@ -97,6 +97,7 @@ export async function day({ platform, endpoint, visits, size, hands }) {
   await press("Proof");
   await dialog.getByText("webhookId").waitFor();
   await press("Copy the proof");
+  await page.getByText("Copied the proof").waitFor();
   assert.match(await clipboard(page), /^[\w-]+\.[\w-]+\.[\w-]+$/);
   const [download] = await Promise.all([page.waitForEvent("download"), press("Save as a file")]);
   assert.equal(download.suggestedFilename(), `${second}.proof.jwt`);

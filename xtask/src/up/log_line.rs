@@ -1,10 +1,12 @@
 //! A line of the service's log as a person reads it.
 
-use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+use serde_json::Value;
 
 /// The log's line on one short line; `None`: it is something else, and stands as it is.
 pub fn readable(line: &[u8]) -> Option<String> {
-    let mut members: Map<String, Value> = serde_json::from_slice(line).ok()?;
+    let mut members: BTreeMap<String, Value> = serde_json::from_slice(line).ok()?;
     let mut take = |name: &str| members.remove(name).map(text);
     let (time, level) = (take("time")?, take("level")?);
     let mut parts = vec![clock(&time).to_owned()];
