@@ -35,7 +35,7 @@ fn code(now: Timestamp) -> NewCode {
 proptest! {
     #![proptest_config(schedules())]
 
-    /// Of exchanges at the same moment, in several processes, at most one is told that it has the code;
+    /// Of exchanges at the same moment, in several processes, at most one returns that it has the code;
     /// and exactly one where no statement fails. A broken connection, after which the statement is run
     /// again, takes the code from nobody who has it.
     #[test]
@@ -62,21 +62,21 @@ proptest! {
                         process.take_code(&code.hash, ClaimToken::generate(), now).await
                     };
                     // A process that crashed says nothing any more.
-                    let told = futures::future::select(
+                    let answered = futures::future::select(
                         Box::pin(exchange),
                         Box::pin(sleep(Duration::from_secs(50))),
                     );
-                    match told.await {
-                        futures::future::Either::Left((told, _)) => Some(told),
+                    match answered.await {
+                        futures::future::Either::Left((answered, _)) => Some(answered),
                         futures::future::Either::Right(_) => None,
                     }
                 }
             });
-            let told = join_all(exchanges).await;
-            let winners = told.iter().filter(|told| matches!(told, Some(Ok(true)))).count();
-            prop_assert!(winners <= 1, "{:?}", told);
+            let answered = join_all(exchanges).await;
+            let winners = answered.iter().filter(|answered| matches!(answered, Some(Ok(true)))).count();
+            prop_assert!(winners <= 1, "{:?}", answered);
             if is_calm {
-                prop_assert_eq!(winners, 1, "{:?}", told);
+                prop_assert_eq!(winners, 1, "{:?}", answered);
             }
             // Nobody who comes later has it, if somebody has.
             if winners == 1 {

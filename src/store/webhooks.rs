@@ -101,7 +101,7 @@ async fn listed_webhook(
 }
 
 /// Notes that a webhook has a document beside its own. Whoever is about to write one does so before, so that
-/// no list shows the webhook as it was created when a client was told otherwise. It is confirmed afterwards,
+/// no list shows the webhook as it was created when a client has read otherwise. It is confirmed afterwards,
 /// as every addition to an index.
 ///
 /// # Errors
