@@ -33,7 +33,7 @@ pub struct SecretsKey {
     previous: Vec<SecretsKey>,
 }
 
-/// A key that encrypts, and what tells it from others: the first 4 bytes of its SHA-256.
+/// A key that encrypts, and what it is known by: the first 4 bytes of its SHA-256.
 struct Cipher {
     id: [u8; KEY_ID_BYTES],
     cipher: XChaCha20Poly1305,

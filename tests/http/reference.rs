@@ -364,30 +364,34 @@ async fn the_property_subscribed_events_names_the_event_types() {
     }
 }
 
-/// Where a merchant can be told to wait, the document says so; and nothing there is for no reason.
+/// Where a merchant may have to wait, the document says so; and nothing there is for no reason.
 #[tokio::test]
 async fn every_operation_of_a_merchant_tells_how_it_can_fail() {
     let document = document(standard()).await;
     for (path, item) in document["paths"].as_object().expect("paths") {
         for (method, operation) in item.as_object().expect("operations") {
-            let told = members(&operation["responses"]);
+            let documented = members(&operation["responses"]);
             // A probe's, and what anyone may know.
             let is_open = operation["security"] == json!([{}]);
             // Anyone may exchange a portal's code, which asks the store and the database.
             let is_exchange = operation["operationId"] == "exchangePortalCode";
-            assert_eq!(told.contains("401"), !is_open, "{method} {path}: 401");
+            assert_eq!(documented.contains("401"), !is_open, "{method} {path}: 401");
             for status in ["500", "502", "504"] {
                 let can_fail = !is_open || is_exchange;
-                assert_eq!(told.contains(status), can_fail, "{method} {path}: {status}");
+                assert_eq!(
+                    documented.contains(status),
+                    can_fail,
+                    "{method} {path}: {status}"
+                );
             }
             // Who publishes events is no merchant.
             let counts = operation["operationId"] != "publishEvent" && !is_exchange;
             let changes = method != "get" && counts;
-            assert_eq!(told.contains("429"), changes, "{method} {path}");
+            assert_eq!(documented.contains("429"), changes, "{method} {path}");
             let takes_body = operation.get("requestBody").is_some();
             for status in ["408", "413", "415"] {
                 assert_eq!(
-                    told.contains(status),
+                    documented.contains(status),
                     takes_body,
                     "{method} {path}: {status}"
                 );

@@ -85,6 +85,16 @@ impl Keys {
         Self::load(state_dir)?.context("the development keys vanished while they were made")
     }
 
+    /// The keys of a state directory that `up` has made.
+    pub fn existing(state_dir: &Path) -> Result<Self> {
+        Self::load(state_dir)?.with_context(|| {
+            format!(
+                "{} has no development keys yet: run `cargo xtask up` first, which makes them",
+                state_dir.display()
+            )
+        })
+    }
+
     /// The keys of a state directory, if it has any.
     pub fn load(state_dir: &Path) -> Result<Option<Self>> {
         let path = state_dir.join(FILE);

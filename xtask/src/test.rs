@@ -140,7 +140,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     })
 }
 
-/// `cargo test` of what has tests, whichever it is told to run of it.
+/// `cargo test` of what has tests, or of the part that the arguments name.
 fn cargo_test() -> Command {
     let mut command = project::cargo();
     command.args(["test", "--workspace"]);
