@@ -8,6 +8,15 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 /// The file that Spin's default store uses.
 pub const FILE: &str = "sqlite_key_value.db";
 
+/// Has the store of a new state directory keep a write-ahead log, which the file remembers: for processes that
+/// share it. In SQLite's own mode whoever reads keeps others from committing, and one of two busy processes can
+/// wait for more than four seconds; a store that is made to be shared has no such lock.
+pub fn keep_write_ahead_log(state_dir: &Path) -> Result<()> {
+    let connection = Connection::open(state_dir.join(FILE))?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    Ok(())
+}
+
 /// The value of a key in the store `default`; `None` also when there is no store yet.
 pub fn get(state_dir: &Path, key: &str) -> Result<Option<Vec<u8>>> {
     let path = state_dir.join(FILE);
@@ -55,6 +64,15 @@ pub mod tests {
             inserted.expect("fill");
         }
         state
+    }
+
+    #[test]
+    fn who_opens_a_prepared_store_has_a_write_ahead_log() {
+        let state = crate::keys::tests::scratch("write-ahead-log");
+        keep_write_ahead_log(&state).expect("prepare");
+        let connection = Connection::open(state.join(FILE)).expect("open");
+        let mode = connection.pragma_query_value(None, "journal_mode", |row| row.get(0));
+        assert_eq!(mode, Ok("wal".to_owned()));
     }
 
     #[test]

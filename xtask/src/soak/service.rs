@@ -18,7 +18,7 @@ use crate::keys::Keys;
 use crate::postgres::Postgres;
 use crate::runtime::Runtime;
 use crate::up::endpoints::{ALLOW_INSECURE_URLS, DELIVERY_SCHEME, config_for_local_endpoints};
-use crate::{operator, project};
+use crate::{operator, project, store};
 
 /// Where events are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -66,6 +66,9 @@ impl Service {
             started: 0,
         };
         let count = if service.postgres.is_some() { 2 } else { 1 };
+        if count > 1 {
+            store::keep_write_ahead_log(state_dir)?;
+        }
         for number in 0..count {
             let process = service.process(number)?;
             service.processes.push(process);
