@@ -103,7 +103,7 @@ fn with_portal() -> &'static Server {
                 "portal_refresh_url",
                 "https://dashboard.example.com/webhooks",
             )
-            .start()
+            .start_shared()
     });
     &SERVER
 }

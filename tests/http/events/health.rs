@@ -232,8 +232,11 @@ async fn figures_that_cannot_be_read_are_502(api: &Server) {
     }
     // Whose application it is comes first.
     let other = api.application();
-    let fault = Fault::error("sql").inject(api);
-    api.by(&other, "GET", &path).expect(403).await;
+    let name = unique("request");
+    let fault = Fault::error("sql").of(&name).inject(api);
+    let request = api.by(&other, "GET", &path);
+    let request = request.header("x-local-runtime-request", &name);
+    request.expect(403).await;
     fault.end();
     health(api, &application, &created).await;
 }

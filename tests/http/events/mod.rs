@@ -20,6 +20,23 @@ macro_rules! on_both_databases {
     };
 }
 
+/// As [`on_both_databases`], each on a server that no other test uses: for faults of what nobody's request runs.
+macro_rules! on_both_databases_alone {
+    ($($name:ident)+) => {
+        mod alone {
+            use super::*;
+
+            on_servers_of_their_own! {
+                $($name)+
+            }
+
+            $(async fn $name(setup: &dyn Fn() -> crate::support::Setup) {
+                super::$name(&setup().start()).await;
+            })+
+        }
+    };
+}
+
 /// Each of these functions is a test on SQLite, and one on PostgreSQL, with a setup of servers of its own:
 /// each call of it is another database.
 macro_rules! on_servers_of_their_own {
@@ -77,7 +94,7 @@ use crate::support::{Application, Created, PATIENCE, Postgres, Server, Setup, be
 fn dispatching_on(postgres: &Postgres) -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     begin();
-    SERVER.get_or_init(|| on_postgres(dispatching_setup(), postgres).start())
+    SERVER.get_or_init(|| on_postgres(dispatching_setup(), postgres).start_shared())
 }
 
 /// With the events in a database of this server that no other test uses.

@@ -14,7 +14,7 @@ use crate::support::faults::{Fault, trace};
 use crate::support::receiver::answer;
 use crate::support::{Receiver, Server, local_runtime_only, unique};
 
-on_both_databases! {
+on_both_databases_alone! {
     whichever_operation_fails_the_event_is_delivered
     whichever_operation_is_late_the_event_is_delivered
 }

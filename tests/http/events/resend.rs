@@ -23,6 +23,9 @@ on_both_databases! {
     a_failure_is_the_answer_and_the_schedule_goes_on
     while_an_attempt_is_under_way_there_is_no_other
     who_may_not_resend_and_what_cannot_be_resent
+}
+
+on_both_databases_alone! {
     whatever_of_it_fails_another_one_can_be_asked_for
 }
 

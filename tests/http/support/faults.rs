@@ -90,8 +90,19 @@ impl Fault {
         self.with("skip", operations)
     }
 
+    /// Whether it can only concern the test that injects it. What runs a statement, the pump or whoever records
+    /// attempts, may be at work for any test.
+    fn spares_others(&self) -> bool {
+        let names = |member| self.0.contains_key(member);
+        names("request") || self.0["op"] != "sql" && (names("keyContains") || names("key"))
+    }
+
     /// From now on, until the result is dropped.
     pub fn inject(self, server: &Server) -> Injected {
+        assert!(
+            !server.is_shared() || self.spares_others(),
+            "other tests use this server too, and this fault could be theirs: {self:?}"
+        );
         let control = server.control();
         let response = call(
             control,

@@ -61,8 +61,11 @@ fn runtime_config() -> String {
 /// The deadline is long because these tests are not about it and machines may be busy.
 pub fn standard() -> &'static Server {
     begin();
-    static SERVER: LazyLock<Server> =
-        LazyLock::new(|| Setup::new().variable("store_timeout_ms", "40000").start());
+    static SERVER: LazyLock<Server> = LazyLock::new(|| {
+        Setup::new()
+            .variable("store_timeout_ms", "40000")
+            .start_shared()
+    });
     &SERVER
 }
 
@@ -79,7 +82,7 @@ pub fn custom() -> &'static Server {
             .variable("store_timeout_ms", "40000")
             .variable("allow_insecure_urls", "true")
             .variable("cors_allowed_origins", "https://docs.example.com")
-            .start()
+            .start_shared()
     });
     &SERVER
 }
@@ -93,7 +96,7 @@ pub fn delivering() -> &'static Server {
             .variable("delivery_scheme", "*")
             .variable("store_timeout_ms", "40000")
             .into_private_networks()
-            .start()
+            .start_shared()
     });
     &SERVER
 }
@@ -102,7 +105,7 @@ pub fn delivering() -> &'static Server {
 /// seconds: [`SCHEDULE`].
 pub fn dispatching() -> &'static Server {
     begin();
-    static SERVER: LazyLock<Server> = LazyLock::new(|| dispatching_setup().start());
+    static SERVER: LazyLock<Server> = LazyLock::new(|| dispatching_setup().start_shared());
     &SERVER
 }
 
@@ -128,7 +131,7 @@ pub fn bulk() -> &'static Server {
         Setup::new()
             .variable("max_webhooks_per_application", "1000")
             .variable("store_timeout_ms", "40000")
-            .start()
+            .start_shared()
     });
     &SERVER
 }
@@ -138,7 +141,9 @@ pub fn short_deadline() -> &'static Server {
     begin();
     static SERVER: LazyLock<Server> = LazyLock::new(|| {
         let millis = HASTE.as_millis().to_string();
-        Setup::new().variable("store_timeout_ms", &millis).start()
+        Setup::new()
+            .variable("store_timeout_ms", &millis)
+            .start_shared()
     });
     &SERVER
 }
@@ -157,6 +162,7 @@ pub struct Setup {
     flags: Vec<&'static str>,
     state_dir: PathBuf,
     applications: Vec<Application>,
+    is_shared: bool,
 }
 
 impl Setup {
@@ -181,7 +187,14 @@ impl Setup {
             state_dir: fresh_state_dir(),
             // Known from the start, since a running Spin cannot be given any more.
             applications: (0..256).map(|_| Application::new()).collect(),
+            is_shared: false,
         }
+    }
+
+    /// Starts a server that several tests use.
+    pub fn start_shared(mut self) -> Server {
+        self.is_shared = true;
+        self.start()
     }
 
     /// Sets a variable.
@@ -448,6 +461,11 @@ struct Process {
 impl Server {
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether several tests use it.
+    pub fn is_shared(&self) -> bool {
+        self.setup.is_shared
     }
 
     /// The base URL.
