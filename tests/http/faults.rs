@@ -342,7 +342,7 @@ async fn whichever_operation_fails_the_client_is_told_the_truth() {
 
 /// The same with operations that take longer than anybody waits.
 #[tokio::test]
-async fn whichever_operation_is_late_the_client_is_told_the_truth() {
+async fn whichever_operation_is_late_the_client_learns_the_truth() {
     local_runtime_only!();
     let api = short_deadline();
     for detached in [false, true] {
