@@ -3,16 +3,30 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::support::tokens::publisher;
-use crate::support::{Application, Server, busy, python, report, standard, unique};
+use crate::support::{Application, Server, Setup, begin, busy, python, report, standard, unique};
 
 /// A compiler or an interpreter may start cold, and compiles a program for each operation.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// The service, where a delivery that failed is attempted again in an hour: when its sample runs, nothing else
+/// attempts it.
+fn service() -> &'static Server {
+    begin();
+    static SERVER: LazyLock<Server> = LazyLock::new(|| {
+        Setup::new()
+            .variable("store_timeout_ms", "40000")
+            .variable("retry_schedule", "0,3600")
+            .start_shared()
+    });
+    &SERVER
+}
 
 /// One operation's sample in one language, with what its reader fills in.
 struct Sample {
@@ -167,7 +181,7 @@ async fn interpreted(language: &str, program: &str, probe: &[&str], file: &str) 
         return report::client_missing(&format!("the samples in {language}"));
     }
     let directory = scratch(language);
-    for sample in samples(standard(), language).await {
+    for sample in samples(service(), language).await {
         let path = directory.join(&sample.operation).join(file);
         write(&path, &sample.source);
         let path = path.to_str().expect("UTF-8");
@@ -204,7 +218,7 @@ async fn the_samples_in_go_print_a_success() {
     }
     let directory = scratch("Go");
     write(&directory.join("go.mod"), "module samples\n\ngo 1.19\n");
-    let samples = samples(standard(), "Go").await;
+    let samples = samples(service(), "Go").await;
     for sample in &samples {
         let file = directory.join(&sample.operation).join("main.go");
         write(&file, &sample.source);
