@@ -723,10 +723,15 @@ async fn an_index_that_is_not_ours_is_never_a_fault_of_ours() {
     }
 }
 
+/// A service of one test's own, with time for its operations: a trap ends whatever shares the instance.
+fn patient() -> Server {
+    Setup::new().variable("store_timeout_ms", "40000").start()
+}
+
 #[tokio::test]
 async fn a_trap_is_500_and_the_service_goes_on() {
     local_runtime_only!();
-    let api = standard();
+    let api = &patient();
     let application = api.application();
     for operation in [
         ("get", application.key()),
@@ -763,7 +768,7 @@ async fn a_trap_takes_down_nobody_in_another_instance() {
     const SHARED: usize = 16;
 
     local_runtime_only!();
-    let api = standard();
+    let api = &patient();
     let others: Vec<Application> = (0..3 * SHARED).map(|_| api.application()).collect();
     let slow: Vec<_> = others
         .iter()

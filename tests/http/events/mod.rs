@@ -24,8 +24,6 @@ macro_rules! on_both_databases {
 macro_rules! on_both_databases_alone {
     ($($name:ident)+) => {
         mod alone {
-            use super::*;
-
             on_servers_of_their_own! {
                 $($name)+
             }

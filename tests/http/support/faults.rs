@@ -91,10 +91,12 @@ impl Fault {
     }
 
     /// Whether it can only concern the test that injects it. What runs a statement, the pump or whoever records
-    /// attempts, may be at work for any test.
+    /// attempts, may be at work for any test; a trap ends what shares the instance.
     fn spares_others(&self) -> bool {
         let names = |member| self.0.contains_key(member);
-        names("request") || self.0["op"] != "sql" && (names("keyContains") || names("key"))
+        let is_named = names("keyContains") || names("key");
+        let ends_all = self.0["action"] == "trap" || self.0["action"] == "crash";
+        !ends_all && (names("request") || self.0["op"] != "sql" && is_named)
     }
 
     /// From now on, until the result is dropped.
@@ -211,6 +213,7 @@ impl Server {
     /// Sets its clocks ahead of this machine's. They never go back. A server that is dying keeps in mind
     /// how far they were to be.
     pub fn set_ahead(&self, ahead: Duration) {
+        assert!(!self.is_shared(), "it would be other tests' clock too");
         self.keep_ahead(ahead);
         let body = json!({ "aheadMs": ahead.as_millis() as u64 }).to_string();
         let request = request(self.control(), "POST", "/clock", &body);
