@@ -7,6 +7,7 @@
 mod latency;
 mod measure;
 mod place;
+mod reads;
 mod receiver;
 mod recorded;
 
@@ -287,6 +288,7 @@ impl Events<'_> {
             );
         }
         text.push('\n');
+        text += &self.reads([&sizes[0].0, &sizes[1].0], many)?;
         Ok(text)
     }
 

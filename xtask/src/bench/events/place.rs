@@ -11,6 +11,7 @@ use base64ct::{Base64, Encoding};
 use rusqlite::Connection;
 use serde_json::json;
 
+use super::reads::OPERATOR_TOKEN;
 use crate::bench::seed::{directory, fresh_store};
 use crate::bench::server::SECRETS_KEY;
 use crate::bench::tokens::MERCHANT;
@@ -39,7 +40,8 @@ pub fn application(number: usize) -> String {
     format!("ab{number:04}")
 }
 
-fn webhook(number: usize, application: &str) -> String {
+/// The id of one of an application's two webhooks.
+pub fn webhook(number: usize, application: &str) -> String {
     format!("8a1c2f9e-0000-4000-800{number}-000000{application}")
 }
 
@@ -158,6 +160,7 @@ impl Kept {
         let variables = variables.chain([
             ("ALLOW_INSECURE_URLS", "true".to_owned()),
             ("DELIVERY_SCHEME", "*".to_owned()),
+            ("OPERATOR_TOKEN", OPERATOR_TOKEN.to_owned()),
         ]);
         variables
             .map(|(name, value)| (format!("SPIN_VARIABLE_{name}"), value))
