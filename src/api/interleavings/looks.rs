@@ -1,6 +1,6 @@
 //! What an instance adds to an index it looks for together: that loses nobody, and takes few operations.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::*;
@@ -33,6 +33,39 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+/// Where nobody else adds, an index is looked at twice: a moment after the write, and when no request is under
+/// way any more that began before it.
+#[test]
+fn a_create_that_meets_nobody_is_looked_for_twice() {
+    let memory = memory();
+    let looks = Rc::new(RefCell::new(Vec::new()));
+    let seen = looks.clone();
+    let store = memory.process(move |operation, key| {
+        if key.starts_with("webhooks/") {
+            seen.borrow_mut()
+                .push((operation.to_owned(), Timestamp::now()));
+        }
+        Fate::default()
+    });
+    simulation::run(async {
+        assert_eq!(create_webhook(&store, None).await.status, 201);
+        let ended = Timestamp::now();
+        let before = looks.take();
+        sleep(Duration::from_secs(60)).await;
+        let looks = looks.take();
+        let operations: Vec<_> = [before, looks.clone()]
+            .concat()
+            .into_iter()
+            .map(|(operation, _)| operation)
+            .collect();
+        assert_eq!(operations, ["get", "set", "get", "get"]);
+        let after = |look: usize| looks[look].1.distance(ended);
+        assert!(after(0) < Duration::from_secs(1), "{:?}", after(0));
+        let timeout = CONFIG.store_timeout;
+        assert!(after(1) >= timeout && after(1) < timeout + SETTLED);
+    });
 }
 
 /// Forty creates of two seconds: their instance reads the index some forty times at most, and

@@ -3,6 +3,10 @@
 //!
 //! A writer overwrites what came after its own read, and can take as long for that as its request's
 //! deadline lets it. So the last look is when all writes are over that may have begun before this one.
+//! Where the first look finds the index as it was written, nobody else adds, and none is needed in between:
+//! who reads the index from the write on has the id in it, and who read it before and has not written by then
+//! is slower than [`PAUSE`], and over at the last look. So until that look, `store_timeout_ms` at most, such a
+//! slow write can hide an id; where others write too, it is found sooner.
 //! What an instance adds to one index it looks for together: a hundred creates of a second share their looks.
 
 use std::any::Any;
@@ -66,6 +70,8 @@ struct Added<Id> {
 /// What was found of an id since it was written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Looks {
+    /// Nobody has looked.
+    New,
     /// It was lost, and is written back.
     Lost,
     /// It was found so often. The pauses between looks double: who looks too seldom does not see that its id
@@ -107,7 +113,7 @@ impl<Id: Member> Index<Id> {
             created_at,
             began: now,
             written: now,
-            looks: Looks::Found(0),
+            looks: Looks::New,
             due,
         };
         GROUPS.with_borrow_mut(|groups| {
@@ -137,11 +143,11 @@ impl<Id: Member> Index<Id> {
         })
     }
 
-    /// Looks for all that was added. Returns those that are not there and have a document: they are written
-    /// back.
-    async fn look(&mut self, added: &mut Vec<Added<Id>>) -> Result<Vec<Id>, Fault> {
+    /// Looks for all that was added.
+    async fn look(&mut self, added: &mut Vec<Added<Id>>) -> Result<Look<Id>, Fault> {
         let now = self.stored().await?;
         let listed = set(now.iter().map(|entry| entry.id().clone()));
+        let is_as_written = listed == set(self.ids().cloned());
         let missing: Vec<_> = added.iter().filter(|it| !listed.contains(&it.id)).collect();
         let members: Vec<_> = missing.iter().map(|it| self.member(&it.id)).collect();
         let exist = try_join_bounded(members.iter().map(|key| self.store.exists(key))).await?;
@@ -164,7 +170,10 @@ impl<Id: Member> Index<Id> {
             self.merge(lost);
             self.write().await?;
         }
-        Ok(ids)
+        Ok(Look {
+            lost: ids,
+            is_as_written,
+        })
     }
 
     /// Writes back the ids that were seen in the index and are not there any more, unless what
@@ -184,6 +193,14 @@ impl<Id: Member> Index<Id> {
         self.merge(lost);
         self.write().await
     }
+}
+
+/// What a look found.
+struct Look<Id> {
+    /// Those that were not there and have a document: they are written back.
+    lost: Vec<Id>,
+    /// Whether nobody else has added anything, or removed it, since the last look or what was added then.
+    is_as_written: bool,
 }
 
 /// Looks for the ids of a group, until it has none left or another task looks for them.
@@ -251,15 +268,18 @@ impl<Id: Member> Group<Id> {
     fn note(
         &mut self,
         added: &mut Vec<Added<Id>>,
-        looked: Result<Vec<Id>, Fault>,
+        looked: Result<Look<Id>, Fault>,
         began: Instant,
         timeout: Duration,
     ) -> Option<Fault> {
         let now = Instant::now();
         // Lost for so long, something else is wrong: the doctor repairs it.
         let is_late = |added: &Added<Id>| added.began.elapsed() > COMPENSATION_TIME;
-        let lost = match looked {
-            Ok(lost) => lost,
+        let Look {
+            lost,
+            is_as_written,
+        } = match looked {
+            Ok(look) => look,
             // Whoever wrote while the store was away may have overwritten these.
             Err(error) => {
                 let pause = with_jitter(self.pause_while_failing);
@@ -287,6 +307,11 @@ impl<Id: Member> Group<Id> {
             let last = added.written + timeout;
             (added.looks, added.due) = match added.looks {
                 Looks::Lost => (Looks::Found(0), now + with_jitter(PAUSE)),
+                Looks::New if is_as_written => (Looks::Found(1), last.max(now)),
+                Looks::New => (
+                    Looks::Found(1),
+                    (now + with_jitter(PAUSE * 2)).min(last.max(now)),
+                ),
                 Looks::Found(times) if times > 0 && began >= last => return false,
                 Looks::Found(times) => {
                     let pause = with_jitter(PAUSE * 2_u32.saturating_pow(times + 1));
