@@ -1,6 +1,8 @@
 //! The store as the operator's work uses it: for an hour, so that a failure of a moment does not
 //! end it.
 
+use std::cell::Cell;
+use std::pin::Pin;
 use std::time::Duration;
 
 use crate::fault::Fault;
@@ -19,6 +21,9 @@ const LONGEST_BREAK: Duration = Duration::from_secs(1);
 
 /// How often calls are made that fail.
 const MAX_TRIES: u32 = 3;
+
+/// Calls under way.
+type Call<'a> = Pin<Box<dyn Future<Output = Result<(), Fault>> + 'a>>;
 
 /// The store, and how long it may take.
 #[derive(Clone)]
@@ -46,11 +51,25 @@ impl Access {
         what: &str,
         calls: impl AsyncFn() -> Result<T, Fault>,
     ) -> Result<T, Fault> {
+        let made = Cell::new(None);
+        let call = || -> Call<'_> {
+            Box::pin(async {
+                made.set(Some(calls().await?));
+                Ok(())
+            })
+        };
+        self.repeat(what, &call).await?;
+        let made = made.take();
+        made.ok_or_else(|| Fault::Internal(format!("{what} made nothing")))
+    }
+
+    /// Not generic: each use of its own would be a kilobyte of the component.
+    async fn repeat<'a>(&self, what: &str, call: &dyn Fn() -> Call<'a>) -> Result<(), Fault> {
         let mut pause = Duration::from_millis(250);
         let mut tries = 1;
         loop {
             let began = Instant::now();
-            match self.deadline.renew().run(what, calls()).await {
+            match self.deadline.renew().run(what, call()).await {
                 Err(Fault::Dependency(_) | Fault::Timeout(_)) if tries < MAX_TRIES => {
                     sleep(pause).await;
                 }

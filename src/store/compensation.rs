@@ -94,7 +94,9 @@ impl Repeated {
     async fn run(self, mut work: Box<dyn Compensate>) {
         let started = Instant::now();
         let mut pause = Duration::from_millis(250);
+        let mut failing_since = started;
         loop {
+            let began = Instant::now();
             let last = started.elapsed();
             let longest = match self
                 .deadline
@@ -103,12 +105,18 @@ impl Repeated {
                 .await
             {
                 Ok(()) if last >= self.enough => return,
-                Ok(()) => self.longest_pause,
-                Err(error) if last >= COMPENSATION_TIME => {
+                Ok(()) => {
+                    failing_since = Instant::now();
+                    self.longest_pause
+                }
+                Err(error)
+                    if began.saturating_duration_since(failing_since) >= COMPENSATION_TIME =>
+                {
                     return log::background(&self.request_id, self.complaint, &error);
                 }
                 Err(_) => LONGEST_PAUSE_WHILE_FAILING,
             };
+            pause = pause.min(longest);
             let rest = self.enough.saturating_sub(started.elapsed());
             sleep(if rest.is_zero() {
                 pause

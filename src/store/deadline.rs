@@ -55,7 +55,13 @@ impl Deadline {
         let mut result = None;
         let calls = async { result = Some(calls.await) };
         self.wait(pin!(calls)).await;
-        result.unwrap_or_else(|| Err(self.is_over(&format!("store: {what}")).into()))
+        result.unwrap_or_else(|| Err(self.late(what).into()))
+    }
+
+    /// Not generic, as [`Self::wait`].
+    #[inline(never)]
+    fn late(&self, what: &str) -> Fault {
+        self.is_over(&format!("store: {what}"))
     }
 
     /// Waits for the calls, at most until the deadline. Not generic: each use of its own would be a

@@ -38,6 +38,25 @@ pub trait KeyValue {
     }
 }
 
+/// The document that these bytes under `key` are.
+///
+/// # Errors
+///
+/// [`Fault::Unreadable`].
+pub fn read_document<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, Fault> {
+    serde_json::from_slice(bytes).map_err(|error| unreadable(key, &error))
+}
+
+/// Not generic: each type of documents would have its own. serde's text may quote the document, so only the
+/// place is recorded.
+fn unreadable(key: &str, error: &serde_json::Error) -> Fault {
+    Fault::Unreadable(format!(
+        "store: the document under `{key}` cannot be read (line {}, column {})",
+        error.line(),
+        error.column()
+    ))
+}
+
 /// A store, as the rest of the service sees it: JSON documents under keys.
 #[derive(Clone)]
 pub struct Store(Rc<dyn KeyValue>);
@@ -53,15 +72,7 @@ impl Store {
         let Some(bytes) = self.0.get(key).await? else {
             return Ok(None);
         };
-        match serde_json::from_slice(&bytes) {
-            Ok(document) => Ok(Some(document)),
-            // serde's text may quote the document: only the place is recorded.
-            Err(error) => Err(Fault::Unreadable(format!(
-                "store: the document under `{key}` cannot be read (line {}, column {})",
-                error.line(),
-                error.column()
-            ))),
-        }
+        read_document(key, &bytes).map(Some)
     }
 
     /// What is under `key`, whatever it is.
