@@ -1,17 +1,25 @@
-//! `spin:key-value@3.0.0` on SQLite: the file, the table and the limits of Spin's default store.
+//! `spin:key-value@3.0.0`, with the limits of Spin's default store: on SQLite, or for benchmarks on a map.
+
+mod memory;
+mod sqlite;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use anyhow::Context;
-use rusqlite::{Connection, OptionalExtension, params};
+use anyhow::bail;
 use wasmtime::component::{Accessor, FutureReader, Resource, StreamReader};
 
 use crate::bindings::spin::key_value::key_value::{Error, Host, HostStore, HostStoreWithStore};
 use crate::instruments::Instruments;
+use crate::runtime_config::RuntimeConfig;
 use crate::stats::Caller;
 use crate::view::{Has, View, request};
+
+pub use self::memory::Memory;
+pub use self::sqlite::Sqlite;
 
 /// The largest result that Spin buffers: its `MAX_HOST_BUFFERED_BYTES`.
 const MAX_RESULT_BYTES: usize = 128 << 20;
@@ -19,62 +27,37 @@ const MAX_RESULT_BYTES: usize = 128 << 20;
 /// How many stores an instance can have open: Spin's `DEFAULT_STORE_TABLE_CAPACITY`.
 const MAX_OPEN_STORES: usize = 256;
 
-/// A SQLite file with Spin's table.
+/// What stores are kept in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// SQLite, as Spin's default store
+    Sqlite,
+    /// A map that begins with what SQLite's file has and is never written back, for benchmarks
+    Memory,
+}
+
+/// An open store.
 #[derive(Clone)]
-pub struct Database(Arc<Mutex<Connection>>);
+pub enum Store {
+    /// In a SQLite file.
+    Sqlite(Sqlite),
+    /// In a map.
+    Memory(Memory),
+}
 
-impl Database {
-    /// Opens the file, and makes it when it is not there.
+impl Store {
+    /// Opens the store of this label in the file, or one without a file.
     ///
     /// # Errors
     ///
     /// When SQLite cannot.
-    pub fn open(path: &Path) -> anyhow::Result<Self> {
-        if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory)
-                .with_context(|| format!("cannot make {}", directory.display()))?;
-        }
-        let connection =
-            Connection::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-        Self::with_table(connection)
-    }
-
-    /// A database that is gone with the process.
-    ///
-    /// # Errors
-    ///
-    /// When SQLite cannot.
-    pub fn in_memory() -> anyhow::Result<Self> {
-        Self::with_table(Connection::open_in_memory()?)
-    }
-
-    fn with_table(connection: Connection) -> anyhow::Result<Self> {
-        // Another process (Spin, a backup) may hold the file for a moment.
-        connection.busy_timeout(std::time::Duration::from_secs(5))?;
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS spin_key_value (
-               store TEXT NOT NULL,
-               key   TEXT NOT NULL,
-               value BLOB NOT NULL,
-               PRIMARY KEY (store, key)
-             )",
-            [],
-        )?;
-        Ok(Self(Arc::new(Mutex::new(connection))))
-    }
-
-    /// Runs `work` where it blocks nobody.
-    async fn run<R: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<R> + Send + 'static,
-    ) -> Result<R, Error> {
-        let connection = self.0.clone();
-        tokio::task::spawn_blocking(move || {
-            work(&connection.lock().unwrap_or_else(|e| e.into_inner()))
+    pub fn open(kind: Kind, path: Option<&Path>, label: &str) -> anyhow::Result<Self> {
+        Ok(match (kind, path) {
+            (Kind::Sqlite, Some(path)) => Self::Sqlite(Sqlite::open(path, label)?),
+            (Kind::Sqlite, None) => Self::Sqlite(Sqlite::in_memory(label)?),
+            (Kind::Memory, Some(path)) => Self::Memory(Memory::load(path, label)?),
+            (Kind::Memory, None) => Self::Memory(Memory::default()),
         })
-        .await
-        .map_err(|error| Error::Other(error.to_string()))?
-        .map_err(|error| Error::Other(error.to_string()))
     }
 
     /// Writes a value from outside of any guest.
@@ -82,25 +65,93 @@ impl Database {
     /// # Errors
     ///
     /// When SQLite cannot.
-    pub fn seed(&self, label: &str, key: &str, value: &[u8]) -> anyhow::Result<()> {
-        let connection = self.0.lock().unwrap_or_else(|e| e.into_inner());
-        set(&connection, label, key, value)?;
+    pub fn seed(&self, key: &str, value: &[u8]) -> anyhow::Result<()> {
+        match self {
+            Self::Sqlite(store) => store.seed(key, value)?,
+            Self::Memory(store) => store.seed(key, value),
+        }
         Ok(())
+    }
+
+    async fn get(self, key: String) -> Result<Option<Vec<u8>>, Error> {
+        let value = match self {
+            Self::Sqlite(store) => store.get(key).await,
+            Self::Memory(store) => store.get(key).await,
+        }?;
+        if value.as_ref().is_some_and(|it| it.len() > MAX_RESULT_BYTES) {
+            return Err(Error::Other(format!(
+                "query result exceeds limit of {MAX_RESULT_BYTES} bytes"
+            )));
+        }
+        Ok(value)
+    }
+
+    async fn set(self, key: String, value: Vec<u8>) -> Result<(), Error> {
+        match self {
+            Self::Sqlite(store) => store.set(key, value).await,
+            Self::Memory(store) => store.set(key, value).await,
+        }
+    }
+
+    async fn delete(self, key: String) -> Result<(), Error> {
+        match self {
+            Self::Sqlite(store) => store.delete(key).await,
+            Self::Memory(store) => store.delete(key).await,
+        }
+    }
+
+    async fn exists(self, key: String) -> Result<bool, Error> {
+        match self {
+            Self::Sqlite(store) => store.exists(key).await,
+            Self::Memory(store) => store.exists(key).await,
+        }
+    }
+
+    async fn keys(self) -> Result<Vec<String>, Error> {
+        match self {
+            Self::Sqlite(store) => store.keys().await,
+            Self::Memory(store) => store.keys().await,
+        }
     }
 }
 
-fn set(connection: &Connection, label: &str, key: &str, value: &[u8]) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "INSERT INTO spin_key_value (store, key, value) VALUES (?1, ?2, ?3)
-             ON CONFLICT (store, key) DO UPDATE SET value = ?3",
-        )?
-        .execute(params![label, key, value])
-        .map(drop)
-}
-
 /// Every store that the runtime knows, by label.
-pub type Stores = BTreeMap<String, Database>;
+pub type Stores = BTreeMap<String, Store>;
+
+/// The stores of the runtime config, and `default`: in the state directory, or without one in memory.
+///
+/// # Errors
+///
+/// When the config names another type than `spin`, or one of them cannot be opened.
+pub fn stores(
+    config: &RuntimeConfig,
+    state_dir: Option<&Path>,
+    kind: Kind,
+) -> anyhow::Result<Stores> {
+    let open = |label: &str, path: Option<&Path>, name: &str| {
+        let path = match path {
+            Some(path) => Some(config.directory.join(path)),
+            None => state_dir.map(|directory| directory.join(name)),
+        };
+        Store::open(kind, path.as_deref(), label)
+    };
+    let mut stores = Stores::new();
+    for (label, table) in &config.key_value_store {
+        if table.r#type != "spin" {
+            bail!(
+                "the runtime config has a `{}` store; the local runtime has only SQLite, so use Spin for it",
+                table.r#type
+            );
+        }
+        let store = open(label, table.path.as_deref(), &format!("{label}.db"))?;
+        stores.insert(label.clone(), store);
+    }
+    if !stores.contains_key("default") {
+        let store = open("default", None, "sqlite_key_value.db")?;
+        stores.insert("default".to_owned(), store);
+    }
+    Ok(stores)
+}
 
 /// What one instance has of the key-value interface.
 #[derive(Clone)]
@@ -118,8 +169,7 @@ pub struct KeyValue {
 /// The guest's handle of an open store.
 #[derive(Clone)]
 pub struct OpenStore {
-    label: String,
-    database: Database,
+    store: Store,
     context: KeyValue,
     /// The name of the request that uses it now, if it has one.
     caller: Option<Arc<str>>,
@@ -131,18 +181,12 @@ impl OpenStore {
         op: &'static str,
         key: &str,
         size: impl FnOnce(&R) -> Option<usize> + Send,
-        work: impl FnOnce(&Connection, &str) -> rusqlite::Result<R> + Send + 'static,
+        operation: impl Future<Output = Result<R, Error>> + Send + 'static,
     ) -> wasmtime::Result<Result<R, Error>> {
-        let label = self.label.clone();
-        let database = self.database.clone();
         let caller = Caller(self.caller.as_deref());
         self.context
             .instruments
-            .run(op, key, caller, injected(), size, async move {
-                database
-                    .run(move |connection| work(connection, &label))
-                    .await
-            })
+            .run(op, key, caller, injected(), size, operation)
             .await
     }
 }
@@ -201,8 +245,8 @@ impl<T: Send> HostStoreWithStore<T> for Has<KeyValue> {
                 },
             )
             .await?;
-        let database = match result {
-            Ok(database) => database,
+        let store = match result {
+            Ok(store) => store,
             Err(error) => return Ok(Err(error)),
         };
         accessor.with(|mut access| {
@@ -211,8 +255,7 @@ impl<T: Send> HostStoreWithStore<T> for Has<KeyValue> {
                 return Ok(Err(Error::StoreTableFull));
             }
             let store = OpenStore {
-                label,
-                database,
+                store,
                 context: view.context.clone(),
                 caller: None,
             };
@@ -227,28 +270,10 @@ impl<T: Send> HostStoreWithStore<T> for Has<KeyValue> {
         store: Resource<OpenStore>,
         key: String,
     ) -> wasmtime::Result<Result<Option<Vec<u8>>, Error>> {
-        let store = opened(accessor, &store)?;
-        let wanted = key.clone();
+        let opened = opened(accessor, &store)?;
         let length = |value: &Option<Vec<u8>>| value.as_ref().map(Vec::len);
-        let got = store
-            .call("get", &key, length, move |connection, label| {
-                connection
-                    .prepare_cached("SELECT value FROM spin_key_value WHERE store=?1 AND key=?2")?
-                    .query_row([label, &wanted], |row| row.get::<_, Vec<u8>>(0))
-                    .optional()
-            })
-            .await?;
-        Ok(got.and_then(|value| {
-            if value
-                .as_ref()
-                .is_some_and(|value| value.len() > MAX_RESULT_BYTES)
-            {
-                return Err(Error::Other(format!(
-                    "query result exceeds limit of {MAX_RESULT_BYTES} bytes"
-                )));
-            }
-            Ok(value)
-        }))
+        let operation = opened.store.clone().get(key.clone());
+        opened.call("get", &key, length, operation).await
     }
 
     async fn set(
@@ -257,16 +282,11 @@ impl<T: Send> HostStoreWithStore<T> for Has<KeyValue> {
         key: String,
         value: Vec<u8>,
     ) -> wasmtime::Result<Result<(), Error>> {
-        let store = opened(accessor, &store)?;
-        let (wanted, bytes) = (key.clone(), value.len());
-        store
-            .call(
-                "set",
-                &key,
-                move |()| Some(bytes),
-                move |connection, label| set(connection, label, &wanted, &value),
-            )
-            .await
+        let opened = opened(accessor, &store)?;
+        let bytes = value.len();
+        let operation = opened.store.clone().set(key.clone(), value);
+        let length = move |_: &()| Some(bytes);
+        opened.call("set", &key, length, operation).await
     }
 
     async fn delete(
@@ -274,21 +294,9 @@ impl<T: Send> HostStoreWithStore<T> for Has<KeyValue> {
         store: Resource<OpenStore>,
         key: String,
     ) -> wasmtime::Result<Result<(), Error>> {
-        let store = opened(accessor, &store)?;
-        let wanted = key.clone();
-        store
-            .call(
-                "delete",
-                &key,
-                |()| None,
-                move |connection, label| {
-                    connection
-                        .prepare_cached("DELETE FROM spin_key_value WHERE store=?1 AND key=?2")?
-                        .execute([label, &wanted])
-                        .map(drop)
-                },
-            )
-            .await
+        let opened = opened(accessor, &store)?;
+        let operation = opened.store.clone().delete(key.clone());
+        opened.call("delete", &key, |()| None, operation).await
     }
 
     async fn exists(
@@ -296,40 +304,18 @@ impl<T: Send> HostStoreWithStore<T> for Has<KeyValue> {
         store: Resource<OpenStore>,
         key: String,
     ) -> wasmtime::Result<Result<bool, Error>> {
-        let store = opened(accessor, &store)?;
-        let wanted = key.clone();
-        store
-            .call(
-                "exists",
-                &key,
-                |_| None,
-                move |connection, label| {
-                    connection
-                        .prepare_cached("SELECT 1 FROM spin_key_value WHERE store=?1 AND key=?2")?
-                        .exists([label, &wanted])
-                },
-            )
-            .await
+        let opened = opened(accessor, &store)?;
+        let operation = opened.store.clone().exists(key.clone());
+        opened.call("exists", &key, |_| None, operation).await
     }
 
     async fn get_keys(
         accessor: &Accessor<T, Self>,
         store: Resource<OpenStore>,
     ) -> wasmtime::Result<(StreamReader<String>, FutureReader<Result<(), Error>>)> {
-        let store = opened(accessor, &store)?;
-        let keys = store
-            .call(
-                "get-keys",
-                "",
-                |_| None,
-                |connection, label| {
-                    connection
-                        .prepare_cached("SELECT key FROM spin_key_value WHERE store=?1")?
-                        .query_map([label], |row| row.get::<_, String>(0))?
-                        .collect::<rusqlite::Result<Vec<String>>>()
-                },
-            )
-            .await?;
+        let opened = opened(accessor, &store)?;
+        let operation = opened.store.clone().keys();
+        let keys = opened.call("get-keys", "", |_| None, operation).await?;
         let (keys, result) = match keys {
             Ok(keys) => (keys, Ok(())),
             Err(error) => (Vec::new(), Err(error)),

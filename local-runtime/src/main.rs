@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use application_webhooks::config::Config;
 use application_webhooks::config::events::EventsConfig;
 use clap::Parser;
@@ -17,7 +17,7 @@ use local_runtime::allowed_hosts::AllowedHosts;
 use local_runtime::engine::engine;
 use local_runtime::instance::{Imports, Template};
 use local_runtime::instruments::Instruments;
-use local_runtime::key_value::{Database, KeyValue, Stores};
+use local_runtime::key_value::{self, KeyValue, Stores};
 use local_runtime::manifest::{Component, Manifest};
 use local_runtime::outbound::Outbound;
 use local_runtime::postgres::Postgres;
@@ -49,6 +49,9 @@ struct Arguments {
     /// Writes a value into the store `default` first
     #[arg(long, value_name = "KEY=VALUE")]
     key_value: Vec<String>,
+    /// What the stores are kept in
+    #[arg(long, value_enum, default_value = "sqlite")]
+    key_value_store: key_value::Kind,
     /// Spin's runtime config file
     #[arg(long)]
     runtime_config_file: Option<PathBuf>,
@@ -234,37 +237,18 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
+/// The stores, with what the command line writes into `default`.
 fn stores(
     arguments: &Arguments,
     state_dir: Option<&Path>,
     config: &RuntimeConfig,
 ) -> anyhow::Result<Stores> {
-    let in_state_dir = |name: &str| match state_dir {
-        Some(directory) => Database::open(&directory.join(name)),
-        None => Database::in_memory(),
-    };
-    let mut stores = Stores::new();
-    for (label, table) in &config.key_value_store {
-        if table.r#type != "spin" {
-            bail!(
-                "the runtime config has a `{}` store; the local runtime has only SQLite, so use Spin for it",
-                table.r#type
-            );
-        }
-        let database = match &table.path {
-            Some(path) => Database::open(&config.directory.join(path))?,
-            None => in_state_dir(&format!("{label}.db"))?,
-        };
-        stores.insert(label.clone(), database);
-    }
-    if !stores.contains_key("default") {
-        stores.insert("default".to_owned(), in_state_dir("sqlite_key_value.db")?);
-    }
+    let stores = key_value::stores(config, state_dir, arguments.key_value_store)?;
     for pair in &arguments.key_value {
         let (key, value) = pair
             .split_once('=')
             .with_context(|| format!("--key-value {pair}: must be KEY=VALUE"))?;
-        stores["default"].seed("default", key, value.as_bytes())?;
+        stores["default"].seed(key, value.as_bytes())?;
     }
     Ok(stores)
 }
