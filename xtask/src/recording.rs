@@ -11,9 +11,12 @@ use do_nothing::recording::{APPLICATION, EVENT, NEW_ID, Operation, Parameter, Re
 use serde::Deserialize;
 use serde_json::Value;
 
-/// How long nothing more happens when a request is over: longer than the service ever pauses
-/// between what it does after a response.
+/// How long nothing more happens when a request is over.
 const OVER: Duration = Duration::from_secs(3);
+
+/// A pause after the response that ends the recording: the last looks at an index come as late as its requests
+/// may, by chance, and a replay that is watched for [`OVER`] must not be over before them.
+const LATE: Duration = Duration::from_secs(2);
 
 /// How long a request may take with all that follows it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -209,12 +212,18 @@ impl Exchange {
                 })
                 .collect::<Result<Vec<_>>>()
         };
+        let until = steps(&until, None)?;
+        let mut afterwards = steps(&afterwards, Some(responded.unwrap_or_default()))?;
+        let is_late = |step: &Step| Duration::from_millis(step.pause_ms) >= LATE;
+        if let Some(late) = afterwards.iter().position(is_late) {
+            afterwards.truncate(late);
+        }
         Ok(Recording {
             status: self.status,
             headers: self.headers,
             body: self.body,
-            steps: steps(&until, None)?,
-            afterwards: steps(&afterwards, Some(responded.unwrap_or_default()))?,
+            steps: until,
+            afterwards,
         })
     }
 }

@@ -57,6 +57,19 @@ fn a_recording_has_the_order_the_sizes_and_the_pauses_and_names_no_application_a
     );
 }
 
+/// A replay of it would seem to be over before.
+#[test]
+fn a_recording_ends_before_a_look_that_comes_late() {
+    let look = |at: u64| seen("get", "webhooks/a-0", Some(80), (at, at + 100), true);
+    let mut create = create();
+    let later = [look(1_226_800), look(3_326_900), look(3_400_000)];
+    let later: Vec<Seen> = serde_json::from_value(json!(later)).expect("operations");
+    create.seen.extend(later);
+    let recording = create.recording("a-0").expect("a recording");
+    let pauses: Vec<u64> = recording.afterwards.iter().map(|it| it.pause_ms).collect();
+    assert_eq!(pauses, [75, 150, 1000]);
+}
+
 #[test]
 fn a_publish_is_recorded_with_its_statements_and_requests_and_names_no_event() {
     let id = "evt_019abd5a6f407c2e8d3b9f0a1b2c3d4e";
