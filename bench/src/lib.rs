@@ -4,7 +4,9 @@
 //! what the service itself costs.
 //!
 //! The recordings are the lines of the variable `recordings`; a request for
-//! `/replay/{number}/…/applications/{application}/…` replays one.
+//! `/replay/{number}/…/applications/{application}/…` replays one. With `/fewest/` in the place of `/replay/` it
+//! makes the fewest operations that any design could make, and with `/at-once/` none: so the same response is
+//! compared with what is possible ([`recording::Mode`]).
 
 #![deny(unsafe_code)]
 

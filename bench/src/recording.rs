@@ -40,6 +40,59 @@ pub struct Recording {
     pub steps: Vec<Step>,
     /// What was done after it.
     pub afterwards: Vec<Step>,
+    /// The fewest operations that any design could make for such a request; empty where nobody asks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fewest: Vec<Step>,
+}
+
+/// What of a recording is replayed: the first segment of the request's path has its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mode {
+    /// All that the service does.
+    Same,
+    /// [`Recording::fewest`], and nothing after the response.
+    Fewest,
+    /// Nothing: the response only.
+    AtOnce,
+}
+
+impl Mode {
+    /// Each with its name.
+    const NAMES: [(Self, &str); 3] = [
+        (Self::Same, "replay"),
+        (Self::Fewest, "fewest"),
+        (Self::AtOnce, "at-once"),
+    ];
+
+    /// Its name in paths.
+    pub fn name(self) -> &'static str {
+        let mut names = Self::NAMES.into_iter();
+        names
+            .find(|(mode, _)| *mode == self)
+            .map_or("", |(_, name)| name)
+    }
+
+    /// The mode of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        let mut names = Self::NAMES.into_iter();
+        names
+            .find(|(_, known)| *known == name)
+            .map(|(mode, _)| mode)
+    }
+}
+
+impl Recording {
+    /// What is replayed of it.
+    #[must_use]
+    pub fn replayed(mut self, mode: Mode) -> Self {
+        let fewest = std::mem::take(&mut self.fewest);
+        match mode {
+            Mode::Same => {}
+            Mode::Fewest => (self.steps, self.afterwards) = (fewest, Vec::new()),
+            Mode::AtOnce => (self.steps, self.afterwards) = (Vec::new(), Vec::new()),
+        }
+        self
+    }
 }
 
 /// One operation of the store, statement, or outbound request.
@@ -130,6 +183,35 @@ mod tests {
         for none in ["", "bench", "bench-00000000000", "bench-00000000000x"] {
             assert_eq!(marker(none), None, "{none}");
         }
+    }
+
+    #[test]
+    fn a_mode_replays_its_own_steps() {
+        let step = |key: &str| Step {
+            operation: Operation::Get,
+            key: key.to_owned(),
+            after: 0,
+            pause_ms: 0,
+        };
+        let recording = Recording {
+            status: 200,
+            headers: Vec::new(),
+            body: String::new(),
+            steps: vec![step("a"), step("b")],
+            afterwards: vec![step("c")],
+            fewest: vec![step("a")],
+        };
+        for (name, steps, afterwards) in [
+            ("replay", vec![step("a"), step("b")], vec![step("c")]),
+            ("fewest", vec![step("a")], Vec::new()),
+            ("at-once", Vec::new(), Vec::new()),
+        ] {
+            let mode = Mode::named(name).expect(name);
+            assert_eq!(mode.name(), name);
+            let replayed = recording.clone().replayed(mode);
+            assert_eq!((replayed.steps, replayed.afterwards), (steps, afterwards));
+        }
+        assert_eq!(Mode::named("api"), None);
     }
 
     #[test]

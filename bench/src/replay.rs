@@ -1,6 +1,6 @@
 //! The replay of a recording.
 
-use std::cell::RefCell;
+use std::cell::{LazyCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::database::Database;
 use crate::recording::{
-    APPLICATION, EVENT, MARKER, NEW_ID, Operation, Parameter, Recording, Step, marker,
+    APPLICATION, EVENT, MARKER, Mode, NEW_ID, Operation, Parameter, Recording, Step, marker,
 };
 
 /// Answers one request, as the service does: head and body in one segment.
@@ -35,10 +35,11 @@ async fn replayed(request: Request) -> http::Response<String> {
     let body = body.collect().await;
     let body = body.map(|body| body.to_bytes()).unwrap_or_default();
     let mut segments = head.uri.path().split('/');
-    let number = segments.nth(2).and_then(|number| number.parse().ok());
+    let mode = segments.nth(1).and_then(Mode::named);
+    let number = segments.next().and_then(|number| number.parse().ok());
     let application = segments.skip_while(|it| *it != "applications").nth(1);
-    let replayed = match number {
-        Some(number) => replay(number, application.unwrap_or_default(), &body).await,
+    let replayed = match mode.zip(number) {
+        Some(recorded) => replay(recorded, application.unwrap_or_default(), &body).await,
         None => Err("the path names no recording".to_owned()),
     };
     replayed.unwrap_or_else(|error| {
@@ -49,16 +50,16 @@ async fn replayed(request: Request) -> http::Response<String> {
 }
 
 async fn replay(
-    number: usize,
+    recorded: (Mode, usize),
     application: &str,
     body: &[u8],
 ) -> Result<http::Response<String>, String> {
-    let recording = recording(number).await?;
+    let recording = recording(recorded).await?;
     let marker = std::str::from_utf8(body).ok().and_then(marker);
     let replay = Rc::new(Replay {
         application: application.to_owned(),
-        new_id: Uuid::new_v4().to_string(),
-        event: EventId::generate(Timestamp::now()).to_string(),
+        new_id: LazyCell::new(|| Uuid::new_v4().to_string()),
+        event: LazyCell::new(|| EventId::generate(Timestamp::now()).to_string()),
         marker: marker.filter(|marker| *marker != MARKER).map(str::to_owned),
         read: RefCell::default(),
     });
@@ -78,28 +79,30 @@ async fn replay(
     response.map_err(|error| error.to_string())
 }
 
-/// The recording of that number, read once per instance.
-async fn recording(number: usize) -> Result<Arc<Recording>, String> {
-    static READ: Mutex<BTreeMap<usize, Arc<Recording>>> = Mutex::new(BTreeMap::new());
+/// What is replayed of the recording of that number, read once per instance.
+async fn recording((mode, number): (Mode, usize)) -> Result<Arc<Recording>, String> {
+    static READ: Mutex<BTreeMap<(Mode, usize), Arc<Recording>>> = Mutex::new(BTreeMap::new());
 
     let read = || READ.lock().unwrap_or_else(|e| e.into_inner());
-    if let Some(recording) = read().get(&number) {
+    if let Some(recording) = read().get(&(mode, number)) {
         return Ok(recording.clone());
     }
     let lines = variables::get("recordings").await;
     let lines = lines.map_err(|error| error.to_string())?;
     let line = lines.lines().nth(number).unwrap_or_default();
     let recording: Recording = serde_json::from_str(line).map_err(|error| error.to_string())?;
-    let recording = Arc::new(recording);
-    read().insert(number, recording.clone());
+    let recording = Arc::new(recording.replayed(mode));
+    read().insert((mode, number), recording.clone());
     Ok(recording)
 }
 
 /// One request's replay.
 struct Replay {
     application: String,
-    new_id: String,
-    event: String,
+    /// Made where a step names it, since randomness and clocks are calls of the host.
+    new_id: LazyCell<String>,
+    /// As the id.
+    event: LazyCell<String>,
     /// What stands for [`MARKER`] in this request.
     marker: Option<String>,
     /// How many bytes it last read or wrote, by key.
@@ -155,10 +158,12 @@ impl Replay {
 
     /// The text as it is for this request.
     fn own(&self, text: &str) -> String {
-        let text = text
-            .replace(APPLICATION, &self.application)
-            .replace(NEW_ID, &self.new_id)
-            .replace(EVENT, &self.event);
+        let mut text = text.replace(APPLICATION, &self.application);
+        for (name, id) in [(NEW_ID, &self.new_id), (EVENT, &self.event)] {
+            if text.contains(name) {
+                text = text.replace(name, id);
+            }
+        }
         match &self.marker {
             Some(marker) => text.replace(MARKER, marker),
             None => text,

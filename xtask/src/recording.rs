@@ -224,6 +224,7 @@ impl Exchange {
             body: self.body,
             steps: until,
             afterwards,
+            fewest: Vec::new(),
         })
     }
 }

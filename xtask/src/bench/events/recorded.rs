@@ -105,6 +105,7 @@ mod tests {
             body: String::new(),
             steps: vec![statement("publish")],
             afterwards: [requests(), vec![statement("record")]].concat(),
+            fewest: Vec::new(),
         };
         assert!(is_a_publish(&recording));
         recording.afterwards.push(statement("claim"));
