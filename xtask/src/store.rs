@@ -44,6 +44,18 @@ pub fn get(state_dir: &Path, key: &str) -> Result<Option<Vec<u8>>> {
         .optional()?)
 }
 
+/// Passes each document of the store `default` in that file, by its key.
+pub fn each(file: &Path, mut pass: impl FnMut(&str, &[u8]) -> Result<()>) -> Result<()> {
+    let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let mut documents =
+        connection.prepare("SELECT key, value FROM spin_key_value WHERE store = 'default'")?;
+    let mut rows = documents.query([])?;
+    while let Some(row) = rows.next()? {
+        pass(row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_blob()?)?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 pub mod tests {
     use super::*;
@@ -73,6 +85,27 @@ pub mod tests {
         let connection = Connection::open(state.join(FILE)).expect("open");
         let mode = connection.pragma_query_value(None, "journal_mode", |row| row.get(0));
         assert_eq!(mode, Ok("wal".to_owned()));
+    }
+
+    #[test]
+    fn each_document_of_the_default_store_is_passed() {
+        let state = filled("each-document", &[("b", "2"), ("a", "1")]);
+        let file = state.join(FILE);
+        let other = Connection::open(&file).expect("open");
+        let insert = "INSERT INTO spin_key_value VALUES ('other', 'c', x'03')";
+        other.execute(insert, []).expect("fill");
+        let mut passed = Vec::new();
+        each(&file, |key, value| {
+            passed.push((key.to_owned(), value.to_owned()));
+            Ok(())
+        })
+        .expect("each");
+        passed.sort();
+        let expected = [("a", "1"), ("b", "2")];
+        let expected = expected.map(|(key, value)| (key.to_owned(), value.as_bytes().to_owned()));
+        assert_eq!(passed, expected);
+        let stopped = each(&file, |_, _| anyhow::bail!("enough"));
+        assert!(stopped.is_err());
     }
 
     #[test]

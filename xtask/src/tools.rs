@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::project;
 
@@ -87,6 +87,24 @@ pub fn postgres() {
              postgresql) to run these too"
         );
     }
+}
+
+/// Prepares Redis: its server, and the client that fills it.
+///
+/// # Errors
+///
+/// When they are missing and cannot be installed here.
+pub fn redis() -> Result<()> {
+    let is_there = || {
+        let programs = ["redis-server", "redis-cli"];
+        programs.map(project::on_path).iter().all(Option::is_some)
+    };
+    if !is_there() && !(debian_packages(&["redis-server"]) && is_there()) {
+        bail!(
+            "redis-server and redis-cli are not on PATH: install them (Debian: apt-get install redis-server)"
+        );
+    }
+    Ok(())
 }
 
 /// Installs Debian packages where nobody needs to be asked: as root, which on a

@@ -1,6 +1,9 @@
 //! The kinds of requests that are compared.
 
+use do_nothing::recording::Mode;
+
 use super::Bench;
+use super::bounds::{self, Bounds};
 use super::seed::{FULL, LARGE, SMALL, id};
 use super::tokens::forge;
 
@@ -15,10 +18,12 @@ pub struct Case {
     pub token: String,
     pub body: Option<&'static str>,
     pub status: u16,
-    /// The throughput to reach, as a part of the baseline's.
+    /// The throughput to reach, as a part of the stand-in's; of what uses the store, on SQLite.
     pub target: Option<f64>,
     /// Whether each request has another signature in its token, which cannot have been seen before.
     pub forged_anew: bool,
+    /// What bounds it, where that is measured too.
+    pub bounds: Option<Bounds>,
 }
 
 const BODY: &str = r#"{"url":"https://merchant.example.com/hooks/kadosei"}"#;
@@ -27,6 +32,14 @@ impl Case {
     /// What the service does for it does not depend on more than this.
     pub fn kind(&self) -> String {
         format!("{} {} {}", self.method, self.path, self.status)
+    }
+
+    /// What of its recording is replayed.
+    pub fn modes(&self) -> &'static [Mode] {
+        match self.bounds {
+            Some(_) => &[Mode::Same, Mode::Fewest, Mode::AtOnce],
+            None => &[Mode::Same],
+        }
     }
 
     /// The first of its applications, as its path names it, and the second.
@@ -48,6 +61,7 @@ impl Bench {
             status: 201,
             target,
             forged_anew: false,
+            bounds: None,
         }
     }
 
@@ -62,13 +76,17 @@ impl Bench {
             status: 200,
             target: None,
             forged_anew: false,
+            bounds: None,
         }
     }
 
     pub fn cases(&self) -> Vec<Case> {
         let small = "small-%d/webhooks";
         let mut cases = vec![
-            self.create("HS256", small, SMALL, Some(0.85)),
+            Case {
+                bounds: Some(bounds::CREATE),
+                ..self.create("HS256", small, SMALL, Some(0.85))
+            },
             self.create("EdDSA", small, SMALL, Some(0.75)),
             self.create("ES256", small, SMALL, Some(0.6)),
             self.create("RS256", small, SMALL, Some(0.6)),
@@ -76,8 +94,14 @@ impl Bench {
                 name: format!("create in an application with {FULL} and more, HS256"),
                 ..self.create("HS256", "large-%d/webhooks", LARGE, None)
             },
-            self.get("read", &format!("large-%d/webhooks/{}", id(0)), LARGE),
-            self.get("list of 50", "listed-%d/webhooks?limit=50", LARGE),
+            Case {
+                bounds: Some(bounds::READ),
+                ..self.get("read", &format!("large-%d/webhooks/{}", id(0)), LARGE)
+            },
+            Case {
+                bounds: Some(bounds::LIST),
+                ..self.get("list of 50", "listed-%d/webhooks?limit=50", LARGE)
+            },
             Case {
                 status: 400,
                 body: Some(r#"{"url":"http://10.0.0.1/","subscribedEvents":[]}"#),

@@ -17,29 +17,37 @@ use crate::project;
 pub const CONNECTIONS: usize = 32;
 
 impl Bench {
+    /// The service and its stand-in by turns, and what bounds the service.
     pub fn compare(&self, case: &Case, pair: &Pair) -> Result<Compared> {
+        let modes = case.modes();
         let mut service = Vec::new();
-        let mut nothing = Vec::new();
+        let mut others: Vec<Vec<Load>> = modes.iter().map(|_| Vec::new()).collect();
         for _ in 0..self.runs {
-            service.push(self.load(case, pair.service.address, true)?);
-            nothing.push(self.load(case, pair.nothing.address, false)?);
+            service.push(self.load(case, pair.service.address, "")?);
+            for (mode, loads) in modes.iter().zip(&mut others) {
+                let prefix = self.replay(case, *mode)?;
+                loads.push(self.load(case, pair.nothing.address, &prefix)?);
+            }
         }
-        let ratios = service.iter().zip(&nothing);
-        let compared = Compared {
-            ratio: median(ratios.map(|(s, n)| s.per_second / n.per_second)),
-            service: Load::median(&service),
-            nothing: Load::median(&nothing),
+        let against = |loads: &Vec<Load>| {
+            let ratios = service.iter().zip(loads);
+            Against {
+                ratio: median(ratios.map(|(ours, its)| ours.per_second / its.per_second)),
+                load: Load::median(loads),
+            }
         };
-        eprintln!("{}: {:.2}", case.name, compared.ratio);
+        let mut others = others.iter().map(against);
+        let compared = Compared {
+            nothing: others.next().context("no run")?,
+            bounds: others.next().zip(others.next()),
+            service: Load::median(&service),
+        };
+        eprintln!("{}: {:.2}", case.name, compared.nothing.ratio);
         Ok(compared)
     }
 
-    /// Runs the load generator once.
-    pub fn load(&self, case: &Case, address: SocketAddr, service: bool) -> Result<Load> {
-        let prefix = match service {
-            true => String::new(),
-            false => format!("/replay/{}", self.recorded(case)?.0),
-        };
+    /// Runs the load generator once. The paths begin with `prefix`.
+    pub fn load(&self, case: &Case, address: SocketAddr, prefix: &str) -> Result<Load> {
         let body = case
             .body
             .map_or("nil".to_owned(), |body| format!("[[{body}]]"));
@@ -136,7 +144,16 @@ pub fn met(is_met: bool) -> &'static str {
 /// What was measured of the service and its stand-in by turns.
 pub struct Compared {
     pub service: Load,
-    pub nothing: Load,
+    /// The same operations.
+    pub nothing: Against,
+    /// The fewest operations, and none.
+    pub bounds: Option<(Against, Against)>,
+}
+
+/// What the service is compared with.
+pub struct Against {
+    pub load: Load,
+    /// The service's throughput as a part of this.
     pub ratio: f64,
 }
 

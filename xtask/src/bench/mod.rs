@@ -4,25 +4,29 @@
 //! Which those are is recorded at the start: the local runtime reports what the service does for each
 //! kind of request, and the other component replays it (`recording.rs`, `bench/`).
 
+mod bounds;
 mod cases;
 mod events;
 mod load;
+mod redis;
 mod sections;
 mod seed;
 mod server;
+mod store;
 mod tokens;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail};
-use do_nothing::recording::Recording;
+use do_nothing::recording::{Mode, Recording};
 
 use self::cases::Case;
 use self::sections::{build_with_names, size_table};
 use self::seed::{SMALL, directory, fresh_store};
 use self::server::{Pair, Server, replaying};
+use self::store::{Config, Store};
 use self::tokens::Tokens;
 use crate::recording::{self, Exchange, Request};
 use crate::runtime::{self, Choice, Runtime};
@@ -33,16 +37,20 @@ pub struct Args {
     /// What serves both components
     #[arg(long, value_enum, default_value = "local")]
     runtime: Choice,
-    /// For Spin: a runtime config, whose store is SQLite in a state directory
+    /// For Spin: a runtime config. Where it names Redis for the documents, that one is used: its
+    /// databases from the named one on, which must be empty
     #[arg(long, value_name = "FILE")]
     runtime_config: Option<PathBuf>,
+    /// Where documents are kept; without it where the runtime config says, or on SQLite
+    #[arg(long, value_enum)]
+    store: Option<store::Choice>,
     /// What is measured
     #[arg(long, value_enum, default_value = "all")]
     of: Part,
     /// Fewer and shorter runs: for a first look, not for numbers to quote
     #[arg(long)]
     quick: bool,
-    /// Write docs/performance.md, or with Spin docs/performance-spin.md
+    /// Write docs/performance.md, or with Spin docs/performance-spin.md, of all stores in turn
     #[arg(long)]
     write: bool,
 }
@@ -65,8 +73,8 @@ const DO_NOTHING: build::Component = build::Component {
 };
 
 pub fn run(args: &Args) -> Result<()> {
-    if args.write && args.of != Part::All {
-        bail!("--write is for the whole report: leave --of out");
+    if args.write && (args.of != Part::All || args.store.is_some()) {
+        bail!("--write is for the whole report: leave --of and --store out");
     }
     project::manifest()?;
     fs::create_dir_all(directory())?;
@@ -75,9 +83,15 @@ pub fn run(args: &Args) -> Result<()> {
         Some(_) if matches!(runtime, Runtime::Local(_)) => {
             bail!("--runtime-config is for Spin: add --runtime spin, or leave it out")
         }
-        Some(file) => with_our_store(file)?,
-        None => runtime::shipped_config(),
+        Some(file) => Config::read(file)?,
+        None => Config::read(&runtime::shipped_config())?,
     };
+    let choices = match args.write {
+        true => store::Choice::all(&runtime).to_vec(),
+        false => vec![store::Choice::find(args.store, &runtime, &config)?],
+    };
+    let stores = choices.iter().map(|choice| choice.open(&config));
+    let stores: Vec<Store> = stores.collect::<Result<_>>()?;
     if project::on_path("wrk").is_none() && !tools::debian_packages(&["wrk"]) {
         bail!("wrk, the load generator, is not on PATH: install it (Debian: apt-get install wrk)");
     }
@@ -97,15 +111,21 @@ pub fn run(args: &Args) -> Result<()> {
         quick: args.quick,
         tokens: Tokens::sign()?,
         runtime,
-        config,
+        store: Store::Sqlite,
+        config: config.rest,
         environment: Vec::new(),
         recordings: Vec::new(),
     };
-    let mut report = bench.introduction();
+    let mut report = bench.introduction(&stores);
     if args.of != Part::Events {
-        report += &bench.of_webhooks()?;
+        bench.record()?;
+        for store in &stores {
+            bench.store = store.clone();
+            report += &bench.of_webhooks()?;
+        }
     }
     if args.of != Part::Webhooks {
+        bench.store = stores[0].clone();
         report += &events::section(&bench)?;
     }
     if args.of != Part::Events {
@@ -116,22 +136,6 @@ pub fn run(args: &Args) -> Result<()> {
         write(&bench.runtime, &report)?;
     }
     Ok(())
-}
-
-/// The runtime config, if it leaves the store where the benchmark fills it.
-fn with_our_store(file: &Path) -> Result<PathBuf> {
-    let text = fs::read_to_string(file)
-        .with_context(|| format!("--runtime-config {} cannot be read", file.display()))?;
-    let config: toml::Table = toml::from_str(&text)
-        .with_context(|| format!("--runtime-config {} is not TOML", file.display()))?;
-    if config.contains_key("key_value_store") || config.contains_key("sqlite_database") {
-        bail!(
-            "--runtime-config {}: the benchmark fills the files in its state directories, so the \
-             config cannot choose other stores",
-            file.display()
-        );
-    }
-    Ok(std::path::absolute(file)?)
 }
 
 fn write(runtime: &Runtime, report: &str) -> Result<()> {
@@ -149,8 +153,9 @@ fn write(runtime: &Runtime, report: &str) -> Result<()> {
 #[derive(Clone)]
 pub struct Bench {
     runtime: Runtime,
-    /// The runtime config.
-    config: PathBuf,
+    store: Store,
+    /// The runtime config, without the store.
+    config: toml::Table,
     /// Variables beside those that every server has.
     environment: Vec<(String, String)>,
     runs: usize,
@@ -162,10 +167,16 @@ pub struct Bench {
 }
 
 impl Bench {
-    fn of_webhooks(&mut self) -> Result<String> {
-        self.record()?;
+    /// The sections on webhooks, on one store.
+    fn of_webhooks(&self) -> Result<String> {
+        let mut report = format!(
+            "## Webhooks on {}, served by {}\n\n",
+            self.store.name(),
+            self.runtime.name()
+        );
         let few = Pair::start(self, "few", SMALL)?;
-        let (mut report, missed) = self.main_table(&few)?;
+        let (table, missed) = self.main_table(&few)?;
+        report += &table;
         report += &self.first_responses(&few)?;
         report += &self.memory(&few)?;
         report += &self.webhooks(&few)?;
@@ -175,12 +186,20 @@ impl Bench {
         Ok(report)
     }
 
+    /// As it records: on the local runtime, which reports operations, and its SQLite.
+    fn locally(&self) -> Result<Self> {
+        Ok(Self {
+            runtime: Runtime::find(Choice::Local)?,
+            store: Store::Sqlite,
+            ..self.clone()
+        })
+    }
+
     /// Records each kind of request of the benchmark, and checks that the replay is the same.
     fn record(&mut self) -> Result<()> {
-        let local = Runtime::find(Choice::Local)?;
         let state = fresh_store("recorded", SMALL)?;
         let manifest = project::root().join("spin.toml");
-        let service = Server::start(self, &local, &manifest, &state, &[])?;
+        let service = Server::start(&self.locally()?, &manifest, &state, &[])?;
         let mut cases = self.cases();
         cases.extend(self.cases_by_webhooks().into_iter().flatten());
         cases.extend(self.cases_by_applications(SMALL));
@@ -192,25 +211,35 @@ impl Bench {
             // What an instance does once is over then.
             self.exchange(case, &service, &application, "")?;
             let recorded = self.exchange(case, &service, &application, "")?;
-            let recording = recorded.recording(&application)?;
+            let mut recording = recorded.recording(&application)?;
             if recording.status != case.status {
                 bail!("{} is answered {recording:?}", case.name);
+            }
+            if let Some(bounds) = case.bounds {
+                recording.fewest = bounds.steps(&recording)?;
             }
             self.recordings.push((case.kind(), recording));
         }
         drop(service);
 
         let state = fresh_store("replayed", SMALL)?;
-        let nothing = Server::start(self, &local, &replaying(), &state, &[])?;
+        let nothing = Server::start(&self.locally()?, &replaying(), &state, &[])?;
         for case in &cases {
-            let (number, recording) = self.recorded(case)?;
-            let [_, application] = case.applications();
-            let prefix = format!("/replay/{number}");
-            let replayed = self.exchange(case, &nothing, &application, &prefix)?;
-            recording::check(recording, &replayed, &application)
-                .with_context(|| format!("the replay of `{}`", case.name))?;
+            for mode in case.modes() {
+                let recording = self.recorded(case)?.1.clone().replayed(*mode);
+                let [_, application] = case.applications();
+                let prefix = self.replay(case, *mode)?;
+                let replayed = self.exchange(case, &nothing, &application, &prefix)?;
+                recording::check(&recording, &replayed, &application)
+                    .with_context(|| format!("the replay of `{}` ({mode:?})", case.name))?;
+            }
         }
         Ok(())
+    }
+
+    /// What paths begin with where a case is replayed in that mode.
+    pub fn replay(&self, case: &Case, mode: Mode) -> Result<String> {
+        Ok(format!("/{}/{}", mode.name(), self.recorded(case)?.0))
     }
 
     /// The recording of a case's kind, and its number.

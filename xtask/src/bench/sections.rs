@@ -6,12 +6,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
+use do_nothing::recording::Mode;
 
 use super::Bench;
+use super::bounds;
 use super::cases::Case;
 use super::load::{CONNECTIONS, Load, median, met};
 use super::seed::{FULL, LARGE, SMALL, directory, fresh_store, id};
 use super::server::{Pair, Server, live_instances, time};
+use super::store::Store;
 use crate::profile::{self, Samples};
 use crate::runtime::Runtime;
 use crate::{build, project};
@@ -23,23 +26,37 @@ const FIRST_RESPONSES: usize = 41;
 const IDLE: Duration = Duration::from_millis(1300);
 
 impl Bench {
-    pub fn introduction(&self) -> String {
+    /// What all of the report is of, measured on these stores.
+    pub fn introduction(&self, stores: &[Store]) -> String {
+        let names: Vec<_> = stores.iter().map(Store::name).collect();
+        let redis = stores.iter().find_map(|store| match store {
+            Store::Redis(redis) => Some(redis.is_own()),
+            Store::Sqlite | Store::Memory => None,
+        });
         format!(
             "# Performance\n\n\
              Made by `cargo xtask bench{}`. Both components are built as they are released and \
-             served side by side by {}; `wrk` sends each the same requests over {CONNECTIONS} \
-             connections, in turns, {} runs of {} s each. The do-nothing component (`bench/`) \
+             served side by side by {}, with their documents on {}.{} `wrk` sends each the same \
+             requests over {CONNECTIONS} connections, in turns, {} runs of {} s each. The \
+             do-nothing component (`bench/`) \
              replays the store operations, statements and outbound requests that the local runtime \
              recorded of the service at the start, as many side by side and of the same sizes, \
              checks nothing and answers the same bytes; where it says *at once*, there were none. \
              What stands here are medians; a ratio is the median of the ratios of runs that \
              followed each other. Absolute numbers are of a machine with {} cores that the load \
-             generator shares, and of a store on SQLite: only ratios carry over.\n\n{}\n",
+             generator and the store share: only ratios carry over.\n\n{}\n",
             match self.runtime {
                 Runtime::Spin(_) => " --runtime spin",
                 Runtime::Local(_) => "",
             },
             self.runtime.name(),
+            names.join(", then on "),
+            match redis {
+                Some(true) =>
+                    " Redis is the benchmark's own, on this machine, with `appendonly yes`.",
+                Some(false) => " Redis is the one that the runtime config names.",
+                None => "",
+            },
             self.runs,
             self.seconds,
             std::thread::available_parallelism().map_or(1, usize::from),
@@ -47,40 +64,44 @@ impl Bench {
         )
     }
 
-    /// The table, and the cases that missed their target.
+    /// The table and what is possible, and the cases that missed their target.
     pub fn main_table(&self, pair: &Pair) -> Result<(String, Vec<Case>)> {
         let mut missed = Vec::new();
+        let mut possible = String::from(bounds::HEAD);
+        let on_redis = matches!(self.store, Store::Redis(_));
+        let has_targets = on_redis && matches!(self.runtime, Runtime::Spin(_));
         let mut text = String::from(
             "| request | requests/s | of the do-nothing one's | target | median | its median | \
              99 % | its 99 % |\n|---|---|---|---|---|---|---|---|\n",
         );
         for case in self.cases() {
             let compared = self.compare(&case, pair)?;
+            let (nothing, ratio) = (&compared.nothing.load, compared.nothing.ratio);
+            let at_once = self.recorded(&case)?.1.steps.is_empty();
+            let on_sqlite = matches!(self.store, Store::Sqlite);
+            let target = case.target.filter(|_| at_once || on_sqlite);
             let ms = |us: f64| format!("{:.1} ms", us / 1000.0);
             let _ = writeln!(
                 text,
                 "| {}{} | {:.0} | **{:.2}** | {} | {} | {} | {} | {} |",
                 case.name,
-                match self.recorded(&case)?.1.steps.is_empty() {
-                    false => "",
-                    true => " (*at once*)",
-                },
+                if at_once { " (*at once*)" } else { "" },
                 compared.service.per_second,
-                compared.ratio,
-                case.target.map_or_else(String::new, |target| {
-                    format!("{target}: {}", met(compared.ratio >= target))
+                ratio,
+                target.map_or_else(String::new, |target| {
+                    format!("{target}: {}", met(ratio >= target))
                 }),
                 ms(compared.service.median_us),
-                ms(compared.nothing.median_us),
+                ms(nothing.median_us),
                 ms(compared.service.p99_us),
-                ms(compared.nothing.p99_us),
+                ms(nothing.p99_us),
             );
-            if case.target.is_some_and(|target| compared.ratio < target) {
+            possible += &bounds::row(&case, &compared, has_targets).unwrap_or_default();
+            if target.is_some_and(|target| ratio < target) {
                 missed.push(case);
             }
         }
-        text.push('\n');
-        Ok((text, missed))
+        Ok((format!("{text}\n{possible}\n"), missed))
     }
 
     pub fn first_responses(&self, pair: &Pair) -> Result<String> {
@@ -93,7 +114,7 @@ impl Bench {
                 case.token
             )
         };
-        let replay = request(&format!("/replay/{}", self.recorded(&case)?.0));
+        let replay = request(&self.replay(&case, Mode::Same)?);
         let request = request("");
         let mut service = Vec::new();
         let mut nothing = Vec::new();
@@ -112,7 +133,7 @@ impl Bench {
         }
         let (service, nothing) = (median(service), median(nothing));
         Ok(format!(
-            "## A fresh instance\n\nThe first response of a fresh instance, a read with a new \
+            "### A fresh instance\n\nThe first response of a fresh instance, a read with a new \
              token: {:.2} ms, the do-nothing component's {:.2} ms; **{:.2}** times as long \
              (target 1.5: {}).\n\n",
             service * 1e3,
@@ -126,7 +147,8 @@ impl Bench {
     pub fn memory(&self, pair: &Pair) -> Result<String> {
         let case = self.get("read", &format!("large-%d/webhooks/{}", id(0)), LARGE);
         let mut grown = Vec::new();
-        for (server, service) in [(&pair.service, true), (&pair.nothing, false)] {
+        let replay = self.replay(&case, Mode::Same)?;
+        for (server, prefix) in [(&pair.service, ""), (&pair.nothing, replay.as_str())] {
             let Some(control) = server.control else {
                 return Ok(String::new());
             };
@@ -134,7 +156,7 @@ impl Bench {
             let before = server.resident_kib()?;
             let mut best = 0.0_f64;
             std::thread::scope(|scope| -> Result<()> {
-                let load = scope.spawn(|| self.load(&case, server.address, service));
+                let load = scope.spawn(|| self.load(&case, server.address, prefix));
                 while !load.is_finished() {
                     std::thread::sleep(Duration::from_millis(100));
                     let live = live_instances(control)?;
@@ -150,7 +172,7 @@ impl Bench {
             grown.push(best);
         }
         Ok(format!(
-            "## Memory\n\nUnder load the runtime's memory grows by {:.0} KiB per instance at \
+            "### Memory of instances\n\nUnder load the runtime's memory grows by {:.0} KiB per instance at \
              most; with the do-nothing component by {:.0} KiB.\n\n",
             grown[0], grown[1]
         ))
@@ -158,7 +180,7 @@ impl Bench {
 
     pub fn webhooks(&self, pair: &Pair) -> Result<String> {
         let mut text = format!(
-            "## From 1 to {FULL} webhooks in an application\n\n| request | with 1 | with {FULL} | \
+            "### From 1 to {FULL} webhooks in an application\n\n| request | with 1 | with {FULL} | \
              of the do-nothing one's, with 1 | with {FULL} |\n|---|---|---|---|---|\n"
         );
         for [one, full] in self.cases_by_webhooks() {
@@ -167,7 +189,10 @@ impl Bench {
             let _ = writeln!(
                 text,
                 "| {name} | {:.0}/s | {:.0}/s | {:.2} | {:.2} |",
-                one.service.per_second, full.service.per_second, one.ratio, full.ratio
+                one.service.per_second,
+                full.service.per_second,
+                one.nothing.ratio,
+                full.nothing.ratio
             );
         }
         text.push('\n');
@@ -180,7 +205,7 @@ impl Bench {
         if missed.is_empty() || matches!(self.runtime, Runtime::Spin(_)) {
             return Ok(text);
         }
-        text += "## Where the time goes that missed its target\n\n";
+        text += "### Where the time goes that missed its target\n\n";
         if !Samples::can_be_taken() {
             text += "Not sampled: `perf` is not on PATH.\n\n";
             return Ok(text);
@@ -188,11 +213,11 @@ impl Bench {
         for case in missed {
             let state = fresh_store("profile", SMALL)?;
             let manifest = named_manifest();
-            let server = Server::start(self, &self.runtime, &manifest, &state, &["--perf-map"])?;
-            self.load(case, server.address, true)?;
+            let server = Server::start(self, &manifest, &state, &["--perf-map"])?;
+            self.load(case, server.address, "")?;
             let file = directory().join("perf.data");
             let samples = Samples::begin(server.child.id(), &file)?;
-            self.load(case, server.address, true)?;
+            self.load(case, server.address, "")?;
             drop(server);
             let shares = samples.shares(&file)?;
             text += &profile::table(&format!("{}: where", case.name), shares, " %");
@@ -204,7 +229,7 @@ impl Bench {
         let few = Pair::start(self, "ten", 10)?;
         let lots = Pair::start(self, "many", many)?;
         let mut text = format!(
-            "## From 10 to {many} applications\n\n| request | requests/s with 10 | with {many} | \
+            "### From 10 to {many} applications\n\n| request | requests/s with 10 | with {many} | \
              ratio | the do-nothing one's ratio |\n|---|---|---|---|---|\n"
         );
         let (of_few, of_many) = (
@@ -212,19 +237,21 @@ impl Bench {
             self.cases_by_applications(many),
         );
         for (a, b) in of_few.into_iter().zip(of_many) {
+            let [replay_a, replay_b] = [&a, &b].map(|case| self.replay(case, Mode::Same));
+            let (replay_a, replay_b) = (replay_a?, replay_b?);
             let (mut service, mut nothing) = (Vec::new(), Vec::new());
             let (mut loads_few, mut loads_many) = (Vec::new(), Vec::new());
             for _ in 0..self.runs {
                 let (x, y) = (
-                    self.load(&a, few.service.address, true)?,
-                    self.load(&b, lots.service.address, true)?,
+                    self.load(&a, few.service.address, "")?,
+                    self.load(&b, lots.service.address, "")?,
                 );
                 service.push(y.per_second / x.per_second);
                 loads_few.push(x);
                 loads_many.push(y);
                 let (x, y) = (
-                    self.load(&a, few.nothing.address, false)?,
-                    self.load(&b, lots.nothing.address, false)?,
+                    self.load(&a, few.nothing.address, &replay_a)?,
+                    self.load(&b, lots.nothing.address, &replay_b)?,
                 );
                 nothing.push(y.per_second / x.per_second);
             }

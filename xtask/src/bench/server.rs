@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::Bench;
 use super::seed::fresh_store;
+use super::store::Filled;
 use crate::project;
 use crate::runtime::Runtime;
 
@@ -43,7 +44,7 @@ impl Pair {
     pub fn start(bench: &Bench, name: &str, applications: usize) -> Result<Self> {
         let start = |component: &str, manifest: PathBuf| {
             let state = fresh_store(&format!("{name}-{component}"), applications)?;
-            Server::start(bench, &bench.runtime, &manifest, &state, &[])
+            Server::start(bench, &manifest, &state, &[])
         };
         Ok(Self {
             service: start("service", project::root().join("spin.toml"))?,
@@ -57,20 +58,20 @@ pub struct Server {
     pub child: Child,
     pub address: SocketAddr,
     pub control: Option<SocketAddr>,
+    /// Its documents, where they end with it.
+    _store: Filled,
 }
 
 impl Server {
-    pub fn start(
-        bench: &Bench,
-        runtime: &Runtime,
-        manifest: &Path,
-        state: &Path,
-        options: &[&str],
-    ) -> Result<Self> {
+    /// Serves what the manifest names. Its documents are in the state directory, as a SQLite file.
+    pub fn start(bench: &Bench, manifest: &Path, state: &Path, options: &[&str]) -> Result<Self> {
+        let store = bench.store.fill(state)?;
+        let config = state.join("runtime-config.toml");
+        fs::write(&config, toml::to_string(&store.config(&bench.config))?)?;
         let address = free_address()?;
-        let mut command = runtime.serve(manifest, address, state, &bench.config, &[]);
-        command.args(options);
-        let control = match runtime {
+        let mut command = bench.runtime.serve(manifest, address, state, &config, &[]);
+        command.args(store.arguments()).args(options);
+        let control = match bench.runtime {
             Runtime::Local(_) => Some(free_address()?),
             Runtime::Spin(_) => None,
         };
@@ -101,6 +102,7 @@ impl Server {
             child,
             address,
             control,
+            _store: store,
         };
         while !fs::read_to_string(&output)?.contains("Serving") {
             if server.child.try_wait()?.is_some() {
@@ -136,7 +138,8 @@ impl Drop for Server {
     }
 }
 
-fn free_address() -> Result<SocketAddr> {
+/// An address of the loopback that was free a moment ago.
+pub fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 

@@ -91,7 +91,7 @@ impl Events<'_> {
             Which::Service => project::root().join("spin.toml"),
             Which::StandIn => replaying(),
         };
-        let server = Server::start(&bench, &bench.runtime, &manifest, &kept.state, &[])?;
+        let server = Server::start(&bench, &manifest, &kept.state, &[])?;
         let mut probe = None;
         if which == Which::Service {
             wait_until_ready(server.address)?;
@@ -132,8 +132,8 @@ impl Events<'_> {
     pub fn load(&self, case: &Case, served: &Served) -> Result<Measured> {
         let before = self.receiver.count();
         let begin = Instant::now();
-        let is_service = served.which == Which::Service;
-        let load = self.bench.load(case, served.server.address, is_service)?;
+        let address = served.server.address;
+        let load = self.bench.load(case, address, served.prefix())?;
         let wanted = (load.requests as u64) * WEBHOOKS;
         loop {
             let arrived = self.receiver.count() - before;
@@ -163,7 +163,7 @@ impl Events<'_> {
         let case = self.publish(false);
         let address = served.server.address;
         let delivered = std::thread::scope(|scope| -> Result<f64> {
-            let load = scope.spawn(|| bench.load(&case, address, true));
+            let load = scope.spawn(|| bench.load(&case, address, served.prefix()));
             sleep(all.saturating_sub(counted + Duration::from_secs(1)));
             let (before, since) = (self.receiver.count(), Instant::now());
             sleep(counted);

@@ -26,7 +26,6 @@ use self::receiver::Receiver;
 use super::Bench;
 use super::cases::Case;
 use super::load::{median, met};
-use super::seed::directory;
 use crate::postgres::Postgres;
 use crate::runtime::Runtime;
 use crate::tools;
@@ -68,7 +67,7 @@ pub fn section(bench: &Bench) -> Result<String> {
     for place in [Place::Sqlite, Place::Postgres(&server)] {
         let mut events = Events {
             bench: Bench {
-                config: reaching_the_receiver(bench)?,
+                config: without_blocked_networks(bench.config.clone()),
                 recordings: Vec::new(),
                 ..bench.clone()
             },
@@ -83,36 +82,36 @@ pub fn section(bench: &Bench) -> Result<String> {
     Ok(text)
 }
 
-/// The runtime config of the rest, but for the networks that it blocks: the endpoints are on this
-/// machine.
-fn reaching_the_receiver(bench: &Bench) -> Result<std::path::PathBuf> {
-    let text = std::fs::read_to_string(&bench.config)?;
-    let text = without_blocked_networks(&text);
-    let file = directory().join("runtime-config.toml");
-    std::fs::write(&file, text)?;
-    Ok(file)
-}
-
-fn without_blocked_networks(config: &str) -> String {
-    let open = match config.split_once("block_networks = [") {
-        Some((before, rest)) => {
-            let (_, after) = rest.split_once("\n]").unwrap_or((rest, ""));
-            format!("{before}{after}")
+/// The runtime config, but for the networks that it blocks: the endpoints are on this machine.
+fn without_blocked_networks(mut config: toml::Table) -> toml::Table {
+    let networking = config.get_mut("outbound_networking");
+    if let Some(networking) = networking.and_then(toml::Value::as_table_mut) {
+        networking.remove("block_networks");
+    }
+    let providers = config.get_mut("variables_provider");
+    for provider in providers
+        .and_then(toml::Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        let values = provider.get_mut("values");
+        if let Some(networks) = values.and_then(|it| it.get_mut("private_networks")) {
+            *networks = "open".into();
         }
-        None => config.to_owned(),
-    };
-    open.replace("\"blocked\"", "\"open\"")
+    }
+    config
 }
 
 fn introduction(bench: &Bench) -> String {
     format!(
-        "## Events\n\nAn event goes to two webhooks, whose endpoint is a process of the benchmark that \
+        "## Events, with documents on {}\n\nAn event goes to two webhooks, whose endpoint is a process of the benchmark that \
          answers at once. {APPLICATIONS} applications take turns, unless it says *one application*, \
          whose endpoints have no more than 4 attempts in flight each. PostgreSQL flushes its commits. \
          Deliveries are counted until the last one has come, {} s of load at a time, and between two \
          runs everything is finished. *Sustained* is a load of {} s, of which the last {} s count: by \
          then each publish comes with the second decision about an earlier event. The stand-in makes \
          none, and does not claim what the service leaves to its pump.\n\n",
+        bench.store.name(),
         bench.seconds,
         measure::sustained(bench).0.as_secs(),
         measure::sustained(bench).1.as_secs(),
@@ -147,6 +146,7 @@ impl Events<'_> {
             status: 202,
             target: None,
             forged_anew: false,
+            bounds: None,
         }
     }
 
@@ -322,8 +322,8 @@ mod tests {
 
     #[test]
     fn the_config_of_events_blocks_nothing_and_is_the_shipped_one_otherwise() {
-        let shipped = std::fs::read_to_string(crate::runtime::shipped_config()).expect("shipped");
-        let open: toml::Table = toml::from_str(&without_blocked_networks(&shipped)).expect("TOML");
+        let shipped = crate::bench::Config::read(&crate::runtime::shipped_config());
+        let open = without_blocked_networks(shipped.expect("shipped").rest);
         assert!(open["outbound_networking"].get("block_networks").is_none());
         assert_eq!(
             open["outbound_http"]["connection_pooling"].as_bool(),

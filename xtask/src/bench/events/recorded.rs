@@ -6,7 +6,6 @@ use do_nothing::recording::{Operation, Recording};
 use super::measure::Which;
 use super::{Events, WEBHOOKS, application};
 use crate::recording;
-use crate::runtime::{Choice, Runtime};
 
 /// How often a recording is tried that has more in it than a publish.
 const TRIES: usize = 10;
@@ -14,9 +13,11 @@ const TRIES: usize = 10;
 impl Events<'_> {
     /// Records a publish with its deliveries, and checks that the replay is the same.
     pub fn record(&mut self) -> Result<()> {
-        let spin = std::mem::replace(&mut self.bench.runtime, Runtime::find(Choice::Local)?);
+        let locally = self.bench.locally()?;
+        let measured = std::mem::replace(&mut self.bench, locally);
         let recorded = self.record_locally();
-        self.bench.runtime = spin;
+        let locally = std::mem::replace(&mut self.bench, measured);
+        self.bench.recordings = locally.recordings;
         recorded
     }
 
