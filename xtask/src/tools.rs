@@ -99,12 +99,13 @@ pub fn redis() -> Result<()> {
         let programs = ["redis-server", "redis-cli"];
         programs.map(project::on_path).iter().all(Option::is_some)
     };
-    if !is_there() && !(debian_packages(&["redis-server"]) && is_there()) {
-        bail!(
-            "redis-server and redis-cli are not on PATH: install them (Debian: apt-get install redis-server)"
-        );
+    if is_there() || (debian_packages(&["redis-server"]) && is_there()) {
+        return Ok(());
     }
-    Ok(())
+    bail!(
+        "redis-server and redis-cli are not on PATH: install them (Debian: apt-get install \
+         redis-server)"
+    )
 }
 
 /// Installs Debian packages where nobody needs to be asked: as root, which on a
