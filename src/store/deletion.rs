@@ -215,15 +215,17 @@ impl DeletedApplication {
     }
 
     /// Removes for about a minute what comes back, then the mark: the application, its webhooks, and those
-    /// whose creates met its deletion.
+    /// whose creates met its deletion. `is_marked`: the mark and all that the delete clears are known to be
+    /// done; what is not is done by the first look.
     pub fn look_again(self, mut is_marked: bool, deadline: &Deadline, request_id: &str) {
         let begun = Instant::now();
         compensation::look_again(deadline, request_id, async move || {
-            if !is_marked {
+            let clears = !is_marked;
+            if clears {
                 self.mark().await?;
-                is_marked = true;
             }
-            self.remove_returned().await?;
+            self.remove_returned(clears).await?;
+            is_marked = true;
             match begun.elapsed() >= COMPENSATION_TIME {
                 true => self.store.delete(&self.mark_key()).await,
                 false => Ok(()),
@@ -231,7 +233,8 @@ impl DeletedApplication {
         });
     }
 
-    async fn remove_returned(&self) -> Result<(), Fault> {
+    /// Removes what is back; `clears`: also what the delete may have left.
+    async fn remove_returned(&self, clears: bool) -> Result<(), Fault> {
         let (store, id) = (&self.store, &self.application.id);
         let left = (
             keys::application_settings(id),
@@ -261,7 +264,8 @@ impl DeletedApplication {
             .map(|webhook| remove_returned(store, id, webhook, None));
         try_join_bounded(removals).await?;
         let is_any = settings || portal || changed || !listed.is_empty();
-        match back.is_some() || is_any {
+        // The list goes last: it says which webhooks were created while the application was deleted.
+        match back.is_some() || is_any || clears {
             true => clear_application(store, &self.application).await,
             false => Ok(()),
         }

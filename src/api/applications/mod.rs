@@ -277,10 +277,7 @@ pub async fn delete(mut request: Request) -> Result<Response, Error> {
     let cleared: Result<_, Fault> = context.run("clearing up after an application", clear).await;
     deleted.look_again(cleared.is_ok(), &context.deadline, &context.request_id);
     if let Err(fault) = cleared {
-        context.compensate(fault.is_timeout(), async move || {
-            applications::clear_application(&store, &application).await?;
-            index.reconcile().await
-        });
+        context.compensate(fault.is_timeout(), async move || index.reconcile().await);
     }
     Ok(response::empty(StatusCode::NO_CONTENT))
 }
