@@ -2,7 +2,6 @@
 //!
 //! Long because an endpoint can answer in many ways, and each is a test of its own.
 
-use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
@@ -206,13 +205,6 @@ async fn an_encoded_body_is_not_shown_and_the_detail_says_why() {
     );
 }
 
-/// Where nobody listens.
-fn closed_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|it| it.local_addr())
-        .expect("a port")
-}
-
 #[tokio::test]
 async fn a_delivery_that_fails_names_its_reason() {
     let resetting = Receiver::resetting();
@@ -221,7 +213,11 @@ async fn a_delivery_that_fails_names_its_reason() {
     let half_a_head = Receiver::hanging_after(b"HTTP/1.1 200 OK\r\n".to_vec());
     for (url, reason, sentence) in [
         ("https://no-such-name.example.com/".to_owned(), "dns", "DNS"),
-        (format!("http://{}/", closed_port()), "connect", "refused"),
+        (
+            format!("http://{}/", crate::support::receiver::closed_port()),
+            "connect",
+            "refused",
+        ),
         (
             resetting.url().replace("http:", "https:"),
             "tls",

@@ -180,10 +180,7 @@ async fn a_redirect_and_a_410_are_failures_and_repeated(api: &Server) {
 }
 
 async fn each_failure_has_its_class(api: &Server) {
-    let closed = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("listen");
-        listener.local_addr().expect("an address")
-    };
+    let closed = crate::support::receiver::closed_port();
     let resetting = Receiver::resetting();
     let garbage = Receiver::sending(b"not HTTP\r\n\r\n".to_vec());
     for (url, error) in [

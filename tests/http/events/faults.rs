@@ -122,9 +122,7 @@ async fn a_database_that_is_late_is_504() {
 #[tokio::test]
 async fn a_database_that_is_not_there_is_502_and_the_api_goes_on() {
     local_runtime_only!();
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("listen");
-    let address = closed.local_addr().expect("an address");
-    drop(closed);
+    let address = crate::support::receiver::closed_port();
     let server = Setup::new()
         .variable("allow_insecure_urls", "true")
         .variable("delivery_scheme", "*")

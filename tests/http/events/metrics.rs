@@ -60,10 +60,7 @@ async fn everything_that_happens_is_a_figure(setup: Setup) {
     list.expect(200).await;
     let published = publish(&api, &application).await;
     completed(&api, &application, &published["id"]).await;
-    let closed = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("listen");
-        listener.local_addr().expect("an address")
-    };
+    let closed = crate::support::receiver::closed_port();
     let (failing, _) = subscribed(&api, &format!("http://{closed}/")).await;
     publish(&api, &failing).await;
     let since = std::time::Instant::now();

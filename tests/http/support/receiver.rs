@@ -1,7 +1,7 @@
 //! A merchant's endpoint: takes deliveries and answers as it is told.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -9,6 +9,7 @@ use std::time::Instant;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use standardwebhooks::Webhook as Verifier;
+use tokio::net::TcpSocket;
 
 use super::Authority;
 
@@ -187,6 +188,18 @@ impl Receiver {
     pub fn last(&self) -> Received {
         self.received().pop().expect("a request")
     }
+}
+
+/// Where nobody listens, nor will while the tests run: at a port that was merely free, the receiver of another
+/// test would get what is attempted there again.
+pub fn closed_port() -> SocketAddr {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    socket.bind(anywhere).expect("a port");
+    let address = socket.local_addr().expect("an address");
+    // What is bound and does not listen refuses connections, and keeps its port.
+    std::mem::forget(socket);
+    address
 }
 
 fn listen() -> (TcpListener, SocketAddr) {
