@@ -38,15 +38,6 @@ pub trait KeyValue {
     }
 }
 
-/// The document that these bytes under `key` are.
-///
-/// # Errors
-///
-/// [`Fault::Unreadable`].
-pub fn read_document<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, Fault> {
-    serde_json::from_slice(bytes).map_err(|error| unreadable(key, &error))
-}
-
 /// Not generic: each type of documents would have its own. serde's text may quote the document, so only the
 /// place is recorded.
 fn unreadable(key: &str, error: &serde_json::Error) -> Fault {
@@ -72,7 +63,8 @@ impl Store {
         let Some(bytes) = self.0.get(key).await? else {
             return Ok(None);
         };
-        read_document(key, &bytes).map(Some)
+        let document = serde_json::from_slice(&bytes).map_err(|error| unreadable(key, &error))?;
+        Ok(Some(document))
     }
 
     /// What is under `key`, whatever it is.
