@@ -79,6 +79,7 @@ pub mod simulation {
         static TIMERS: RefCell<BTreeMap<(Duration, u64), Waker>> = RefCell::default();
         static SPAWNED: RefCell<Vec<LocalBoxFuture<'static, ()>>> = RefCell::default();
         static NUMBER: Cell<u64> = const { Cell::new(0) };
+        static IS_OVER: Cell<bool> = const { Cell::new(false) };
     }
 
     /// Runs `scenario`, and what it spawns until nothing more can happen. What waits for ever, as a
@@ -97,12 +98,16 @@ pub mod simulation {
         SPAWNED.take();
         NOW.set(Duration::ZERO);
         NUMBER.set(0);
+        IS_OVER.set(false);
         let mut result = None;
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(woken.clone());
         {
             let mut tasks: FuturesUnordered<LocalBoxFuture<'_, ()>> = FuturesUnordered::new();
-            tasks.push(Box::pin(async { result = Some(scenario.await) }));
+            tasks.push(Box::pin(async {
+                result = Some(scenario.await);
+                IS_OVER.set(true);
+            }));
             loop {
                 woken.0.store(false, Ordering::Relaxed);
                 let polled = tasks.poll_next_unpin(&mut Context::from_waker(&waker));
@@ -136,6 +141,11 @@ pub mod simulation {
         fn wake(self: Arc<Self>) {
             self.0.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Whether the scenario has ended, and only what it spawned goes on.
+    pub fn is_over() -> bool {
+        IS_OVER.get()
     }
 
     fn next_number() -> u64 {

@@ -280,11 +280,14 @@ fn event_of(now: Timestamp) -> NewEvent {
     }
 }
 
-/// Probes a process every second, as a load balancer does.
+/// Probes a process every second, as a load balancer does, as long as the scenario lasts.
 fn probe(dispatcher: &Rc<Dispatcher>, for_seconds: u64) {
     let dispatcher = dispatcher.clone();
     spawn(async move {
         for _ in 0..for_seconds {
+            if simulation::is_over() {
+                return;
+            }
             dispatcher.wake(true);
             sleep(seconds(1)).await;
         }

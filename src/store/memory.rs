@@ -15,11 +15,13 @@ use super::key_value::{KeyValue, Operation, Store};
 use crate::fault::Fault;
 use crate::runtime::simulation::{sleep, spawn};
 
-/// How many schedules a test tries: as many as take a moment, or `PROPTEST_CASES`.
+/// How many schedules a test tries: as many as take a moment, `WEBHOOKS_SCHEDULES` (`cargo xtask test` tries
+/// more), or `PROPTEST_CASES`, which counts for every test of properties.
 pub fn schedules() -> ProptestConfig {
-    let cases = std::env::var("PROPTEST_CASES").ok();
+    let given = |name| std::env::var(name).ok()?.parse().ok();
+    let cases = given("PROPTEST_CASES").or_else(|| given("WEBHOOKS_SCHEDULES"));
     ProptestConfig {
-        cases: cases.and_then(|cases| cases.parse().ok()).unwrap_or(64),
+        cases: cases.unwrap_or(16),
         failure_persistence: None,
         ..ProptestConfig::default()
     }

@@ -14,7 +14,10 @@ use crate::{build, project, test_tools};
 /// How many tests run at a time, for libtest.
 const THREADS: &str = "RUST_TEST_THREADS";
 
-/// How many of them per core. Most wait, for a server, a lease or a deadline, and with two per core all take
+/// How many schedules a test of interleavings tries.
+const SCHEDULES: &str = "WEBHOOKS_SCHEDULES";
+
+/// How many tests run per core. Most wait, for a server, a lease or a deadline, and with two per core all take
 /// two thirds of the time; but then what else the machine does leaves some without room.
 const TESTS_PER_CORE: usize = 1;
 
@@ -144,6 +147,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 fn cargo_test() -> Command {
     let mut command = project::cargo();
     command.args(["test", "--workspace"]);
+    if std::env::var_os(SCHEDULES).is_none() {
+        command.env(SCHEDULES, "64");
+    }
     for package in WITHOUT_TESTS {
         command.args(["--exclude", package]);
     }

@@ -7,8 +7,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
@@ -20,13 +20,26 @@ use crate::events::driver::{Call, Connection, Driver, Failure};
 use crate::events::statements::{Dialect, Statement};
 use crate::events::value::Value;
 
-/// Runs a test with a new database. Where the server is missing, the test is not run, and says so.
+/// Runs a test with an empty database. Where the server is missing, the test is not run, and says so.
 pub fn run(name: &str, test: impl AsyncFnOnce(&SqlDatabase)) {
-    run_with(name, async |database| test(&database.connect()).await);
+    on_server(name, async |server| {
+        let database = server.database_with_tables().await;
+        test(&database.connect()).await;
+        server.keep_tables(database).await;
+    });
 }
 
-/// As [`run`], with the database itself: to connect more than once, and to run other statements.
+/// As [`run`], with the database itself, which has no tables yet: to connect more than once, and to run
+/// other statements.
 pub fn run_with(name: &str, test: impl AsyncFnOnce(&TestDatabase)) {
+    on_server(name, async |server| {
+        let database = server.database().await;
+        test(&database).await;
+        server.keep(database).await;
+    });
+}
+
+fn on_server(name: &str, test: impl AsyncFnOnce(&Server)) {
     static SERVER: OnceLock<Option<Server>> = OnceLock::new();
     let Some(server) = SERVER.get_or_init(Server::start) else {
         return not_run(name);
@@ -35,10 +48,7 @@ pub fn run_with(name: &str, test: impl AsyncFnOnce(&TestDatabase)) {
         .enable_all()
         .build()
         .expect("a runtime");
-    tokio::task::LocalSet::new().block_on(&runtime, async {
-        let database = server.new_database().await;
-        test(&database).await;
-    });
+    tokio::task::LocalSet::new().block_on(&runtime, test(server));
 }
 
 /// `cargo xtask test` counts what could not run.
@@ -61,6 +71,9 @@ fn not_run(name: &str) {
 pub struct Server {
     port: u16,
     databases: AtomicU32,
+    /// What tests that passed have left: to make a database or its tables takes longer than most tests.
+    empty: Mutex<Vec<TestDatabase>>,
+    with_tables: Mutex<Vec<TestDatabase>>,
     /// Reads what nobody writes. When this process ends, it reads the end, and ends the server.
     _guardian: Child,
 }
@@ -110,6 +123,8 @@ impl Server {
         Some(Self {
             port,
             databases: AtomicU32::new(0),
+            empty: Mutex::default(),
+            with_tables: Mutex::default(),
             _guardian: guardian,
         })
     }
@@ -123,6 +138,43 @@ impl Server {
             let _ = connection.await;
         });
         Ok(client)
+    }
+
+    /// A database without tables.
+    async fn database(&self) -> TestDatabase {
+        let kept = locked(&self.empty).pop();
+        match kept {
+            Some(database) => database,
+            None => self.new_database().await,
+        }
+    }
+
+    /// A database whose tables are empty, or are not there yet.
+    async fn database_with_tables(&self) -> TestDatabase {
+        let kept = locked(&self.with_tables).pop();
+        match kept {
+            Some(database) => database,
+            None => self.database().await,
+        }
+    }
+
+    async fn keep(&self, database: TestDatabase) {
+        let emptied = "DROP SCHEMA public CASCADE; CREATE SCHEMA public";
+        let client = database.client().await;
+        client.batch_execute(emptied).await.expect(emptied);
+        locked(&self.empty).push(database);
+    }
+
+    async fn keep_tables(&self, database: TestDatabase) {
+        // Events last: each that is deleted takes with it what others have of it.
+        let emptied = "DO $$ DECLARE name text; BEGIN
+            FOR name IN SELECT tablename FROM pg_tables
+                WHERE schemaname = 'public' AND tablename <> 'events_schema'
+                ORDER BY tablename = 'events'
+            LOOP EXECUTE format('DELETE FROM %I', name); END LOOP; END $$";
+        let client = database.client().await;
+        client.batch_execute(emptied).await.expect(emptied);
+        locked(&self.with_tables).push(database);
     }
 
     async fn new_database(&self) -> TestDatabase {
@@ -197,6 +249,10 @@ impl TestDatabase {
         });
         steps.collect::<Vec<_>>().join("\n")
     }
+}
+
+fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(|e| e.into_inner())
 }
 
 fn programs() -> Option<PathBuf> {
