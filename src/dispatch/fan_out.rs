@@ -19,7 +19,7 @@ use crate::log;
 use crate::model::delivery::{AttemptTrigger, DeliveryReason};
 use crate::model::delivery_state::Progress;
 use crate::model::event::EventType;
-use crate::model::ids::ApplicationId;
+use crate::model::ids::{ApplicationId, WebhookId};
 use crate::model::time::Timestamp;
 use crate::model::webhook::Webhook;
 use crate::runtime::{sleep, spawn};
@@ -232,11 +232,11 @@ impl Dispatcher {
                 event.application_id == audience.0 && event.event_type == audience.1
             });
             left = others;
-            match self.recipients(&audience.0, &audience.1).await {
-                Ok(recipients) => {
+            match self.missed(&audience.0, &audience.1, &alike).await {
+                Ok(missed) => {
                     let settled = alike
                         .iter()
-                        .map(|event| self.settlement(event, &recipients, now));
+                        .map(|event| self.settlement(event, &missed, now));
                     settlements.extend(settled);
                 }
                 Err(error @ Fault::Unreadable(_)) => {
@@ -257,18 +257,27 @@ impl Dispatcher {
         }
     }
 
-    /// Who gets events of that type now, and whether the application's webhooks get any; `None`: it is gone.
-    async fn recipients(
+    /// Who gets events of that type now and may have been missed by one of these; whether the application's
+    /// webhooks get any, `None`: it is gone. That is not asked where nobody was missed, as is the rule.
+    async fn missed(
         &self,
         application: &ApplicationId,
         event_type: &EventType,
+        events: &[FanOut],
     ) -> Result<(Option<bool>, Vec<Webhook>), Fault> {
         let store = &self.store;
+        let first = events.iter().take(1).flat_map(|event| &event.recipients);
+        let has_all =
+            |webhook: &&WebhookId| events.iter().all(|it| it.recipients.contains(webhook));
+        let known: Vec<WebhookId> = first.filter(has_all).copied().collect();
         let reads = async {
-            let enabled = recipients::application_is_enabled(store, application);
-            let subscribers = recipients::subscribers(store, application, event_type);
-            let (enabled, subscribers) = futures::future::join(enabled, subscribers).await;
-            Ok((enabled?, subscribers?))
+            let missed =
+                recipients::subscribers_besides(store, application, event_type, &known).await?;
+            let enabled = match missed[..] {
+                [] => None,
+                _ => recipients::application_is_enabled(store, application).await?,
+            };
+            Ok((enabled, missed))
         };
         let deadline = Deadline::with_timeout(self.config.store_timeout);
         deadline.run("reading webhooks", reads).await
@@ -277,17 +286,18 @@ impl Dispatcher {
     fn settlement(
         &self,
         event: &FanOut,
-        (enabled, subscribers): &(Option<bool>, Vec<Webhook>),
+        (enabled, missed): &(Option<bool>, Vec<Webhook>),
         now: Timestamp,
     ) -> Settlement {
         let youngest = event.created_at.plus(CLOCK_DIFFERENCE);
         let schedule = &self.events.retry_schedule;
         let deliveries = match *enabled {
-            // The application is gone, and nobody is left who is to get it.
+            // Nobody was missed; or the application is gone, and nobody is left who is to get it.
             None => Vec::new(),
-            Some(enabled) => subscribers
+            Some(enabled) => missed
                 .iter()
                 .filter(|webhook| webhook.created.created_at <= youngest)
+                .filter(|webhook| !event.recipients.contains(&webhook.created.id))
                 .map(|webhook| NewDelivery {
                     webhook_id: webhook.created.id,
                     give_up_at: schedule.give_up_at(now),

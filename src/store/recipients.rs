@@ -106,8 +106,23 @@ pub async fn subscribers(
     application: &ApplicationId,
     event_type: &EventType,
 ) -> Result<Vec<Webhook>, Fault> {
+    subscribers_besides(store, application, event_type, &[]).await
+}
+
+/// As [`subscribers`], without these webhooks, which are not read.
+///
+/// # Errors
+///
+/// The store's failure.
+pub async fn subscribers_besides(
+    store: &Store,
+    application: &ApplicationId,
+    event_type: &EventType,
+    known: &[WebhookId],
+) -> Result<Vec<Webhook>, Fault> {
     let index = index::webhooks_of(store, application).await?;
-    let reads = index.ids().map(|id| async {
+    let others = index.ids().filter(|id| !known.contains(id));
+    let reads = others.map(|id| async {
         let read = recipient(store, application, *id).await;
         listed(read.map(Some))
     });

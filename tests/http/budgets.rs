@@ -106,7 +106,7 @@ const BUDGETS: [Budget; 19] = [
     budget(Delete,            [9, 6, 0, 0, 4, 15, 0, 1],   [1, 1, 0, 0, 3, 8, 0, 0]),
     budget(Publish,           [9, 0, 1, 0, 5, 12, 4, 1],   [0, 0, 4, 2, ANY, ANY, 4, 0]),
     budget(ReadEvent,         [2, 0, 2, 0, 3, 6, 0, 1],    [0, 0, 0, 0, 0, 0, 0, 0]),
-    budget(Attempt,           [1, 0, 4, 0, ANY, ANY, 6, 1], [13, 0, 10, 1, ANY, ANY, ANY, 0]),
+    budget(Attempt,           [1, 0, 4, 0, ANY, ANY, 6, 1], [8, 0, 8, 1, ANY, ANY, ANY, 0]),
 ];
 
 /// How many creates come at the same moment: as many as an instance serves.

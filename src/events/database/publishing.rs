@@ -95,6 +95,8 @@ pub struct FanOut {
     pub event_type: EventType,
     /// When it was published.
     pub created_at: Timestamp,
+    /// The webhooks that have a delivery of it: nothing more is decided about them.
+    pub recipients: Vec<WebhookId>,
 }
 
 /// The end of an event's second fan-out.
@@ -102,7 +104,7 @@ pub struct FanOut {
 pub struct Settlement {
     /// The event.
     pub event_id: EventId,
-    /// The webhooks that it goes to. Those that have a delivery keep it.
+    /// The webhooks that it goes to, too. Those that have a delivery keep it.
     pub deliveries: Vec<NewDelivery>,
     /// When the deliveries that are added are made.
     pub now: Timestamp,

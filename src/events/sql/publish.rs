@@ -135,6 +135,7 @@ impl SqlDatabase {
                 application_id: row.application_id()?,
                 event_type: row.event_type()?,
                 created_at: row.moment()?,
+                recipients: row.required(|json| serde_json::from_str(&json).ok())?,
             })
         })
         .collect()

@@ -133,7 +133,9 @@ fn claim_fan_outs() -> Statement {
            SELECT event_id FROM fan_outs WHERE due_at <= $1 ORDER BY due_at LIMIT $3
            FOR UPDATE SKIP LOCKED)
          UPDATE fan_outs AS f SET due_at = $2 FROM due WHERE f.event_id = due.event_id
-         RETURNING f.event_id, f.application_id, f.type, f.created_at",
+         RETURNING f.event_id, f.application_id, f.type, f.created_at,
+           (SELECT coalesce(json_agg(d.webhook_id), '[]')::text FROM deliveries AS d
+            WHERE d.event_id = f.event_id)",
     )
 }
 

@@ -100,7 +100,9 @@ fn claim_fan_outs() -> Statement {
         "claim-fan-outs",
         "UPDATE fan_outs SET due_at = ?2 WHERE event_id IN (
            SELECT event_id FROM fan_outs WHERE due_at <= ?1 ORDER BY due_at LIMIT ?3)
-         RETURNING event_id, application_id, type, created_at",
+         RETURNING event_id, application_id, type, created_at,
+           (SELECT json_group_array(d.webhook_id) FROM deliveries AS d
+            WHERE d.event_id = fan_outs.event_id)",
     )
 }
 

@@ -180,6 +180,7 @@ async fn a_second_fan_out_adds_what_the_first_one_missed(database: &SqlDatabase)
         (&shop(), at(0))
     );
     assert_eq!(unsettled[0].event_type, event.event_type);
+    assert_eq!(unsettled[0].recipients, [hook(1)]);
     // It is taken, and comes back when it is not settled.
     assert_eq!(
         database.claim_fan_outs(at(34), at(64), 10).await,
@@ -252,6 +253,8 @@ async fn only_old_events_without_pending_deliveries_are_forgotten(database: &Sql
     let mut ids: Vec<_> = unsettled.iter().map(|fan_out| fan_out.event_id).collect();
     ids.sort();
     assert_eq!(ids, [pending, young]);
+    let recipients = |id| unsettled.iter().find(|event| event.event_id == id);
+    assert_eq!(recipients(young).unwrap().recipients, []);
 }
 
 async fn an_applications_events_are_forgotten(database: &SqlDatabase) {
