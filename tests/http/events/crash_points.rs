@@ -11,7 +11,7 @@ use futures::stream::{self, StreamExt};
 use serde_json::{Value, json};
 
 use super::operations::{Operation, operations, receiver};
-use super::{event, event_in_time, subscribed};
+use super::{LEASE, event, event_in_time, subscribed};
 use crate::support::faults::Fault;
 use crate::support::{Application, PATIENCE, Receiver, Server, Setup, local_runtime_only, unique};
 
@@ -31,9 +31,6 @@ const RETRY: Duration = Duration::from_secs(35);
 
 /// How far it is moved for the second decision about an event to be due, and no retry yet.
 const SECOND_DECISION: Duration = Duration::from_secs(20);
-
-/// How long a claim is held.
-const LEASE: Duration = Duration::from_secs(60);
 
 /// How long nothing happens that is not due: twice the pause between two probes.
 const QUIET: Duration = Duration::from_secs(2);
@@ -107,9 +104,7 @@ impl Case {
             assert!(since.elapsed() < PATIENCE, "{}: not reached", self.what);
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        let ahead = self.server.ahead();
-        self.server = self.server.wait().start();
-        self.server.set_ahead(ahead);
+        self.server = self.server.restart();
         self
     }
 

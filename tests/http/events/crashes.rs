@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{completed, event, on_postgres, publish, subscribed};
+use super::{LEASE, completed, event, on_postgres, publish, subscribed};
 use crate::support::faults::Fault;
 use crate::support::server::dispatching_setup;
 use crate::support::{PATIENCE, Receiver, Setup, local_runtime_only, poll, unique};
@@ -15,9 +15,6 @@ on_servers_of_their_own! {
     two_processes_send_each_delivery_once
     a_crash_around_a_publish_loses_and_doubles_nothing
 }
-
-/// How long until a delivery of a process that died is sent by another one.
-const LEASE: Duration = Duration::from_secs(60);
 
 /// The process dies while its attempts are under way. Each comes again, by its id the same, when the
 /// lease has ended, and says that the one before is uncertain.
@@ -104,9 +101,7 @@ async fn a_crash_around_a_publish_loses_and_doubles_nothing(setup: &dyn Fn() -> 
         let request = server.publish(&application).header("idempotency-key", &key);
         assert!(request.send_unchecked().await.is_err());
         std::mem::forget(injected);
-        let ahead = server.ahead();
-        server = server.wait().start();
-        server.set_ahead(ahead);
+        server = server.restart();
         let request = server.publish(&application).header("idempotency-key", &key);
         let repeated = request.expect(202).await;
         let replayed = repeated.header("idempotency-replayed").map(|it| json!(it));

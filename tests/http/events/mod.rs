@@ -95,6 +95,9 @@ fn dispatching_on(postgres: &Postgres) -> &'static Server {
     SERVER.get_or_init(|| on_postgres(dispatching_setup(), postgres).start_shared())
 }
 
+/// How long a delivery stays claimed by a process that died.
+const LEASE: Duration = Duration::from_secs(60);
+
 /// With the events in a database of this server that no other test uses.
 pub fn on_postgres(setup: Setup, postgres: &Postgres) -> Setup {
     let database = postgres.database();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::log::deliveries_path;
-use super::{completed, event, event_when, on_postgres, publish, subscribed, webhook};
+use super::{LEASE, completed, event, event_when, on_postgres, publish, subscribed, webhook};
 use crate::support::contract::{
     ATTEMPT_IN_FLIGHT, DATA_ERASED, DEPENDENCY_FAILED, DISABLED, FORBIDDEN, NOT_FOUND,
     WEBHOOK_DELETED, WEBHOOK_INACTIVE,
@@ -278,9 +278,6 @@ mod postgres_crashes {
         super::a_crash_in_the_middle_ends_by_itself(setup).await;
     }
 }
-
-/// How long a claim lasts.
-const LEASE: Duration = Duration::from_secs(60);
 
 /// The endpoint has it, and the process dies before it is recorded. The delivery stays as it was, and can
 /// be sent again when the claim has ended.

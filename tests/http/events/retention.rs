@@ -80,10 +80,7 @@ fn alive(server: Server) -> Server {
     if !server.has_ended() {
         return server;
     }
-    let ahead = server.ahead();
-    let server = server.wait().start();
-    server.set_ahead(ahead);
-    server
+    server.restart()
 }
 
 /// The status of a read of the event; `None` where the process died.

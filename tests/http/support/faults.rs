@@ -199,6 +199,14 @@ pub async fn instances_end(server: &Server) {
 }
 
 impl Server {
+    /// Waits until it has died of itself, and starts another process of it, at the same time of the day.
+    pub fn restart(self) -> Self {
+        let ahead = self.ahead();
+        let server = self.wait().start();
+        server.set_ahead(ahead);
+        server
+    }
+
     /// Moves its clocks forward, as if the machine had slept for so long.
     pub fn sleep(&self, pause: Duration) {
         self.set_ahead(self.ahead() + pause);
