@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures::channel::oneshot;
-use rusqlite::config::DbConfig;
+use rusqlite::StatementStatus;
 use rusqlite::types::ValueRef;
 
 use super::connection::Connections;
@@ -45,11 +45,6 @@ impl Default for Memory {
 fn opened(connection: rusqlite::Result<rusqlite::Connection>) -> rusqlite::Connection {
     let connection = connection.expect("SQLite opens");
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    // Else most statements are prepared anew for each set of parameters, in case another plan suits those.
-    let once = DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG;
-    connection
-        .set_db_config(once, true)
-        .expect("a flag of SQLite");
     connection
 }
 
@@ -133,6 +128,18 @@ impl Memory {
             Err(error) => panic!("{sql}: {error}"),
         };
         run(connection, sql, &parameters).expect(sql)
+    }
+
+    /// Whether SQLite prepares a statement anew when its parameters have other values.
+    pub fn prepares_anew(&self, sql: &str) -> bool {
+        let mut prepared = self.0.connection().prepare_cached(sql).expect(sql);
+        for value in 2..=4 {
+            let values = vec![value; prepared.parameter_count()];
+            // What it makes of them does not matter.
+            let rows = prepared.query(rusqlite::params_from_iter(values));
+            let _ = rows.and_then(|mut rows| rows.next().map(drop));
+        }
+        prepared.get_status(StatementStatus::RePrepare) > 0
     }
 }
 

@@ -3,6 +3,7 @@
 //! A version is a list of statements that only add, so that an earlier release goes on working beside a
 //! later one. Each can be run again: two processes that start at once both run them.
 
+mod functions;
 mod portal;
 mod postgres;
 mod recoveries;
@@ -32,6 +33,10 @@ const VERSIONS: &[Version] = &[
     Version {
         sqlite: portal::SQLITE,
         postgres: portal::POSTGRES,
+    },
+    Version {
+        sqlite: &[],
+        postgres: functions::POSTGRES,
     },
 ];
 
@@ -112,4 +117,35 @@ async fn run(connection: &dyn Connection, sql: &str) -> Result<(), Failure> {
 
 fn added(version: usize) -> String {
     format!("INSERT INTO events_schema (version) VALUES ({version}) ON CONFLICT DO NOTHING")
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    #[test]
+    fn a_version_that_was_released_is_never_changed() {
+        let released = [
+            ["e36588d65c1e8644", "bfa8faf846b3cdb6"],
+            ["e57da930b87a5aa0", "08d5c41c38d3bbf3"],
+            ["a773161cd781d4dd", "2a8e99029bc52ae5"],
+            ["fc60f2df0e652710", "b823865204b8f544"],
+        ];
+        assert_eq!(
+            VERSIONS.len(),
+            released.len(),
+            "a new version is added here"
+        );
+        for (version, hashes) in (1..).zip(released) {
+            let scripts = [Dialect::Sqlite, Dialect::Postgres]
+                .map(|dialect| script(dialect, version).join("\n").replace(' ', ""));
+            let made = scripts.map(|script| {
+                let hash = base16ct::lower::encode_string(&Sha256::digest(script));
+                hash[..16].to_owned()
+            });
+            assert_eq!(made, hashes, "version {version}");
+        }
+    }
 }

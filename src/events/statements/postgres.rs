@@ -18,13 +18,13 @@ pub fn statements() -> Statements {
     let shared = Shared(Dialect::Postgres);
     let gauges = GaugeStatements(Dialect::Postgres);
     Statements {
-        publish: publish(),
+        publish: function("publish", 13),
         published_before: shared.published_before(),
         add_deliveries: add_deliveries(),
-        claim_fan_outs: claim_fan_outs(),
-        settle: settle(),
-        claim: claim(),
-        record: record(),
+        claim_fan_outs: function("claim-fan-outs", 3),
+        settle: function("settle", 1),
+        claim: function("claim", 9),
+        record: function("record", 1),
         release: release(),
         renew: renew(),
         postpone: postpone(),
@@ -70,6 +70,16 @@ pub fn statements() -> Statements {
     }
 }
 
+/// The statement of that name, which the database keeps as a function of so many parameters.
+fn function(name: &'static str, parameters: u8) -> Statement {
+    let given: Vec<String> = (1..=parameters)
+        .map(|number| format!("${number}"))
+        .collect();
+    let function = name.replace('-', "_");
+    let sql = format!("SELECT * FROM webhooks_{function}_4({})", given.join(", "));
+    Statement::new(name, &sql)
+}
+
 /// What is read of a delivery `d` that was claimed, with its event `e`.
 const CLAIMED: &str = "d.event_id, d.webhook_id, d.attempts, d.application_id, d.type, d.trigger, \
     d.uncertain, d.step, d.give_up_at, d.deliver_before, d.gone_at, e.body";
@@ -87,30 +97,6 @@ fn new_deliveries(parameter: u8) -> String {
     )
 }
 
-fn publish() -> Statement {
-    let deliveries = new_deliveries(13);
-    Statement::new(
-        "publish",
-        &format!(
-            "WITH event AS (
-               INSERT INTO events (id, application_id, type, body, occurred_at, created_at,
-                 deliver_before, idempotency_key, request_hash, size_bytes, sha256)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-               ON CONFLICT DO NOTHING RETURNING *),
-             fan_out AS (
-               INSERT INTO fan_outs (event_id, application_id, type, created_at, due_at)
-               SELECT id, application_id, type, created_at, $12 FROM event),
-             delivery AS (
-               INSERT INTO deliveries ({NEW_DELIVERY})
-               SELECT e.id, n.webhook, e.application_id, e.type, n.status, n.reason, n.attempts,
-                 n.attempts, n.attempts, n.due, n.next, n.claim, n.\"giveUp\", e.deliver_before,
-                 n.created, n.completed
-               FROM event AS e, {deliveries})
-             SELECT count(*) FROM event"
-        ),
-    )
-}
-
 fn add_deliveries() -> Statement {
     let deliveries = new_deliveries(1);
     Statement::new(
@@ -123,108 +109,6 @@ fn add_deliveries() -> Statement {
              FROM {deliveries} JOIN events AS e ON e.id = n.event
              ORDER BY e.id, n.webhook ON CONFLICT DO NOTHING"
         ),
-    )
-}
-
-fn claim_fan_outs() -> Statement {
-    Statement::new(
-        "claim-fan-outs",
-        "WITH due AS MATERIALIZED (
-           SELECT event_id FROM fan_outs WHERE due_at <= $1 ORDER BY due_at LIMIT $3
-           FOR UPDATE SKIP LOCKED)
-         UPDATE fan_outs AS f SET due_at = $2 FROM due WHERE f.event_id = due.event_id
-         RETURNING f.event_id, f.application_id, f.type, f.created_at,
-           (SELECT coalesce(json_agg(d.webhook_id), '[]')::text FROM deliveries AS d
-            WHERE d.event_id = f.event_id)",
-    )
-}
-
-fn settle() -> Statement {
-    Statement::new(
-        "settle",
-        "DELETE FROM fan_outs
-         WHERE event_id = ANY (ARRAY(SELECT jsonb_array_elements_text($1::text::jsonb)))",
-    )
-}
-
-fn claim() -> Statement {
-    let due = |retry: u8| {
-        format!(
-            "SELECT event_id, webhook_id, retry, next_at FROM deliveries
-             WHERE retry = {retry} AND next_at <= $3
-               AND (resend_until IS NULL OR resend_until <= $3)
-               AND webhook_id <> ALL (ARRAY(SELECT jsonb_array_elements_text($6::text::jsonb)))
-             ORDER BY next_at LIMIT $8 FOR UPDATE SKIP LOCKED"
-        )
-    };
-    let (first, again) = (due(0), due(1));
-    Statement::new(
-        "claim",
-        &format!(
-            "WITH first AS MATERIALIZED ({first}), again AS MATERIALIZED ({again}),
-             placed AS (
-               SELECT event_id, webhook_id, retry, next_at, row_number() OVER (
-                 PARTITION BY webhook_id ORDER BY retry * $7, next_at, event_id) AS place
-               FROM (SELECT * FROM first UNION ALL SELECT * FROM again) AS due),
-             chosen AS MATERIALIZED (
-               SELECT event_id, webhook_id FROM placed
-               WHERE place <= $5 - coalesce(($9::text::jsonb ->> webhook_id)::bigint, 0)
-               ORDER BY retry * $7, next_at LIMIT $4)
-             UPDATE deliveries AS d SET claim = $1, next_at = $2, attempts = d.attempts + 1,
-               step = d.step + 1, retry = 1, resend_claim = NULL, resend_until = NULL,
-               uncertain = CASE WHEN d.claim IS NOT NULL OR d.resend_claim IS NOT NULL
-                 THEN 1 ELSE d.uncertain END
-             FROM chosen AS c, events AS e
-             WHERE d.event_id = c.event_id AND d.webhook_id = c.webhook_id AND e.id = d.event_id
-             RETURNING {CLAIMED}"
-        ),
-    )
-}
-
-fn record() -> Statement {
-    Statement::new(
-        "record",
-        "WITH record AS MATERIALIZED (
-           SELECT r.*, coalesce(r.token IN (d.claim, d.resend_claim), false) AS held,
-             e.body IS NULL AS erased
-           FROM jsonb_to_recordset($1::text::jsonb) AS r(event text, webhook text, token text,
-             number bigint, kind text, trigger text, started bigint, duration bigint, url text,
-             fingerprints text, http bigint, error text, response text, truncated bigint, sha256 text,
-             \"retryAfter\" bigint, \"nextAttempt\" bigint, status text, reason text, step bigint,
-             next bigint, gone bigint, completed bigint)
-           JOIN deliveries AS d ON d.event_id = r.event AND d.webhook_id = r.webhook
-           JOIN events AS e ON e.id = r.event
-           ORDER BY r.event, r.webhook),
-         scheduled AS (
-           UPDATE deliveries AS d SET status = r.status, reason = r.reason, step = r.step,
-             due_at = coalesce(r.next, d.due_at), next_at = r.next, gone_at = r.gone,
-             completed_at = r.completed, claim = NULL,
-             uncertain = CASE WHEN r.started IS NULL THEN d.uncertain ELSE 0 END,
-             attempts = CASE WHEN r.started IS NULL AND d.attempts = r.number
-               THEN d.attempts - 1 ELSE d.attempts END
-           FROM record AS r
-           WHERE d.event_id = r.event AND d.webhook_id = r.webhook AND d.claim = r.token
-             AND r.kind = 'scheduled'),
-         resent AS (
-           UPDATE deliveries AS d SET resend_claim = NULL, resend_until = NULL,
-             status = coalesce(r.status, d.status),
-             reason = CASE WHEN r.status IS NULL THEN d.reason END,
-             next_at = CASE WHEN r.status IS NULL THEN d.next_at END,
-             claim = CASE WHEN r.status IS NULL THEN d.claim END,
-             completed_at = CASE WHEN d.status = r.status THEN d.completed_at
-               ELSE coalesce(r.completed, d.completed_at) END
-           FROM record AS r
-           WHERE d.event_id = r.event AND d.webhook_id = r.webhook AND d.resend_claim = r.token
-             AND r.kind = 'resent'),
-         attempt AS (
-           INSERT INTO attempts (event_id, webhook_id, number, trigger, started_at, duration_ms, url,
-             secret_fingerprints, http_status, error, response_body, response_truncated,
-             response_sha256, retry_after, next_attempt_at)
-           SELECT event, webhook, number, trigger, started, duration, url, fingerprints, http, error,
-             CASE WHEN NOT erased THEN response END, truncated, sha256, \"retryAfter\", \"nextAttempt\"
-           FROM record WHERE started IS NOT NULL
-           ON CONFLICT DO NOTHING)
-         SELECT event, webhook, held::int::bigint FROM record",
     )
 }
 

@@ -1,5 +1,7 @@
 //! How the databases find what a statement asks for: never by looking at a whole table.
 
+use serde_json::json;
+
 use super::*;
 use crate::events::database::{DeliveriesPage, EventsPage, LogRange, MAX_READ, MAX_SCANNED};
 use crate::events::statements::Dialect;
@@ -122,6 +124,19 @@ fn sqlite_scans_no_table() {
 }
 
 #[test]
+fn sqlite_prepares_no_statement_anew_for_other_parameters() {
+    let memory = Memory::default();
+    simulation::run(async {
+        let prepared = memory.scheduled(Vec::new());
+        prepared.prepare().await.expect("the tables");
+    });
+    let all = Dialect::Sqlite.all();
+    let anew = all.filter(|statement| memory.prepares_anew(&statement.sql));
+    let names: Vec<&str> = anew.map(|statement| statement.name).collect();
+    assert_eq!(names, [""; 0]);
+}
+
+#[test]
 fn postgres_scans_no_table() {
     let name = concat!(module_path!(), "::postgres_scans_no_table");
     postgres::run_with(name, async |database| {
@@ -132,6 +147,73 @@ fn postgres_scans_no_table() {
                 let scan = format!("Seq Scan on {table}");
                 assert!(!plan.contains(&scan), "{}: {plan}", statement.name);
             }
+        }
+    });
+}
+
+/// The functions, called for an event.
+fn calls(event: &str) -> [String; 5] {
+    let delivery = |webhook| {
+        json!({
+            "webhook": webhook, "status": "pending", "attempts": 1, "due": 0, "next": 0,
+            "claim": "token", "giveUp": 100, "created": 0,
+        })
+    };
+    let record = |webhook| {
+        json!({
+            "event": event, "webhook": webhook, "token": "token", "number": 2, "kind": "scheduled",
+            "trigger": "schedule", "started": 1, "duration": 1, "url": "", "fingerprints": "",
+            "truncated": 0, "status": "succeeded", "step": 2, "completed": 2,
+        })
+    };
+    let deliveries = json!([delivery("one"), delivery("two")]);
+    let records = json!([record("one"), record("two")]);
+    let settled = json!([event]);
+    [
+        format!(
+            "webhooks_publish_4('{event}', 'shop', 'type', '{{}}', 0, 0, NULL, NULL, NULL, 2, '', 0,
+               '{deliveries}')"
+        ),
+        "webhooks_claim_4('token', 50, 10, 10, 10, '[]', 1, 40, '{}')".to_owned(),
+        format!("webhooks_record_4('{records}')"),
+        "webhooks_claim_fan_outs_4(10, 20, 10)".to_owned(),
+        format!("webhooks_settle_4('{settled}')"),
+    ]
+}
+
+#[test]
+fn a_function_whose_plan_was_made_on_empty_tables_reads_few_pages_of_large_ones() {
+    let name = concat!(
+        module_path!(),
+        "::a_function_whose_plan_was_made_on_empty_tables_reads_few_pages_of_large_ones"
+    );
+    postgres::run_with(name, async |database| {
+        database.connect().prepare().await.expect("the tables");
+        let client = database.client().await;
+        // Often enough for PostgreSQL to keep a plan that is good for any parameters.
+        for number in 0..12 {
+            for call in calls(&format!("early-{number}")) {
+                let sql = format!("SELECT * FROM {call}");
+                client.batch_execute(&sql).await.expect(&sql);
+            }
+        }
+        let grow = "INSERT INTO events (id, application_id, type, occurred_at, created_at, size_bytes,
+               sha256, body)
+             SELECT 'event-' || n, 'shop', 'type', 0, 0, 2, '', '{}' FROM generate_series(1, 10000) AS n;
+             INSERT INTO deliveries (event_id, webhook_id, application_id, type, status, attempts, step,
+               retry, due_at, next_at, give_up_at, created_at)
+             SELECT 'event-' || n, w, 'shop', 'type', 'pending', 1, 1, n % 2, n % 20, n % 20, 100, 0
+             FROM generate_series(1, 10000) AS n, unnest(ARRAY['one', 'two']) AS w;
+             INSERT INTO fan_outs (event_id, application_id, type, created_at, due_at)
+             SELECT 'event-' || n, 'shop', 'type', 0, n % 20 FROM generate_series(1, 10000) AS n";
+        client.batch_execute(grow).await.expect("more rows");
+        for call in calls("late") {
+            let sql = format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT * FROM {call}");
+            let row = client.query_one(&sql, &[]).await.expect(&sql);
+            let report: serde_json::Value = row.get(0);
+            let pages = ["Shared Hit Blocks", "Shared Read Blocks"]
+                .map(|pages| report[0]["Plan"][pages].as_u64().expect("a number"));
+            assert!(pages.iter().sum::<u64>() < 2000, "{call}: {pages:?}");
         }
     });
 }
