@@ -37,7 +37,7 @@ const PAGES: usize = 4;
 /// How long a request looks up what its recovery takes. The pump goes on with what is left.
 const LOOKING: Duration = Duration::from_secs(5);
 
-/// How long a pump waits until it asks again whether a recovery is due.
+/// How long a pump waits until it asks again whether a recovery is due, unless it knows of one.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
 /// After how long a recovery is due again that nobody could carry on, because the store failed.
@@ -145,7 +145,9 @@ impl Dispatcher {
     /// Carries on a recovery that is due. Returns whether there was one.
     pub(super) async fn recover(&self) -> bool {
         let looked_at = self.pump.borrow().recovered_at;
-        if looked_at.is_some_and(|at| at.elapsed() < LOOK_PAUSE) {
+        let known = self.pump.borrow_mut().recovery_due.take();
+        let is_due = known.is_some_and(|due| due <= Timestamp::now());
+        if !is_due && looked_at.is_some_and(|at| at.elapsed() < LOOK_PAUSE) {
             return false;
         }
         match self.carry_on().await {

@@ -21,12 +21,16 @@ pub struct PumpState {
     pub is_running: bool,
     /// Whether there may be something to claim that it does not know of.
     pub is_nudged: bool,
+    /// When a request last asked for it.
+    pub asked_at: Option<Instant>,
     /// When it last found nothing to do.
     pub idle_since: Option<Instant>,
     /// How often it claimed.
     pub claims: u32,
     /// When it last made fan-outs again.
     pub settled_at: Option<Instant>,
+    /// When a recovery is due, as it was told last.
+    pub recovery_due: Option<Timestamp>,
     /// When it last found no recovery to carry on.
     pub recovered_at: Option<Instant>,
     /// When it last did what is beside deliveries.

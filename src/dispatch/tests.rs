@@ -296,6 +296,61 @@ fn probe(dispatcher: &Rc<Dispatcher>, for_seconds: u64) {
 
 const AT_ONCE: Duration = Duration::from_millis(5);
 
+/// A process, and when it ran statements of that name.
+fn watched(world: &World, name: &'static str) -> (Rc<Dispatcher>, Rc<RefCell<Vec<Timestamp>>>) {
+    let ran = Rc::<RefCell<Vec<Timestamp>>>::default();
+    let seen = ran.clone();
+    let store = world.store.scheduled(Vec::new());
+    let process = world.process_with(store, move |statement| {
+        if statement == name {
+            seen.borrow_mut().push(Timestamp::now());
+        }
+        Fate::default()
+    });
+    (process, ran)
+}
+
+#[test]
+fn an_instance_that_is_used_up_claims_nothing_five_seconds_later() {
+    simulation::run(async {
+        let world = World::new("0,1,1,1,1,1,1,1,1,1,1,1,1,1,1");
+        let webhook = world.webhook(|_| (AT_ONCE, Some(500))).await;
+        let (process, claims) = watched(&world, "claim");
+        let published_at = Timestamp::now();
+        publish(&process).await.expect("published");
+        sleep(seconds(12)).await;
+        let last = *claims.borrow().last().expect("a claim");
+        let after = last.distance(published_at);
+        assert!(seconds(3) < after && after < seconds(6), "{after:?}");
+        // Its next request has it go on.
+        let sent = world.sent_to(webhook).len();
+        process.wake(false);
+        sleep(seconds(2)).await;
+        assert!(world.sent_to(webhook).len() > sent);
+    });
+}
+
+#[test]
+fn while_events_never_end_a_pump_asks_what_is_due_about_once_a_second() {
+    simulation::run(async {
+        let world = World::new("0,60");
+        world.webhook(|_| (AT_ONCE, Some(200))).await;
+        let (process, asked) = watched(&world, "next-due");
+        // Their second decisions begin to be due after fifteen seconds.
+        for _ in 0..120 {
+            publish(&process).await.expect("published");
+            sleep(Duration::from_millis(250)).await;
+        }
+        let begin = Timestamp::now();
+        let lately = asked.borrow();
+        let lately = lately
+            .iter()
+            .filter(|at| begin.distance(**at) < seconds(10));
+        let count = lately.count();
+        assert!((5..=20).contains(&count), "{count}");
+    });
+}
+
 #[test]
 fn attempts_are_never_earlier_than_the_schedule_and_a_tenth_later_at_most() {
     simulation::run(async {
