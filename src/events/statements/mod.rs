@@ -2,8 +2,8 @@
 //!
 //! One step is one statement. Nothing begins a transaction: a connection of Spin's pool that is given
 //! back inside one keeps it, and what its next user writes is not seen by anybody. What changes several
-//! tables does so by triggers on SQLite ([`schema`](super::schema)) and by data-modifying common table
-//! expressions on PostgreSQL.
+//! tables does so by triggers on SQLite ([`schema`](super::schema)), and on PostgreSQL by data-modifying
+//! common table expressions, or as a function where every event needs it.
 
 mod gauges;
 pub mod portal;

@@ -80,35 +80,19 @@ fn function(name: &'static str, parameters: u8) -> Statement {
     Statement::new(name, &sql)
 }
 
-/// What is read of a delivery `d` that was claimed, with its event `e`.
-const CLAIMED: &str = "d.event_id, d.webhook_id, d.attempts, d.application_id, d.type, d.trigger, \
-    d.uncertain, d.step, d.give_up_at, d.deliver_before, d.gone_at, e.body";
-
-/// The columns of a delivery that is made.
-const NEW_DELIVERY: &str = "event_id, webhook_id, application_id, type, status, reason, attempts, \
-    step, retry, due_at, next_at, claim, give_up_at, deliver_before, created_at, completed_at";
-
-/// The deliveries of a parameter, as table `n`.
-fn new_deliveries(parameter: u8) -> String {
-    format!(
-        "jsonb_to_recordset(${parameter}::text::jsonb) AS n(event text, webhook text, status text,
-           reason text, attempts bigint, due bigint, next bigint, claim text, \"giveUp\" bigint,
-           created bigint, completed bigint)"
-    )
-}
-
 fn add_deliveries() -> Statement {
-    let deliveries = new_deliveries(1);
     Statement::new(
         "add-deliveries",
-        &format!(
-            "INSERT INTO deliveries ({NEW_DELIVERY})
-             SELECT e.id, n.webhook, e.application_id, e.type, n.status, n.reason, n.attempts,
-               n.attempts, n.attempts, n.due, n.next, n.claim, n.\"giveUp\", e.deliver_before,
-               n.created, n.completed
-             FROM {deliveries} JOIN events AS e ON e.id = n.event
-             ORDER BY e.id, n.webhook ON CONFLICT DO NOTHING"
-        ),
+        "INSERT INTO deliveries (event_id, webhook_id, application_id, type, status, reason, attempts,
+           step, retry, due_at, next_at, claim, give_up_at, deliver_before, created_at, completed_at)
+         SELECT e.id, n.webhook, e.application_id, e.type, n.status, n.reason, n.attempts,
+           n.attempts, n.attempts, n.due, n.next, n.claim, n.\"giveUp\", e.deliver_before,
+           n.created, n.completed
+         FROM jsonb_to_recordset($1::text::jsonb) AS n(event text, webhook text, status text,
+           reason text, attempts bigint, due bigint, next bigint, claim text, \"giveUp\" bigint,
+           created bigint, completed bigint)
+         JOIN events AS e ON e.id = n.event
+         ORDER BY e.id, n.webhook ON CONFLICT DO NOTHING",
     )
 }
 
@@ -188,16 +172,16 @@ fn suppress() -> Statement {
 fn begin_resend() -> Statement {
     Statement::new(
         "begin-resend",
-        &format!(
-            "UPDATE deliveries AS d SET resend_claim = $3, resend_until = $4,
-               attempts = d.attempts + CASE WHEN d.resend_claim = $3 THEN 0 ELSE 1 END
-             FROM events AS e
-             WHERE d.event_id = $1 AND d.webhook_id = $2 AND e.id = d.event_id
-               AND e.body IS NOT NULL
-               AND (d.resend_until IS NULL OR d.resend_until <= $5 OR d.resend_claim = $3)
-               AND (d.claim IS NULL OR d.next_at <= $5)
-             RETURNING {CLAIMED}, CASE WHEN d.next_at IS NULL THEN 0 ELSE 1 END"
-        ),
+        "UPDATE deliveries AS d SET resend_claim = $3, resend_until = $4,
+           attempts = d.attempts + CASE WHEN d.resend_claim = $3 THEN 0 ELSE 1 END
+         FROM events AS e
+         WHERE d.event_id = $1 AND d.webhook_id = $2 AND e.id = d.event_id
+           AND e.body IS NOT NULL
+           AND (d.resend_until IS NULL OR d.resend_until <= $5 OR d.resend_claim = $3)
+           AND (d.claim IS NULL OR d.next_at <= $5)
+         RETURNING d.event_id, d.webhook_id, d.attempts, d.application_id, d.type, d.trigger,
+           d.uncertain, d.step, d.give_up_at, d.deliver_before, d.gone_at, e.body,
+           CASE WHEN d.next_at IS NULL THEN 0 ELSE 1 END",
     )
 }
 
