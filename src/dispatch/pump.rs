@@ -27,8 +27,8 @@ const IDLE: Duration = Duration::from_secs(1);
 /// so that nothing falls between them.
 const SOON: Duration = Duration::from_millis(1500);
 
-/// How often it looks at first whether what it waits for has come, and in the end: a look costs the
-/// host 50 µs.
+/// How often it looks whether what it waits for has come: at first, and when it has waited for long. A look
+/// costs the host 50 µs.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 const LONGEST_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -106,6 +106,7 @@ impl Dispatcher {
         Ok(())
     }
 
+    /// Whether the instance had a request lately.
     fn is_asked_for(&self) -> bool {
         let asked_at = self.pump.borrow().asked_at;
         asked_at.is_some_and(|at| at.elapsed() < UNASKED)

@@ -29,7 +29,7 @@ pub struct PumpState {
     pub claims: u32,
     /// When it last made fan-outs again.
     pub settled_at: Option<Instant>,
-    /// When a recovery is due, as it was told last.
+    /// When a recovery is due, by the database's last answer.
     pub recovery_due: Option<Timestamp>,
     /// When it last found no recovery to carry on.
     pub recovered_at: Option<Instant>,

@@ -80,7 +80,7 @@ impl Statement {
     /// The statement of that name. Spaces and line breaks in `sql` become one space.
     ///
     /// A `LIMIT` of SQLite is given as `+?1`: it plans for the number that it finds in `?1`, and prepares
-    /// the statement anew for each other number (`sqlite3ExprIsInteger`, since 3.47).
+    /// the statement anew for each other number (`sqlite3ExprIsInteger` in 3.49 and 3.54, not in 3.46).
     pub fn new(name: &'static str, sql: &str) -> Self {
         let words: Vec<&str> = sql.split_whitespace().collect();
         let sql = words.join(" ").replace("LIMIT ?", "LIMIT +?");
