@@ -359,7 +359,7 @@ fn disturbed(statement: &'static str, nth: usize, outcome: Outcome) {
                 let _ = process.begin_recovery(&new).await;
             }
         });
-        probe(&process, 100);
+        probe(&process, 10);
         sleep(seconds(2)).await;
         let other = world.process();
         probe(&other, 100);
