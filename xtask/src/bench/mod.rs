@@ -117,16 +117,20 @@ pub fn run(args: &Args) -> Result<()> {
         recordings: Vec::new(),
     };
     let mut report = bench.introduction(&stores);
+    // What is done is kept where a later part fails.
+    let keep = |report: &str| fs::write(directory().join("report.md"), report);
     if args.of != Part::Events {
         bench.record()?;
         for store in &stores {
             bench.store = store.clone();
             report += &bench.of_webhooks()?;
+            keep(&report)?;
         }
     }
     if args.of != Part::Webhooks {
         bench.store = stores[0].clone();
         report += &events::section(&bench)?;
+        keep(&report)?;
     }
     if args.of != Part::Events {
         report += &size_table()?;

@@ -92,7 +92,10 @@ impl Place<'_> {
         fs::create_dir_all(&state)?;
         for file in fs::read_dir(&kept.state)? {
             let file = file?;
-            fs::copy(file.path(), state.join(file.file_name()))?;
+            // Beside its files Spin has a directory of logs there.
+            if file.file_type()?.is_file() {
+                fs::copy(file.path(), state.join(file.file_name()))?;
+            }
         }
         let database = match (self, &kept.database) {
             (Self::Postgres(server), Some(database)) => Some(server.copy(database)),
