@@ -62,7 +62,7 @@ fn seed(state: &Path, applications: usize) -> Result<()> {
                     "url": "https://merchant.example.com/hooks/kadosei", "isActive": true,
                     "subscribedEvents": ["session.completed", "session.expired"],
                     "secret": {"fingerprint": "whsec_****a3f2", "sealed": "0".repeat(128)},
-                    "createdAt": created_at(number),
+                    "createdAt": created_at(number), "isTracked": true,
                 });
                 let document = document.to_string();
                 insert.execute((format!("webhook/{name}/{id}"), document.as_bytes()))?;

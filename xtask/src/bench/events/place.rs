@@ -201,7 +201,7 @@ fn seed(state: &Path, receiver: &str) -> Result<()> {
                     "secret": {
                         "fingerprint": "whsec_****a3f2", "sealed": key.seal(id, &[9; SigningSecret::BYTES]),
                     },
-                    "createdAt": created_at,
+                    "createdAt": created_at, "isTracked": true,
                 });
                 insert(format!("webhook/{application}/{id}"), document.to_string())?;
             }
