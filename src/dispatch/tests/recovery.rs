@@ -362,7 +362,7 @@ fn disturbed(statement: &'static str, nth: usize, outcome: Outcome) {
         probe(&process, 10);
         sleep(seconds(2)).await;
         let other = world.process();
-        probe(&other, 100);
+        probe_every(5, &other, 100);
         sleep(seconds(80)).await;
         let begun = count(&world, "SELECT count(*) FROM recoveries");
         if begun == 0 {

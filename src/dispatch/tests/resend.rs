@@ -194,7 +194,7 @@ fn whatever_happens_to_its_process_the_schedule_goes_on() {
                     resent(&process, id, webhook).await;
                 }
 
-                probe(&process, 400);
+                probe_every(5, &process, 400);
                 sleep(seconds(400)).await;
                 let delivery = world.delivery(id, webhook).await;
                 assert_eq!(delivery.reason, Some(DeliveryReason::Exhausted), "{case}");

@@ -40,13 +40,13 @@ fn observed_world(schedule: &'static str) -> World {
     world
 }
 
-/// Probes a process every twenty minutes.
+/// Probes a process every hour.
 fn probe_for_days(dispatcher: &Rc<Dispatcher>, days: u64) {
     let dispatcher = dispatcher.clone();
     spawn(async move {
-        for _ in 0..days * 72 {
+        for _ in 0..days * 24 {
             dispatcher.wake(true);
-            sleep(seconds(1200)).await;
+            sleep(seconds(3600)).await;
         }
     });
 }
@@ -300,7 +300,7 @@ fn a_process_that_dies_beside_the_end_of_a_schedule_keeps_nothing_from_the_opera
                 let id = publish(&dying).await.expect("published");
                 sleep(seconds(5)).await;
                 assert_eq!(world.sent_to(webhook).len(), 1);
-                probe(&world.process(), 200);
+                probe_every(5, &world.process(), 200);
                 sleep(seconds(200)).await;
                 let delivery = world.delivery(id, webhook).await;
                 assert_eq!(delivery.reason, Some(DeliveryReason::Exhausted));
@@ -494,7 +494,7 @@ fn end_at_each_operation(ending: Outcome) {
             let dying = world.process_with(store, move |_| fate(&c2, &d2));
             dying.observe(about.clone(), Observed::Failed);
             sleep(seconds(10)).await;
-            probe(&world.process(), 40);
+            probe_every(5, &world.process(), 40);
             sleep(seconds(40)).await;
             let shown = world.shown(webhook).await;
             assert!(!shown.is_active(), "died at {dies_at}");

@@ -8,6 +8,7 @@ mod log;
 mod plans;
 mod portal;
 mod postgres;
+mod postgres_driver;
 mod publishing;
 mod queue;
 mod recoveries;

@@ -1,37 +1,41 @@
 //! A PostgreSQL server of the tests' own: in a temporary directory, on a port of its own, as a user
 //! who is not root.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
-use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, NoTls};
 
 use super::SqlDatabase;
-use crate::events::connection::Connections;
-use crate::events::driver::{Call, Connection, Driver, Failure};
-use crate::events::statements::{Dialect, Statement};
-use crate::events::value::Value;
+use super::postgres_driver::{self, Kept};
 
 /// Runs a test with an empty database. Where the server is missing, the test is not run, and says so.
 pub fn run(name: &str, test: impl AsyncFnOnce(&SqlDatabase)) {
     on_server(name, async |server| {
-        let database = server.database_with_tables().await;
-        test(&database.connect()).await;
-        server.keep_tables(database).await;
+        let (database, kept) = server.database_with_tables().await;
+        test(&kept.connect()).await;
+        server.keep_tables(database, kept).await;
     });
 }
 
-/// As [`run`], with the database itself, which has no tables yet: to connect more than once, and to run
-/// other statements.
+/// As [`run`], with the database itself: to connect more than once, and to run other statements.
 pub fn run_with(name: &str, test: impl AsyncFnOnce(&TestDatabase)) {
+    on_server(name, async |server| {
+        let (database, kept) = server.database_with_tables().await;
+        test(&database).await;
+        server.keep_tables(database, kept).await;
+    });
+}
+
+/// As [`run_with`], with a database that has no tables yet.
+pub fn run_on_new(name: &str, test: impl AsyncFnOnce(&TestDatabase)) {
     on_server(name, async |server| {
         let database = server.database().await;
         test(&database).await;
@@ -67,13 +71,52 @@ fn not_run(name: &str) {
     }
 }
 
+/// A language's order, in which `~` sorts before letters: the tables must not have it.
+const INITDB: &[&str] = &[
+    "-U",
+    "tests",
+    "-A",
+    "trust",
+    "-E",
+    "UTF8",
+    "-N",
+    "--wal-segsize=1",
+    "--locale=C",
+    "--locale-provider=icu",
+    "--icu-locale=en-US",
+];
+
+/// Where an earlier run of the tests has left what `initdb` makes, which takes longer than any test.
+fn template(programs: &Path) -> PathBuf {
+    let mut of = DefaultHasher::new();
+    let server = programs.join("postgres").metadata();
+    let changed = server.and_then(|server| server.modified()).ok();
+    (programs, changed, INITDB).hash(&mut of);
+    let binary = std::env::current_exe().expect("this program");
+    let target = binary.ancestors().nth(3).expect("target/debug/deps");
+    target.join(format!("tmp/postgres-{:016x}.tar", of.finish()))
+}
+
+/// Leaves it there, whole or not at all. A run that cannot leaves the next one to make it anew.
+fn keep_template(directory: &Path, template: &Path) {
+    let unfinished = template.with_extension(std::process::id().to_string());
+    let _ = std::fs::create_dir_all(unfinished.parent().expect("target/tmp"));
+    let mut tar = Command::new("tar");
+    tar.arg("-cf").arg(&unfinished).arg("-C").arg(directory);
+    let is_kept = tar.arg("data").status().is_ok_and(|made| made.success())
+        && std::fs::rename(&unfinished, template).is_ok();
+    if !is_kept {
+        let _ = std::fs::remove_file(&unfinished);
+    }
+}
+
 /// A server that ends with this process.
 pub struct Server {
     port: u16,
     databases: AtomicU32,
     /// What tests that passed have left: to make a database or its tables takes longer than most tests.
     empty: Mutex<Vec<TestDatabase>>,
-    with_tables: Mutex<Vec<TestDatabase>>,
+    with_tables: Mutex<Vec<(TestDatabase, Arc<Kept>)>>,
     /// Reads what nobody writes. When this process ends, it reads the end, and ends the server.
     _guardian: Child,
 }
@@ -95,24 +138,26 @@ impl Server {
             command.current_dir(&directory).stdout(Stdio::null());
             command.stderr(Stdio::null()).spawn().expect("it starts")
         };
-        let mut initdb = Command::new(programs.join("initdb"));
-        initdb.arg("-D").arg(&data);
-        // A language's order, in which `~` sorts before letters: the tables must not have it.
-        initdb.args([
-            "-U",
-            "tests",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-            "-N",
-            "--locale=C",
-        ]);
-        initdb.args(["--locale-provider=icu", "--icu-locale=en-US"]);
-        let made = run(&mut initdb).wait().expect("initdb ends");
-        assert!(made.success(), "initdb");
+        let template = template(&programs);
+        let is_there = std::fs::File::open(&template).is_ok_and(|template| {
+            let mut tar = Command::new("tar");
+            let tar = tar
+                .args(["-xpf", "-", "-C"])
+                .arg(&directory)
+                .stdin(template);
+            run(tar).wait().is_ok_and(|read| read.success())
+        });
+        if !is_there {
+            let _ = std::fs::remove_dir_all(&data);
+            let mut initdb = Command::new(programs.join("initdb"));
+            initdb.arg("-D").arg(&data).args(INITDB);
+            let made = run(&mut initdb).wait().expect("initdb ends");
+            assert!(made.success(), "initdb");
+            keep_template(&directory, &template);
+        }
         let port = free_port();
-        let script = r#""$1" -D "$2" -p "$3" -k "$4" -h 127.0.0.1 -c fsync=off &
+        let script = r#""$1" -D "$2" -p "$3" -k "$4" -h 127.0.0.1 -c fsync=off \
+                -c autovacuum=off -c wal_level=minimal -c max_wal_senders=0 &
             server=$!; read end; kill -INT $server; wait $server; rm -rf "$4""#;
         let mut guardian = Command::new("sh");
         guardian
@@ -149,13 +194,15 @@ impl Server {
         }
     }
 
-    /// A database whose tables are empty, or are not there yet.
-    async fn database_with_tables(&self) -> TestDatabase {
-        let kept = locked(&self.with_tables).pop();
-        match kept {
-            Some(database) => database,
-            None => self.database().await,
+    /// A database whose tables are empty, or are not there yet, and a connection to it.
+    async fn database_with_tables(&self) -> (TestDatabase, Arc<Kept>) {
+        let left = locked(&self.with_tables).pop();
+        if let Some(left) = left {
+            return left;
         }
+        let database = self.database().await;
+        let kept = Kept::open(database.address()).await;
+        (database, Arc::new(kept))
     }
 
     async fn keep(&self, database: TestDatabase) {
@@ -165,16 +212,15 @@ impl Server {
         locked(&self.empty).push(database);
     }
 
-    async fn keep_tables(&self, database: TestDatabase) {
+    async fn keep_tables(&self, database: TestDatabase, kept: Arc<Kept>) {
         // Events last: each that is deleted takes with it what others have of it.
         let emptied = "DO $$ DECLARE name text; BEGIN
             FOR name IN SELECT tablename FROM pg_tables
                 WHERE schemaname = 'public' AND tablename <> 'events_schema'
                 ORDER BY tablename = 'events'
             LOOP EXECUTE format('DELETE FROM %I', name); END LOOP; END $$";
-        let client = database.client().await;
-        client.batch_execute(emptied).await.expect(emptied);
-        locked(&self.with_tables).push(database);
+        kept.client.batch_execute(emptied).await.expect(emptied);
+        locked(&self.with_tables).push((database, kept));
     }
 
     async fn new_database(&self) -> TestDatabase {
@@ -189,10 +235,15 @@ impl Server {
             }
         };
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
-        let name = format!("events_{number}");
-        let create = format!("CREATE DATABASE {name}");
-        let made = client.batch_execute(&create).await;
-        made.expect("a database");
+        let name = match number {
+            // It is there, and nobody else uses it.
+            0 => "postgres".to_owned(),
+            _ => format!("events_{number}"),
+        };
+        if number > 0 {
+            let create = format!("CREATE DATABASE {name}");
+            client.batch_execute(&create).await.expect("a database");
+        }
         TestDatabase {
             port: self.port,
             name,
@@ -209,49 +260,25 @@ pub struct TestDatabase {
 impl TestDatabase {
     /// The database as one process sees it.
     pub fn connect(&self) -> SqlDatabase {
-        let driver = self.driver();
-        SqlDatabase::new(Connections::new(Box::new(driver), Duration::from_secs(10)))
+        postgres_driver::own(self.address())
     }
 
-    fn driver(&self) -> TestDriver {
+    fn address(&self) -> String {
         let Self { port, name } = self;
-        let address = format!("host=127.0.0.1 port={port} user=tests dbname={name}");
-        TestDriver { address }
+        format!("host=127.0.0.1 port={port} user=tests dbname={name}")
     }
 
     /// A connection of the test's own.
     pub async fn client(&self) -> Client {
-        let (client, connection) = tokio_postgres::connect(&self.driver().address, NoTls)
+        let (client, connection) = tokio_postgres::connect(&self.address(), NoTls)
             .await
             .expect("a connection");
         tokio::task::spawn_local(connection);
         client
     }
-
-    /// How it finds what a statement asks for, if it has any choice but to look at whole tables.
-    pub async fn plan(&self, sql: &str) -> String {
-        let client = self.client().await;
-        let count = (1..)
-            .take_while(|number| sql.contains(&format!("${number}")))
-            .count();
-        let nulls = match count {
-            0 => String::new(),
-            count => format!("({})", vec!["NULL"; count].join(", ")),
-        };
-        let script = format!(
-            "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan;
-             PREPARE planned AS {sql}; EXPLAIN EXECUTE planned{nulls}"
-        );
-        let messages = client.simple_query(&script).await.expect(sql);
-        let steps = messages.iter().filter_map(|message| match message {
-            tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0),
-            _ => None,
-        });
-        steps.collect::<Vec<_>>().join("\n")
-    }
 }
 
-fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+pub fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(|e| e.into_inner())
 }
 
@@ -281,86 +308,4 @@ fn user() -> Option<(u32, u32)> {
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address").port()
-}
-
-struct TestDriver {
-    address: String,
-}
-
-impl Driver for TestDriver {
-    fn dialect(&self) -> Dialect {
-        Dialect::Postgres
-    }
-
-    fn open(&self) -> Call<'_, Rc<dyn Connection>> {
-        Box::pin(async move {
-            let connected = tokio_postgres::connect(&self.address, NoTls).await;
-            let (client, connection) = connected.map_err(|error| failed(&error))?;
-            tokio::task::spawn_local(async {
-                // An error of the connection is an error of the statement, too.
-                let _ = connection.await;
-            });
-            Ok(Rc::new(Open(client)) as Rc<dyn Connection>)
-        })
-    }
-}
-
-struct Open(Client);
-
-impl Connection for Open {
-    fn query<'a>(
-        &'a self,
-        statement: &'a Statement,
-        parameters: &'a [Value],
-    ) -> Call<'a, Vec<Vec<Value>>> {
-        Box::pin(async move {
-            let parameters: Vec<&(dyn ToSql + Sync)> =
-                parameters.iter().map(|value| value as _).collect();
-            let rows = self.0.query(statement.sql.as_str(), &parameters).await;
-            let rows = rows.map_err(|error| failed(&error))?;
-            rows.iter().map(columns).collect()
-        })
-    }
-}
-
-/// A row as Spin reads it: `bigint` and `text`.
-fn columns(row: &tokio_postgres::Row) -> Result<Vec<Value>, Failure> {
-    let columns = row.columns().iter().enumerate();
-    let columns = columns.map(|(index, column)| match *column.type_() {
-        Type::INT8 => Ok(Value::from(row.get::<_, Option<i64>>(index))),
-        Type::INT4 => Ok(Value::from(row.get::<_, Option<i32>>(index).map(i64::from))),
-        Type::TEXT => Ok(Value::from(row.get::<_, Option<String>>(index))),
-        ref other => Err(Failure::Refused(format!("a column of type {other}"))),
-    });
-    columns.collect()
-}
-
-fn failed(error: &tokio_postgres::Error) -> Failure {
-    match error.as_db_error() {
-        Some(refused) => {
-            Failure::Refused(format!("{} {}", refused.code().code(), refused.message()))
-        }
-        None => Failure::Broken(error.to_string()),
-    }
-}
-
-impl ToSql for Value {
-    fn to_sql(
-        &self,
-        type_: &Type,
-        out: &mut bytes::BytesMut,
-    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
-        match self {
-            Self::Null => Ok(IsNull::Yes),
-            Self::Integer(number) if *type_ == Type::INT8 => number.to_sql(type_, out),
-            Self::Text(text) if *type_ == Type::TEXT => text.to_sql(type_, out),
-            _ => Err(format!("{self:?} for a parameter of type {type_}").into()),
-        }
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
-    }
-
-    to_sql_checked!();
 }

@@ -55,7 +55,7 @@ fn a_file_of_the_first_release_goes_on() {
 #[test]
 fn a_server_of_the_first_release_goes_on() {
     let name = concat!(module_path!(), "::a_server_of_the_first_release_goes_on");
-    postgres::run_with(name, async |database| {
+    postgres::run_on_new(name, async |database| {
         let client = database.client().await;
         let id = EventId::generate(at(0));
         let script = schema::script(Dialect::Postgres, 1).into_iter();

@@ -48,7 +48,7 @@ fn processes_that_start_at_once_make_the_tables_of_one_server() {
         module_path!(),
         "::processes_that_start_at_once_make_the_tables_of_one_server"
     );
-    postgres::run_with(name, async |database| {
+    postgres::run_on_new(name, async |database| {
         let starts = (0..8).map(async |_| {
             let event = with_key(event_for(0, &[1]), "key", "hash");
             start(&database.connect(), &event).await
