@@ -84,7 +84,7 @@ pub async fn create(mut request: Request) -> Result<Response, Error> {
     if !webhook.is_active() {
         return Err(INACTIVE);
     }
-    let subscribed = &settings.subscribed_events;
+    let subscribed = settings.subscribed_events;
     let selection = asked.selection(&dispatcher, application.clone(), id, subscribed, now);
     if is_dry_run {
         if let Some(active) = database.active_recovery(id).await? {

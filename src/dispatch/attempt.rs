@@ -216,7 +216,7 @@ impl Dispatcher {
             ended_at,
         } = match made {
             Ok(made) => made,
-            Err(error) => return self.failed(claimed, &webhook.settings().url, &error),
+            Err(error) => return self.failed(claimed, webhook.settings().url, &error),
         };
         let (outcome, jitter) = match failure {
             None => (Outcome::Succeeded, 0),

@@ -124,7 +124,7 @@ impl Delivery {
             secret_fingerprints.push(stored.fingerprint.clone());
         }
         Ok(Self {
-            url: webhook.settings().url,
+            url: webhook.settings().url.to_owned(),
             id,
             timestamp,
             signature: signatures.join(" "),

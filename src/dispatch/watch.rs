@@ -213,7 +213,7 @@ impl Dispatcher {
         since: Timestamp,
     ) -> Result<(), Fault> {
         let happened = Operational::Failing {
-            url: webhook.settings().url,
+            url: webhook.settings().url.to_owned(),
             failing_since: since,
             failed_attempts: failures.attempts,
             failed_events: failures.events,
@@ -242,7 +242,7 @@ impl Dispatcher {
             return Ok(());
         }
         let happened = Operational::Recovered {
-            url: webhook.settings().url,
+            url: webhook.settings().url.to_owned(),
             failing_since: since,
             recovered_at: now,
         };
@@ -352,7 +352,7 @@ impl Dispatcher {
     async fn is_still(&self, about: &About, disabled: Disabled) -> Result<Option<String>, Fault> {
         Ok(match self.recipient(about).await? {
             Recipient::Webhook(webhook) if webhook.disabled() == Some(disabled) => {
-                Some(webhook.settings().url)
+                Some(webhook.settings().url.to_owned())
             }
             _ => None,
         })

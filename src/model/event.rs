@@ -1,6 +1,6 @@
 //! What events are called, and which of them a webhook is subscribed to.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// The name of an event: 1 to 128 letters, digits, `.`, `_` or `-`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -31,16 +31,22 @@ impl TryFrom<String> for EventType {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        Self::parse(&text).ok_or("not the name of an event")
+        match Self::is_name(&text) {
+            true => Ok(Self(text)),
+            false => Err("not the name of an event"),
+        }
     }
 }
 
 impl EventType {
     /// The event type, if `text` can be the name of one.
     pub fn parse(text: &str) -> Option<Self> {
+        Self::is_name(text).then(|| Self(text.to_owned()))
+    }
+
+    fn is_name(text: &str) -> bool {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        let valid = (1..=128).contains(&text.len()) && text.bytes().all(allowed);
-        valid.then(|| Self(text.to_owned()))
+        (1..=128).contains(&text.len()) && text.bytes().all(allowed)
     }
 
     /// A type of the service's own.
@@ -57,8 +63,8 @@ impl EventType {
 /// The events that a webhook is subscribed to.
 ///
 /// Responses and stored documents have it as an array: of names, or `["*"]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "Vec<String>", try_from = "Vec<String>")]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Vec<String>")]
 pub enum SubscribedEvents {
     /// Every event, also of types that are added later: `["*"]`.
     Every,
@@ -159,11 +165,11 @@ impl std::fmt::Display for SubscriptionError {
     }
 }
 
-impl From<SubscribedEvents> for Vec<String> {
-    fn from(events: SubscribedEvents) -> Self {
-        match events {
-            SubscribedEvents::Every => vec![SubscribedEvents::WILDCARD.to_owned()],
-            SubscribedEvents::Of(types) => types.into_iter().map(|event| event.0).collect(),
+impl Serialize for SubscribedEvents {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Every => serializer.collect_seq([Self::WILDCARD]),
+            Self::Of(types) => serializer.collect_seq(types),
         }
     }
 }
@@ -175,11 +181,11 @@ impl TryFrom<Vec<String>> for SubscribedEvents {
         if names == [Self::WILDCARD] {
             return Ok(Self::Every);
         }
-        let types = names.iter().map(|name| EventType::parse(name));
+        let types = names.into_iter().map(EventType::try_from);
         types
-            .collect::<Option<_>>()
+            .collect::<Result<_, _>>()
             .map(Self::Of)
-            .ok_or("a subscription has the names of event types, or `*` alone")
+            .map_err(|_| "a subscription has the names of event types, or `*` alone")
     }
 }
 

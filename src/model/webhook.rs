@@ -83,6 +83,35 @@ pub struct WebhookSettings {
     pub disabled_reason: Option<DisabledReason>,
 }
 
+/// [`WebhookSettings`] as a webhook has them: of one that was never changed they are what it was created with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "they are those of `WebhookSettings`")]
+pub struct Settings<'a> {
+    pub url: &'a str,
+    pub is_active: bool,
+    pub subscribed_events: &'a SubscribedEvents,
+    pub updated_at: Timestamp,
+    pub activated_at: Option<Timestamp>,
+    pub url_changed_at: Option<Timestamp>,
+    pub disabled_at: Option<Timestamp>,
+    pub disabled_reason: Option<DisabledReason>,
+}
+
+impl From<Settings<'_>> for WebhookSettings {
+    fn from(settings: Settings<'_>) -> Self {
+        Self {
+            url: settings.url.to_owned(),
+            is_active: settings.is_active,
+            subscribed_events: settings.subscribed_events.clone(),
+            updated_at: settings.updated_at,
+            activated_at: settings.activated_at,
+            url_changed_at: settings.url_changed_at,
+            disabled_at: settings.disabled_at,
+            disabled_reason: settings.disabled_reason,
+        }
+    }
+}
+
 impl WebhookSettings {
     /// Makes the webhook active or inactive, because the merchant says so.
     pub fn set_active(&mut self, is_active: bool, now: Timestamp) {
@@ -159,17 +188,29 @@ impl Webhook {
     }
 
     /// What its merchant decided last. Whether it is active, [`Self::is_active`] says.
-    pub fn settings(&self) -> WebhookSettings {
-        self.settings.clone().unwrap_or_else(|| WebhookSettings {
-            url: self.created.url.clone(),
-            is_active: self.created.is_active,
-            subscribed_events: self.created.subscribed_events.clone(),
-            updated_at: self.created.created_at,
-            activated_at: None,
-            url_changed_at: None,
-            disabled_at: None,
-            disabled_reason: None,
-        })
+    pub fn settings(&self) -> Settings<'_> {
+        match &self.settings {
+            Some(set) => Settings {
+                url: &set.url,
+                is_active: set.is_active,
+                subscribed_events: &set.subscribed_events,
+                updated_at: set.updated_at,
+                activated_at: set.activated_at,
+                url_changed_at: set.url_changed_at,
+                disabled_at: set.disabled_at,
+                disabled_reason: set.disabled_reason,
+            },
+            None => Settings {
+                url: &self.created.url,
+                is_active: self.created.is_active,
+                subscribed_events: &self.created.subscribed_events,
+                updated_at: self.created.created_at,
+                activated_at: None,
+                url_changed_at: None,
+                disabled_at: None,
+                disabled_reason: None,
+            },
+        }
     }
 
     /// Whether events are delivered: the merchant says so, and the service has not ended that.

@@ -164,7 +164,7 @@ pub async fn change(mut request: Request) -> Result<Response, Error> {
         change = WebhookChange::read(body, Some(&webhook), config, &known, &mut details)?;
         details.finish()?;
     }
-    let before = webhook.settings();
+    let before = WebhookSettings::from(webhook.settings());
     let mut settings = before.clone();
     let now = Timestamp::now().max(webhook.updated_at());
     if let Some(url) = change.url {

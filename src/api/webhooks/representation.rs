@@ -106,11 +106,11 @@ impl From<&Webhook> for WebhookResponse {
         let settings = webhook.settings();
         Self {
             id: webhook.created.id,
-            url: settings.url,
+            url: settings.url.to_owned(),
             is_active: webhook.is_active(),
             key_fingerprint: webhook.newest_secret().fingerprint.clone(),
             signing_secret: None,
-            subscribed_events: settings.subscribed_events,
+            subscribed_events: settings.subscribed_events.clone(),
             last_test_at: webhook.last_test.map(|test| test.at),
             last_test_status: webhook.last_test.map(|test| test.status),
             created_at: webhook.created.created_at,

@@ -120,7 +120,7 @@ impl WebhookChange {
                 value.as_bool().ok_or("Must be true or false")
             }),
             subscribed_events: body.optional("subscribedEvents", details, |value| {
-                subscribed_events(value, known, current.as_ref())
+                subscribed_events(value, known, current)
             }),
         };
         body.finish_change(&READ_ONLY, details);

@@ -9,6 +9,7 @@ use super::*;
 use crate::dispatch::operational::About;
 use crate::dispatch::watch::Observed;
 use crate::events::database::{Beginning, EventsPage, LogRange, NewDelivery};
+use crate::model::webhook::WebhookSettings;
 
 fn platform() -> ApplicationId {
     ApplicationId::parse("platform").expect("an id")
@@ -85,7 +86,7 @@ fn moment(value: &serde_json::Value) -> Timestamp {
 /// What its merchant does to a webhook, as the API does it.
 async fn set_active(world: &World, webhook: WebhookId, is_active: bool) {
     let shown = world.shown(webhook).await;
-    let mut settings = shown.settings();
+    let mut settings = WebhookSettings::from(shown.settings());
     let now = Timestamp::now().max(shown.updated_at());
     settings.set_active(is_active, now);
     settings.updated_at = now;

@@ -84,13 +84,13 @@ fn disable(webhook: &mut Webhook, at_secs: i64, settings: &WebhookSettings) {
 fn a_disabling_ends_the_activation_that_it_was_decided_on_and_no_later_one() {
     let second = |seconds: i64| Timestamp::from_millis(seconds * 1000);
     let mut webhook = webhook();
-    let first = webhook.settings();
+    let first = WebhookSettings::from(webhook.settings());
     disable(&mut webhook, 10, &first);
     assert!(!webhook.is_active());
     assert_eq!(webhook.updated_at(), second(10));
 
     // A change of the URL, whenever it was decided on, leaves it so.
-    let mut settings = webhook.settings();
+    let mut settings = WebhookSettings::from(webhook.settings());
     settings.set_url("https://other.example.com/", second(20));
     webhook.settings = Some(settings.clone());
     assert!(!webhook.is_active());
@@ -139,7 +139,7 @@ fn failures_count_from_what_the_merchant_did_last_and_from_what_is_known() {
     assert_eq!(webhook.failures(found(None, 50)), found(None, 30));
     assert_eq!(webhook.failures(found(Some(20), 50)), found(Some(20), 30));
     assert_eq!(webhook.failures(found(Some(40), 50)), found(Some(40), 50));
-    let mut settings = webhook.settings();
+    let mut settings = WebhookSettings::from(webhook.settings());
     settings.set_url("https://other.example.com/", second(45));
     webhook.settings = Some(settings);
     assert_eq!(webhook.failures(found(None, 50)), found(None, 50));
