@@ -110,6 +110,21 @@ fn keep_template(directory: &Path, template: &Path) {
     }
 }
 
+/// A directory in memory where there is plenty: a cluster is a thousand files, which take a disk half a second.
+fn directory() -> std::io::Result<tempfile::TempDir> {
+    const PLENTY_KIB: u64 = 1024 * 1024;
+    let free = Command::new("df").args(["-Pk", "/dev/shm"]).output();
+    let free = free.ok().and_then(|free| {
+        let free = String::from_utf8(free.stdout).ok()?;
+        let mut columns = free.lines().nth(1)?.split_whitespace();
+        columns.nth(3)?.parse::<u64>().ok()
+    });
+    match free {
+        Some(free) if free > PLENTY_KIB => tempfile::tempdir_in("/dev/shm"),
+        _ => tempfile::tempdir(),
+    }
+}
+
 /// A server that ends with this process.
 pub struct Server {
     port: u16,
@@ -125,7 +140,7 @@ impl Server {
     /// A new server; `None`: it is not installed.
     fn start() -> Option<Self> {
         let programs = programs()?;
-        let directory = tempfile::tempdir().expect("a directory").keep();
+        let directory = directory().expect("a directory").keep();
         let user = user();
         if let Some((uid, gid)) = user {
             std::os::unix::fs::chown(&directory, Some(uid), Some(gid)).expect("its own directory");
