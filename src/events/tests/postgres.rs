@@ -120,7 +120,9 @@ fn directory() -> std::io::Result<tempfile::TempDir> {
         columns.nth(3)?.parse::<u64>().ok()
     });
     match free {
-        Some(free) if free > PLENTY_KIB => tempfile::tempdir_in("/dev/shm"),
+        Some(free) if free > PLENTY_KIB => {
+            tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir())
+        }
         _ => tempfile::tempdir(),
     }
 }
