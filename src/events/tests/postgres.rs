@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 use tokio_postgres::{Client, NoTls};
 
 use super::SqlDatabase;
-use super::postgres_driver::{self, Kept};
+use super::postgres_driver::{self, Session};
 
 /// Runs a test with an empty database. Where the server is missing, the test is not run, and says so.
 pub fn run(name: &str, test: impl AsyncFnOnce(&SqlDatabase)) {
     on_server(name, async |server| {
         let (database, kept) = server.database_with_tables().await;
-        test(&kept.connect()).await;
+        test(&database.process(Some(kept.clone()))).await;
         server.keep_tables(database, kept).await;
     });
 }
@@ -133,7 +133,7 @@ pub struct Server {
     databases: AtomicU32,
     /// What tests that passed have left: to make a database or its tables takes longer than most tests.
     empty: Mutex<Vec<TestDatabase>>,
-    with_tables: Mutex<Vec<(TestDatabase, Arc<Kept>)>>,
+    with_tables: Mutex<Vec<(TestDatabase, Arc<Session>)>>,
     /// Reads what nobody writes. When this process ends, it reads the end, and ends the server.
     _guardian: Child,
 }
@@ -212,14 +212,14 @@ impl Server {
     }
 
     /// A database whose tables are empty, or are not there yet, and a connection to it.
-    async fn database_with_tables(&self) -> (TestDatabase, Arc<Kept>) {
+    async fn database_with_tables(&self) -> (TestDatabase, Arc<Session>) {
         let left = locked(&self.with_tables).pop();
         if let Some(left) = left {
             return left;
         }
         let database = self.database().await;
-        let kept = Kept::open(database.address()).await;
-        (database, Arc::new(kept))
+        let kept = Session::open(&database.address()).await;
+        (database, Arc::new(kept.expect("a connection")))
     }
 
     async fn keep(&self, database: TestDatabase) {
@@ -229,7 +229,7 @@ impl Server {
         locked(&self.empty).push(database);
     }
 
-    async fn keep_tables(&self, database: TestDatabase, kept: Arc<Kept>) {
+    async fn keep_tables(&self, database: TestDatabase, kept: Arc<Session>) {
         // Events last: each that is deleted takes with it what others have of it.
         let emptied = "DO $$ DECLARE name text; BEGIN
             FOR name IN SELECT tablename FROM pg_tables
@@ -277,7 +277,11 @@ pub struct TestDatabase {
 impl TestDatabase {
     /// The database as one process sees it.
     pub fn connect(&self) -> SqlDatabase {
-        postgres_driver::own(self.address())
+        self.process(None)
+    }
+
+    fn process(&self, kept: Option<Arc<Session>>) -> SqlDatabase {
+        postgres_driver::process(self.address(), kept)
     }
 
     fn address(&self) -> String {

@@ -15,24 +15,42 @@ use crate::events::driver::{Call, Connection, Driver, Failure};
 use crate::events::statements::{Dialect, Statement};
 use crate::events::value::Value;
 
-/// The database as one process sees it, over a connection of its own.
-pub fn own(address: String) -> SqlDatabase {
-    sql_database(TestDriver { address })
-}
-
-fn sql_database(driver: impl Driver + 'static) -> SqlDatabase {
+/// The database as one process sees it, over a connection of its own, or over the one that is kept.
+pub fn process(address: String, kept: Option<Arc<Session>>) -> SqlDatabase {
+    let driver = TestDriver { address, kept };
     SqlDatabase::new(Connections::new(Box::new(driver), Duration::from_secs(10)))
 }
 
-/// A connection that one test after the other uses: to open one and to plan the statements takes longer than
-/// most tests.
-pub struct Kept {
+struct TestDriver {
+    address: String,
+    kept: Option<Arc<Session>>,
+}
+
+impl Driver for TestDriver {
+    fn dialect(&self) -> Dialect {
+        Dialect::Postgres
+    }
+
+    fn open(&self) -> Call<'_, Rc<dyn Connection>> {
+        Box::pin(async move {
+            let session = match &self.kept {
+                Some(kept) => kept.clone(),
+                None => Arc::new(Session::open(&self.address).await?),
+            };
+            Ok(Rc::new(Open(session)) as Rc<dyn Connection>)
+        })
+    }
+}
+
+/// A connection, on which each statement is prepared once. One test after the other can use it: to open one
+/// and to plan the statements takes longer than most tests.
+pub struct Session {
     pub client: Client,
     prepared: Mutex<HashMap<String, tokio_postgres::Statement>>,
 }
 
-impl Kept {
-    pub async fn open(address: String) -> Self {
+impl Session {
+    pub async fn open(address: &str) -> Result<Self, Failure> {
         // A test's own runtime ends with it.
         static RUNTIME: LazyLock<tokio::runtime::Handle> = LazyLock::new(|| {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -43,19 +61,18 @@ impl Kept {
             std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
             handle
         });
+        let address = address.to_owned();
         let opened = RUNTIME.spawn(async move {
             let (client, connection) = tokio_postgres::connect(&address, NoTls).await?;
+            // An error of the connection is an error of the statement, too.
             tokio::spawn(connection);
-            Ok::<_, tokio_postgres::Error>(client)
+            Ok(client)
         });
-        Self {
-            client: opened.await.expect("a task").expect("a connection"),
+        let client = opened.await.expect("a task");
+        Ok(Self {
+            client: client.map_err(|error| failed(&error))?,
             prepared: Mutex::default(),
-        }
-    }
-
-    pub fn connect(self: &Arc<Self>) -> SqlDatabase {
-        sql_database(KeptDriver(self.clone()))
+        })
     }
 
     async fn query(
@@ -76,44 +93,7 @@ impl Kept {
     }
 }
 
-struct KeptDriver(Arc<Kept>);
-
-impl Driver for KeptDriver {
-    fn dialect(&self) -> Dialect {
-        Dialect::Postgres
-    }
-
-    fn open(&self) -> Call<'_, Rc<dyn Connection>> {
-        Box::pin(async move { Ok(Rc::new(Open::Kept(self.0.clone())) as Rc<dyn Connection>) })
-    }
-}
-
-struct TestDriver {
-    address: String,
-}
-
-impl Driver for TestDriver {
-    fn dialect(&self) -> Dialect {
-        Dialect::Postgres
-    }
-
-    fn open(&self) -> Call<'_, Rc<dyn Connection>> {
-        Box::pin(async move {
-            let connected = tokio_postgres::connect(&self.address, NoTls).await;
-            let (client, connection) = connected.map_err(|error| failed(&error))?;
-            tokio::task::spawn_local(async {
-                // An error of the connection is an error of the statement, too.
-                let _ = connection.await;
-            });
-            Ok(Rc::new(Open::Own(client)) as Rc<dyn Connection>)
-        })
-    }
-}
-
-enum Open {
-    Own(Client),
-    Kept(Arc<Kept>),
-}
+struct Open(Arc<Session>);
 
 impl Connection for Open {
     fn query<'a>(
@@ -124,11 +104,7 @@ impl Connection for Open {
         Box::pin(async move {
             let parameters: Vec<&(dyn ToSql + Sync)> =
                 parameters.iter().map(|value| value as _).collect();
-            let sql = statement.sql.as_str();
-            let rows = match self {
-                Self::Own(client) => client.query(sql, &parameters).await,
-                Self::Kept(kept) => kept.query(sql, &parameters).await,
-            };
+            let rows = self.0.query(&statement.sql, &parameters).await;
             let rows = rows.map_err(|error| failed(&error))?;
             rows.iter().map(columns).collect()
         })
