@@ -48,8 +48,10 @@ impl Dispatcher {
     pub fn wake(self: &Rc<Self>, anything_new: bool) {
         {
             let mut pump = self.pump.borrow_mut();
-            pump.asked_at = Some(Instant::now());
-            let is_idle = pump.idle_since.is_some_and(|since| since.elapsed() < IDLE);
+            let now = Instant::now();
+            pump.asked_at = Some(now);
+            let idle_for = |since| now.saturating_duration_since(since);
+            let is_idle = pump.idle_since.is_some_and(|it| idle_for(it) < IDLE);
             pump.is_nudged |= anything_new;
             if pump.is_running || (is_idle && !anything_new) {
                 return;
