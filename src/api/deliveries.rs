@@ -161,7 +161,7 @@ pub async fn resend(mut request: Request) -> Result<Response, Error> {
     let (context, (application, webhook_id, event_id)) = request.begin(ids)?;
     let dispatcher = Dispatcher::of_instance().await?;
     let recipient = recipients::recipient(&context.store, &application, webhook_id);
-    let found = context.authorize(&application, recipient);
+    let found = context.authorize_change(&application, recipient);
     let (owned, recipient) = context.run_counted("reading a webhook", found).await?;
     check_enabled(&owned)?;
     let conflict = match recipient? {

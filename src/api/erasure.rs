@@ -30,7 +30,7 @@ pub async fn erase(mut request: CallerRequest) -> Result<Response, Error> {
     let id = request.path.event(&mut request.details);
     let (context, (application, id)) = request.begin(application.zip(id))?;
     let dispatcher = Dispatcher::of_instance().await?;
-    let owned = context.readable(&application);
+    let owned = context.check_readable(&application);
     context.run_counted("reading an application", owned).await?;
     let now = Timestamp::now();
     match dispatcher.database().erase(&application, id, now).await? {

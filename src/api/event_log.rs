@@ -88,7 +88,7 @@ pub async fn list(mut request: CallerRequest) -> Result<Response, Error> {
         idempotency_key: idempotency_key.map(|key| key.as_str().to_owned()),
     };
     let dispatcher = Dispatcher::of_instance().await?;
-    let readable = async { context.readable(&application).await.map(drop) };
+    let readable = context.check_readable(&application);
     let events = dispatcher.database().events(&application, &page);
     let listed = allowed_and(readable, events).await?;
     Ok(response::json(StatusCode::OK, &LogPage::from(listed))?)
@@ -124,7 +124,7 @@ pub async fn digest(mut request: CallerRequest) -> Result<Response, Error> {
         }
     };
     let (context, (application, day)) = request.begin(application.zip(day))?;
-    context.readable(&application).await?;
+    context.check_readable(&application).await?;
     let dispatcher = Dispatcher::of_instance().await?;
     let deadline = Deadline::with_timeout(DIGEST_DEADLINE);
     let digest = digest_of(dispatcher.database(), &application, day, &deadline).await?;

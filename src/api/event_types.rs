@@ -4,10 +4,11 @@ use http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::request::{CallerRequest, application, check_owner};
+use super::request::{CallerRequest, check_owner, found};
 use crate::http::error::Error;
 use crate::http::response::{self, Response};
 use crate::model::event::EventType;
+use crate::store::applications;
 use crate::store::deadline::Deadline;
 
 /// The catalogue of event types.
@@ -63,9 +64,11 @@ pub async fn list(request: CallerRequest) -> Result<Response, Error> {
     if let Some(session) = request.caller.session() {
         // No application is asked for: whether the session goes on is found out all the same.
         let deadline = Deadline::with_timeout(request.config.store_timeout);
-        let own = application(&request.store, &session.application_id, Some(session));
+        let id = &session.application_id;
+        let read = applications::created(&request.store, id);
+        let own = found(&request.store, id, Some(session), read);
         let own = deadline.run("reading an application", own).await?;
-        check_owner(&own, &session.merchant_id, Some(session))?;
+        check_owner(id, &own, &session.merchant_id, Some(session))?;
     }
     let types = request.config.event_catalogue.entries().iter();
     let items = types.map(|entry| EventTypeEntry {

@@ -185,7 +185,7 @@ pub async fn read(mut request: CallerRequest) -> Result<Response, Error> {
     let id = request.path.event(&mut request.details);
     let (context, (application, id)) = request.begin(application.zip(id))?;
     let dispatcher = Dispatcher::of_instance().await?;
-    let readable = async { context.readable(&application).await.map(drop) };
+    let readable = context.check_readable(&application);
     let event = dispatcher.database().event(&application, id);
     let stored = allowed_and(readable, event).await?;
     let mut stored = stored.ok_or(Error::NotFound)?;

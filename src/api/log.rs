@@ -11,7 +11,6 @@ use crate::fault::Fault;
 use crate::http::details::Details;
 use crate::http::error::Error;
 use crate::http::query::Query;
-use crate::model::application::Application;
 use crate::model::caller::Caller;
 use crate::model::cursor::Cursor;
 use crate::model::event::EventType;
@@ -155,13 +154,13 @@ impl CallerRequest {
 }
 
 impl Context<Caller> {
-    /// The application, if it is the merchant's, or the caller is none.
+    /// Lets through who may read the application: its merchant, and callers that are none.
     ///
     /// # Errors
     ///
     /// [`Error::NotFound`], [`Error::Forbidden`], or the store's failure.
-    pub async fn readable(&self, id: &ApplicationId) -> Result<Application, Error> {
-        self.run("reading an application", self.application(id))
+    pub async fn check_readable(&self, id: &ApplicationId) -> Result<(), Error> {
+        self.run("reading an application", self.check_application(id))
             .await
     }
 
@@ -171,7 +170,7 @@ impl Context<Caller> {
     ///
     /// # Errors
     ///
-    /// As [`Self::readable`].
+    /// As [`Self::check_readable`].
     pub async fn check_log(
         &self,
         dispatcher: &Dispatcher,
@@ -180,7 +179,7 @@ impl Context<Caller> {
     ) -> Result<(), Error> {
         let key = keys::webhook(application, webhook);
         let exists = self.run("reading a webhook", self.store.exists(&key));
-        let (readable, exists) = join(self.readable(application), exists).await;
+        let (readable, exists) = join(self.check_readable(application), exists).await;
         readable?;
         if exists? {
             return Ok(());

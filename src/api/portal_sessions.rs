@@ -196,10 +196,10 @@ pub async fn create(mut request: CallerRequest) -> Result<Response, Error> {
     let (context, application) = request.begin(application)?;
 
     let location = format!("/api/v1/applications/{application}/portal-sessions");
-    let reads = try_join(context.application(&application), async {
+    let reads = try_join(context.check_application(&application), async {
         Ok(portal::generation(&context.store, &application).await?)
     });
-    let (_, generation) = context.run_counted("reading an application", reads).await?;
+    let ((), generation) = context.run_counted("reading an application", reads).await?;
     let dispatcher = Dispatcher::of_instance().await?;
     let base = dispatcher.events_config().portal_url.clone().or(origin);
     let base = base.ok_or_else(|| {
@@ -255,7 +255,7 @@ pub async fn end(mut request: CallerRequest) -> Result<Response, Error> {
     request.check_opens_portals()?;
     let application = request.application();
     let (context, application) = request.begin(application)?;
-    let owned = context.application(&application);
+    let owned = context.check_application(&application);
     context.run_counted("reading an application", owned).await?;
     match end_all(&context, &application).await? {
         true => Ok(response::empty(StatusCode::NO_CONTENT)),

@@ -123,7 +123,7 @@ pub async fn read(mut request: CallerRequest) -> Result<Response, Error> {
     let id = request.path.recovery(&mut request.details);
     let (context, ((application, webhook), id)) = request.begin(ids.zip(id))?;
     let dispatcher = Dispatcher::of_instance().await?;
-    let allowed = async { context.readable(&application).await.map(drop) };
+    let allowed = context.check_readable(&application);
     let read = dispatcher.database().recovery(&application, webhook, id);
     let recovery = allowed_and(allowed, read).await?.ok_or(Error::NotFound)?;
     Ok(response::json(StatusCode::OK, &recovery)?)

@@ -16,7 +16,7 @@ use crate::http::page::PageQuery;
 use crate::http::path::Path;
 use crate::http::query::Query;
 use crate::http::token_problem::TokenProblem;
-use crate::model::application::Application;
+use crate::model::application::{Application, ApplicationRecord};
 use crate::model::caller::{Caller, Owner};
 use crate::model::idempotency_key::IdempotencyKey;
 use crate::model::ids::{ApplicationId, MerchantId, WebhookId};
@@ -191,9 +191,21 @@ impl Context {
     ///
     /// [`Error::NotFound`], [`Error::Forbidden`], or the store's failure.
     pub async fn application(&self, id: &ApplicationId) -> Result<Application, Error> {
-        let application = application(&self.store, id, self.caller.session()).await?;
-        self.check_owner(&application)?;
+        let read = applications::application(&self.store, id);
+        let application = found(&self.store, id, self.caller.session(), read).await?;
+        self.check_owner(id, &application.created)?;
         Ok(application)
+    }
+
+    /// Lets through whose application it is, disabled or not: its settings are not read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::application`].
+    pub async fn check_application(&self, id: &ApplicationId) -> Result<(), Error> {
+        let read = applications::created(&self.store, id);
+        let created = found(&self.store, id, self.caller.session(), read).await?;
+        self.check_owner(id, &created)
     }
 
     /// Lets the merchant's own application through; a session of the portal gets its own only.
@@ -201,17 +213,36 @@ impl Context {
     /// # Errors
     ///
     /// [`Error::Forbidden`].
-    pub fn check_owner(&self, application: &Application) -> Result<(), Error> {
-        check_owner(application, self.caller.merchant(), self.caller.session())
+    pub fn check_owner(
+        &self,
+        id: &ApplicationId,
+        created: &ApplicationRecord,
+    ) -> Result<(), Error> {
+        check_owner(id, created, self.caller.merchant(), self.caller.session())
     }
 
-    /// The application, if it is the merchant's, and what `beside` reads meanwhile. Whose application
-    /// it is comes first: until that is known, nothing that `beside` finds is shown.
+    /// What `beside` reads, if the application is the merchant's. Until that is known, nothing that `beside`
+    /// finds is shown.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::check_application`].
+    pub async fn authorize<T>(
+        &self,
+        id: &ApplicationId,
+        beside: impl Future<Output = T>,
+    ) -> Result<T, Error> {
+        let beside = async { Ok(beside.await) };
+        let ((), beside) = try_join(self.check_application(id), beside).await?;
+        Ok(beside)
+    }
+
+    /// As [`Self::authorize`], and the application: whether it takes changes, its settings say.
     ///
     /// # Errors
     ///
     /// As [`Self::application`].
-    pub async fn authorize<T>(
+    pub async fn authorize_change<T>(
         &self,
         id: &ApplicationId,
         beside: impl Future<Output = T>,
@@ -228,12 +259,28 @@ impl Context<Caller> {
     ///
     /// As [`Context::application`].
     pub async fn application(&self, id: &ApplicationId) -> Result<Application, Error> {
-        let session = self.caller.session();
-        let application = application(&self.store, id, session).await?;
-        if let Some(merchant) = self.caller.merchant() {
-            check_owner(&application, merchant, session)?;
-        }
+        let read = applications::application(&self.store, id);
+        let application = found(&self.store, id, self.caller.session(), read).await?;
+        self.check_owner(id, &application.created)?;
         Ok(application)
+    }
+
+    /// As [`Context::check_application`]; a caller that is no merchant is let through.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::application`].
+    pub async fn check_application(&self, id: &ApplicationId) -> Result<(), Error> {
+        let read = applications::created(&self.store, id);
+        let created = found(&self.store, id, self.caller.session(), read).await?;
+        self.check_owner(id, &created)
+    }
+
+    fn check_owner(&self, id: &ApplicationId, created: &ApplicationRecord) -> Result<(), Error> {
+        match self.caller.merchant() {
+            Some(merchant) => check_owner(id, created, merchant, self.caller.session()),
+            None => Ok(()),
+        }
     }
 
     /// As a merchant's [`Context::run_counted`]; the platform's own changes are not counted.
@@ -257,28 +304,28 @@ impl Context<Caller> {
     }
 }
 
-/// The application; beside it is found out whether the portal's session, where it is one that asks, was
-/// ended.
+/// What is read of the application; beside it is found out whether the portal's session, where it is one that
+/// asks, was ended.
 ///
 /// # Errors
 ///
 /// [`ENDED`], [`Error::NotFound`], or the store's failure.
-pub async fn application(
+pub async fn found<T>(
     store: &Store,
     id: &ApplicationId,
     session: Option<&PortalSession>,
-) -> Result<Application, Error> {
-    let read = applications::application(store, id);
+    read: impl Future<Output = Result<Option<T>, Fault>>,
+) -> Result<T, Error> {
     let Some(session) = session else {
         return read.await?.ok_or(Error::NotFound);
     };
     let generation = portal::generation(store, &session.application_id);
-    let (application, generation) = join(read, generation).await;
+    let (read, generation) = join(read, generation).await;
     if generation? != session.generation {
         return Err(ENDED);
     }
-    match application? {
-        Some(application) => Ok(application),
+    match read? {
+        Some(found) => Ok(found),
         // With its application a session ends too.
         None if *id == session.application_id => Err(ENDED),
         None => Err(Error::NotFound),
@@ -294,12 +341,13 @@ pub const ENDED: Error = Error::InvalidToken(TokenProblem::Refused("its session 
 ///
 /// [`Error::Forbidden`].
 pub fn check_owner(
-    application: &Application,
+    id: &ApplicationId,
+    created: &ApplicationRecord,
     merchant: &MerchantId,
     session: Option<&PortalSession>,
 ) -> Result<(), Error> {
-    let is_its_own = session.is_none_or(|session| session.application_id == application.id);
-    match application.created.merchant_id == *merchant && is_its_own {
+    let is_its_own = session.is_none_or(|session| session.application_id == *id);
+    match created.merchant_id == *merchant && is_its_own {
         true => Ok(()),
         false => Err(Error::Forbidden),
     }

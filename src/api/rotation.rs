@@ -99,7 +99,7 @@ pub async fn rotate(mut request: Request) -> Result<Response, Error> {
         look_up(store, key.as_ref(), &scope, &content, config, now),
     );
     let gate = context.gate();
-    let found = gate.beside(context.authorize(&application, reads));
+    let found = gate.beside(context.authorize_change(&application, reads));
     let found = context
         .run("reading a webhook", async { Ok::<_, Fault>(found.await) })
         .await?;

@@ -187,7 +187,7 @@ pub async fn verify(mut request: Request) -> Result<Response, Error> {
 
     let webhook = webhooks::webhook(&context.store, &application, id);
     let reads = context.authorize(&application, webhook);
-    let (_, webhook) = context.run_counted("reading a webhook", reads).await?;
+    let webhook = context.run_counted("reading a webhook", reads).await?;
     let webhook = webhook?.ok_or(Error::NotFound)?;
     let secrets = secrets(&webhook, &context.config.secrets_key, at)?;
 

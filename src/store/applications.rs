@@ -14,9 +14,21 @@ use super::keys;
 use super::webhooks::clear_webhook;
 use crate::concurrency::try_join_bounded;
 use crate::fault::Fault;
-use crate::model::application::{Application, ApplicationName};
+use crate::model::application::{Application, ApplicationName, ApplicationRecord};
 use crate::model::ids::{ApplicationId, MerchantId, WebhookId};
 use crate::model::time::Timestamp;
+
+/// The application as it was created, without its settings: whose it is.
+///
+/// # Errors
+///
+/// The store's failure.
+pub async fn created(
+    store: &Store,
+    id: &ApplicationId,
+) -> Result<Option<ApplicationRecord>, Fault> {
+    store.get_document(&keys::application(id)).await
+}
 
 /// The application.
 ///
@@ -41,9 +53,8 @@ pub async fn application_and_settings(
     store: &Store,
     id: &ApplicationId,
 ) -> Result<Option<(Application, Listed<()>)>, Fault> {
-    let (document, settings) = (keys::application(id), keys::application_settings(id));
-    let (created, settings) =
-        join(store.get_document(&document), store.get_document(&settings)).await;
+    let settings = keys::application_settings(id);
+    let (created, settings) = join(created(store, id), store.get_document(&settings)).await;
     let Some(created) = created? else {
         return Ok(None);
     };

@@ -72,6 +72,27 @@ impl Deletion {
     }
 }
 
+/// Where a deletion is marked.
+struct Mark {
+    store: Store,
+    key: String,
+    deletion: Deletion,
+}
+
+impl Mark {
+    async fn write(&self) -> Result<(), Fault> {
+        self.store.set_document(&self.key, &self.deletion).await
+    }
+
+    /// Removes it, when what was deleted `begun` cannot come back any more.
+    async fn end(&self, begun: Instant) -> Result<(), Fault> {
+        match begun.elapsed() >= COMPENSATION_TIME {
+            true => self.store.delete(&self.key).await,
+            false => Ok(()),
+        }
+    }
+}
+
 /// What was created before needs no second look at its deletion.
 pub fn oldest_that_can_return() -> Timestamp {
     Timestamp::from_millis(Timestamp::now().as_millis() - CAN_RETURN_FOR.as_millis() as i64)
@@ -79,10 +100,9 @@ pub fn oldest_that_can_return() -> Timestamp {
 
 /// A webhook that is being deleted and whose document can come back.
 pub struct DeletedWebhook {
-    store: Store,
     application: ApplicationId,
     id: WebhookId,
-    deletion: Deletion,
+    mark: Mark,
 }
 
 impl DeletedWebhook {
@@ -91,15 +111,14 @@ impl DeletedWebhook {
         let created = &webhook.created;
         let can_return = created.is_repeatable && created.created_at > oldest_that_can_return();
         can_return.then(|| Self {
-            store: store.clone(),
             application: application.clone(),
             id: created.id,
-            deletion: Deletion::of(created.created_at),
+            mark: Mark {
+                store: store.clone(),
+                key: keys::webhook_deleted(application, created.id),
+                deletion: Deletion::of(created.created_at),
+            },
         })
-    }
-
-    fn mark_key(&self) -> String {
-        keys::webhook_deleted(&self.application, self.id)
     }
 
     /// Marks it as deleted.
@@ -108,8 +127,7 @@ impl DeletedWebhook {
     ///
     /// The store's failure. [`Self::look_again`] makes up for it.
     pub async fn mark(&self) -> Result<(), Fault> {
-        let key = self.mark_key();
-        self.store.set_document(&key, &self.deletion).await
+        self.mark.write().await
     }
 
     /// Removes for about a minute what comes back, then the mark.
@@ -120,17 +138,11 @@ impl DeletedWebhook {
                 self.mark().await?;
                 is_marked = true;
             }
-            let Self {
-                store,
-                application,
-                id,
-                deletion,
-            } = &self;
-            remove_returned(store, application, *id, Some(deletion)).await?;
-            match begun.elapsed() >= COMPENSATION_TIME {
-                true => store.delete(&self.mark_key()).await,
-                false => Ok(()),
-            }
+            let Mark {
+                store, deletion, ..
+            } = &self.mark;
+            remove_returned(store, &self.application, self.id, Some(deletion)).await?;
+            self.mark.end(begun).await
         });
     }
 }
@@ -181,27 +193,26 @@ pub async fn remove_returned(
 
 /// An application that is being deleted.
 pub struct DeletedApplication {
-    store: Store,
     application: Application,
     /// Those of its webhooks whose documents can come back.
     webhooks: Vec<WebhookId>,
-    deletion: Deletion,
+    mark: Mark,
 }
 
 impl DeletedApplication {
     /// This application, with the webhooks that can come back.
     pub fn of(store: &Store, application: Application, webhooks: Vec<WebhookId>) -> Self {
         let created_at = application.created.created_at;
-        Self {
+        let mark = Mark {
             store: store.clone(),
+            key: keys::application_deleted(&application.id),
             deletion: Deletion::of(created_at.unwrap_or_else(Timestamp::now)),
+        };
+        Self {
             application,
             webhooks,
+            mark,
         }
-    }
-
-    fn mark_key(&self) -> String {
-        keys::application_deleted(&self.application.id)
     }
 
     /// Marks it as deleted.
@@ -210,8 +221,7 @@ impl DeletedApplication {
     ///
     /// The store's failure. [`Self::look_again`] makes up for it.
     pub async fn mark(&self) -> Result<(), Fault> {
-        let key = self.mark_key();
-        self.store.set_document(&key, &self.deletion).await
+        self.mark.write().await
     }
 
     /// Removes for about a minute what comes back, then the mark: the application, its webhooks, and those
@@ -226,16 +236,13 @@ impl DeletedApplication {
             }
             self.remove_returned(clears).await?;
             is_marked = true;
-            match begun.elapsed() >= COMPENSATION_TIME {
-                true => self.store.delete(&self.mark_key()).await,
-                false => Ok(()),
-            }
+            self.mark.end(begun).await
         });
     }
 
     /// Removes what is back; `clears`: also what the delete may have left.
     async fn remove_returned(&self, clears: bool) -> Result<(), Fault> {
-        let (store, id) = (&self.store, &self.application.id);
+        let (store, id) = (&self.mark.store, &self.application.id);
         let left = (
             keys::application_settings(id),
             keys::portal(id),
@@ -250,7 +257,7 @@ impl DeletedApplication {
         let key = keys::application(id);
         let back: Option<ApplicationRecord> = store.get_document(&key).await?;
         if let Some(record) = &back {
-            if !is_of(record, &self.deletion) {
+            if !is_of(record, &self.mark.deletion) {
                 // Whoever owns the applications has written it anew.
                 return Ok(());
             }

@@ -638,10 +638,17 @@ async fn an_application_whose_settings_are_torn_can_be_deleted_and_the_list_has_
         while listed().await.len() < 2 {
             assert!(since.elapsed() < PATIENCE, "not in the list");
         }
+        let url = json!({"url": "https://example.com/"});
+        let webhook = by("POST", &torn.path()).json(&url).expect(201).await.json();
+        let webhook = torn.webhook_path(webhook["id"].as_str().expect("an id"));
         let key = format!("application-settings/{}", torn.id);
         api.store().set(&key, document);
         assert_eq!(listed().await, [other["id"].to_string()]);
         by("GET", &path).expect_error(DEPENDENCY_FAILED).await;
+        // Its webhooks can be seen; whether it takes changes nobody knows.
+        by("GET", &webhook).expect(200).await;
+        let change = by("PATCH", &webhook).json(&json!({"isActive": false}));
+        change.expect_error(DEPENDENCY_FAILED).await;
         by("DELETE", &path).expect(204).await;
         by("GET", &path).expect(404).await;
         assert_eq!(api.store().get(&key), None);

@@ -254,7 +254,7 @@ pub async fn delete(mut request: Request) -> Result<Response, Error> {
     let found = async {
         let found = applications::application_and_settings(&store, &id).await?;
         let (application, settings) = found.ok_or(Error::NotFound)?;
-        context.check_owner(&application)?;
+        context.check_owner(&id, &application.created)?;
         Ok((application, settings))
     };
     let (application, settings) = context.run_counted("reading an application", found).await?;

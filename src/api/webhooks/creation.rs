@@ -64,7 +64,7 @@ impl Creation for WebhookCreation {
         context: &Context,
         beside: impl Future<Output = Result<T, Fault>>,
     ) -> Result<(Application, T), Error> {
-        let (application, beside) = context.authorize(&self.application, beside).await?;
+        let (application, beside) = context.authorize_change(&self.application, beside).await?;
         Ok((application, beside?))
     }
 

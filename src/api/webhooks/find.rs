@@ -2,7 +2,6 @@
 
 use crate::api::request::{Context, check_enabled};
 use crate::http::error::Error;
-use crate::model::application::Application;
 use crate::model::ids::{ApplicationId, WebhookId};
 use crate::model::webhook::Webhook;
 use crate::store::index::{Listed, listed};
@@ -18,9 +17,10 @@ pub async fn find(
     application: &ApplicationId,
     id: WebhookId,
 ) -> Result<Webhook, Error> {
-    let found = find_listed(context, application, id);
-    let (_, webhook) = context.run("reading a webhook", found).await?;
-    Ok(webhook?)
+    let webhook = webhooks::webhook(&context.store, application, id);
+    let found = context.authorize(application, webhook);
+    let webhook = context.run("reading a webhook", found).await?;
+    webhook?.ok_or(Error::NotFound)
 }
 
 /// [`find`], where the merchant may change it now; counts the change.
@@ -47,7 +47,11 @@ pub async fn find_to_delete(
     application: &ApplicationId,
     id: WebhookId,
 ) -> Result<Listed<Webhook>, Error> {
-    let found = find_listed(context, application, id);
+    let webhook = async { listed(webhooks::webhook(&context.store, application, id).await) };
+    let found = async {
+        let (owned, webhook) = context.authorize_change(application, webhook).await?;
+        Ok((owned, webhook?.ok_or(Error::NotFound)?))
+    };
     let (owned, webhook) = context.run_counted("reading a webhook", found).await?;
     check_enabled(&owned)?;
     Ok(webhook)
@@ -60,17 +64,6 @@ pub async fn find_to_delete(
 ///
 /// [`Error::TooManyChanges`], [`Error::NotFound`], [`Error::Forbidden`], or the store's failure.
 pub async fn find_to_stop(context: &Context, application: &ApplicationId) -> Result<(), Error> {
-    let found = context.application(application);
-    let found = context.run_counted("reading an application", found).await;
-    found.map(drop)
-}
-
-async fn find_listed(
-    context: &Context,
-    application: &ApplicationId,
-    id: WebhookId,
-) -> Result<(Application, Listed<Webhook>), Error> {
-    let webhook = async { listed(webhooks::webhook(&context.store, application, id).await) };
-    let (owned, webhook) = context.authorize(application, webhook).await?;
-    Ok((owned, webhook?.ok_or(Error::NotFound)?))
+    let found = context.check_application(application);
+    context.run_counted("reading an application", found).await
 }

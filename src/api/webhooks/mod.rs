@@ -82,7 +82,7 @@ pub async fn list(mut request: Request) -> Result<Response, Error> {
                 index::webhooks_of(store, &application),
                 webhooks::Changed::read(store, &application),
             );
-            let (_, lists) = context.authorize(&application, lists).await?;
+            let lists = context.authorize(&application, lists).await?;
             let (mut index, changed) = lists?;
             let range = |total| page.range(total);
             let found = webhooks::page(store, &application, &mut index, &changed, range).await?;
