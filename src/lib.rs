@@ -4,23 +4,31 @@
 
 #![deny(unsafe_code)]
 
+#[cfg(feature = "service")]
 pub mod api;
+#[cfg(feature = "service")]
 pub mod auth;
 pub mod concurrency;
 pub mod config;
+#[cfg(feature = "service")]
 pub mod dispatch;
+#[cfg(feature = "service")]
 pub mod early_body;
+#[cfg(feature = "service")]
 pub mod events;
 pub mod fault;
+#[cfg(feature = "service")]
 pub mod http;
 pub mod json;
 pub mod log;
 pub mod model;
 #[cfg(feature = "openapi")]
 pub mod openapi;
+#[cfg(feature = "service")]
 pub mod operator;
 pub mod reference;
 pub mod runtime;
+#[cfg(feature = "service")]
 pub mod store;
 
 #[cfg(all(target_family = "wasm", feature = "entry"))]

@@ -7,6 +7,8 @@
 mod bench;
 mod build;
 mod client;
+#[cfg(test)]
+mod compiled_once_tests;
 mod deny;
 mod fuzz;
 mod imports;

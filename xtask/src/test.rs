@@ -144,7 +144,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// `cargo test` of what has tests, or of the part that the arguments name.
-fn cargo_test() -> Command {
+pub fn cargo_test() -> Command {
     let mut command = project::cargo();
     command.args(["test", "--workspace"]);
     if std::env::var_os(SCHEDULES).is_none() {
