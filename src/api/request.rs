@@ -17,7 +17,7 @@ use crate::http::path::Path;
 use crate::http::query::Query;
 use crate::http::token_problem::TokenProblem;
 use crate::model::application::{Application, ApplicationRecord};
-use crate::model::caller::{Caller, Owner};
+use crate::model::caller::{Asks, Caller, Owner};
 use crate::model::idempotency_key::IdempotencyKey;
 use crate::model::ids::{ApplicationId, MerchantId, WebhookId};
 use crate::model::portal::PortalSession;
@@ -184,15 +184,18 @@ impl Context {
         gate.admit()?;
         found
     }
+}
 
-    /// The application, if it is the merchant's.
+/// Whose application it is, asked in one place for all who ask.
+impl<Who: Asks> Context<Who> {
+    /// The application, if it is the merchant's, or the caller is none.
     ///
     /// # Errors
     ///
     /// [`Error::NotFound`], [`Error::Forbidden`], or the store's failure.
     pub async fn application(&self, id: &ApplicationId) -> Result<Application, Error> {
         let read = applications::application(&self.store, id);
-        let application = found(&self.store, id, self.caller.session(), read).await?;
+        let application = found(&self.store, id, self.caller.asking_session(), read).await?;
         self.check_owner(id, &application.created)?;
         Ok(application)
     }
@@ -204,11 +207,12 @@ impl Context {
     /// As [`Self::application`].
     pub async fn check_application(&self, id: &ApplicationId) -> Result<(), Error> {
         let read = applications::created(&self.store, id);
-        let created = found(&self.store, id, self.caller.session(), read).await?;
+        let created = found(&self.store, id, self.caller.asking_session(), read).await?;
         self.check_owner(id, &created)
     }
 
-    /// Lets the merchant's own application through; a session of the portal gets its own only.
+    /// Lets the merchant's own application through, and callers that are none; a session of the portal gets its
+    /// own only.
     ///
     /// # Errors
     ///
@@ -218,7 +222,10 @@ impl Context {
         id: &ApplicationId,
         created: &ApplicationRecord,
     ) -> Result<(), Error> {
-        check_owner(id, created, self.caller.merchant(), self.caller.session())
+        match self.caller.asking_merchant() {
+            Some(merchant) => check_owner(id, created, merchant, self.caller.asking_session()),
+            None => Ok(()),
+        }
     }
 
     /// What `beside` reads, if the application is the merchant's. Until that is known, nothing that `beside`
@@ -253,36 +260,6 @@ impl Context {
 }
 
 impl Context<Caller> {
-    /// The application, if it is the merchant's, or the caller is none.
-    ///
-    /// # Errors
-    ///
-    /// As [`Context::application`].
-    pub async fn application(&self, id: &ApplicationId) -> Result<Application, Error> {
-        let read = applications::application(&self.store, id);
-        let application = found(&self.store, id, self.caller.session(), read).await?;
-        self.check_owner(id, &application.created)?;
-        Ok(application)
-    }
-
-    /// As [`Context::check_application`]; a caller that is no merchant is let through.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::application`].
-    pub async fn check_application(&self, id: &ApplicationId) -> Result<(), Error> {
-        let read = applications::created(&self.store, id);
-        let created = found(&self.store, id, self.caller.session(), read).await?;
-        self.check_owner(id, &created)
-    }
-
-    fn check_owner(&self, id: &ApplicationId, created: &ApplicationRecord) -> Result<(), Error> {
-        match self.caller.merchant() {
-            Some(merchant) => check_owner(id, created, merchant, self.caller.session()),
-            None => Ok(()),
-        }
-    }
-
     /// As a merchant's [`Context::run_counted`]; the platform's own changes are not counted.
     ///
     /// # Errors

@@ -99,6 +99,35 @@ impl Owner {
     }
 }
 
+/// Who asks for an application.
+pub trait Asks {
+    /// The merchant, if it is one.
+    fn asking_merchant(&self) -> Option<&MerchantId>;
+
+    /// The portal's session, if it is one.
+    fn asking_session(&self) -> Option<&PortalSession>;
+}
+
+impl Asks for Caller {
+    fn asking_merchant(&self) -> Option<&MerchantId> {
+        self.merchant()
+    }
+
+    fn asking_session(&self) -> Option<&PortalSession> {
+        self.session()
+    }
+}
+
+impl Asks for Owner {
+    fn asking_merchant(&self) -> Option<&MerchantId> {
+        Some(self.merchant())
+    }
+
+    fn asking_session(&self) -> Option<&PortalSession> {
+        self.session()
+    }
+}
+
 fn sees_payloads(session: Option<&PortalSession>) -> bool {
     session.is_none_or(|session| session.capabilities.has(Capability::ViewPayloads))
 }
