@@ -1,5 +1,7 @@
 //! JSON as we write it: bodies, documents, what tags and digests are made of.
 
+use std::io;
+
 use serde::Serialize;
 
 use crate::fault::Fault;
@@ -11,11 +13,37 @@ use crate::fault::Fault;
 /// [`Fault::Internal`]: what cannot be written is our own fault, everywhere. An empty text in its
 /// place would be one `ETag` for all resources, or an empty response for a repeat.
 pub fn write(value: &impl Serialize) -> Result<String, Fault> {
-    serde_json::to_string(value).map_err(|_| {
+    let mut text = Text(Vec::with_capacity(512));
+    let written = serde_json::to_writer(&mut text, value).ok();
+    let text = written.and_then(|()| String::from_utf8(text.0).ok());
+    text.ok_or_else(|| {
         // serde's text may quote the value.
         let name = std::any::type_name_of_val(value);
         Fault::Internal(format!("a value cannot be written as JSON: {name}"))
     })
+}
+
+/// What is written so far. Every second piece of JSON is a single byte, and a copy is a call of the runtime.
+struct Text(Vec<u8>);
+
+impl io::Write for Text {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        self.write_all(piece)?;
+        Ok(piece.len())
+    }
+
+    #[inline(always)]
+    fn write_all(&mut self, piece: &[u8]) -> io::Result<()> {
+        match piece {
+            [byte] => self.0.push(*byte),
+            _ => self.0.extend_from_slice(piece),
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// For tests: what cannot be written as JSON.

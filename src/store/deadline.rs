@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::future::{Either, select};
 
+use crate::concurrency::{WhenWoken, when_woken};
 use crate::fault::Fault;
 use crate::runtime::{Instant, sleep};
 
@@ -23,7 +24,7 @@ type Timer = Pin<Box<dyn Future<Output = ()>>>;
 /// The timer of a deadline while nobody waits for it: all steps of a request have one, since each timer is a
 /// task of the host and two calls of it. A clone has one of its own.
 #[derive(Default)]
-struct KeptTimer(RefCell<Option<Timer>>);
+struct KeptTimer(RefCell<Option<WhenWoken<Timer>>>);
 
 impl Clone for KeptTimer {
     fn clone(&self) -> Self {
@@ -71,9 +72,10 @@ impl Deadline {
         let timer = kept.unwrap_or_else(|| {
             let deadline = self.deadline;
             // It begins when it is asked first, which need not be now.
-            Box::pin(async move {
+            let timer: Timer = Box::pin(async move {
                 sleep(deadline.saturating_duration_since(Instant::now())).await;
-            })
+            });
+            when_woken(timer)
         });
         if let Either::Left(((), timer)) = select(calls, timer).await {
             self.timer.0.replace(Some(timer));

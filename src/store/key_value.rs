@@ -60,10 +60,19 @@ impl Store {
 
     /// The document under `key`. One that cannot be read is the store's failure, not the client's.
     pub async fn get_document<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Fault> {
+        self.read(key, |bytes| serde_json::from_slice(bytes)).await
+    }
+
+    /// As [`Self::get_document`], of a document that `read` reads.
+    pub async fn read<T>(
+        &self,
+        key: &str,
+        read: impl FnOnce(&[u8]) -> serde_json::Result<T>,
+    ) -> Result<Option<T>, Fault> {
         let Some(bytes) = self.0.get(key).await? else {
             return Ok(None);
         };
-        let document = serde_json::from_slice(&bytes).map_err(|error| unreadable(key, &error))?;
+        let document = read(&bytes).map_err(|error| unreadable(key, &error))?;
         Ok(Some(document))
     }
 

@@ -134,11 +134,12 @@ pub fn components_beside(
     native: impl FnOnce() -> Result<()> + Send,
 ) -> Result<()> {
     project::ensure_wasm_target()?;
-    // Two progress bars would write over each other.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let cargo = || {
         let mut cargo = project::cargo();
-        cargo.env("CARGO_BUILD_JOBS", (cores / 2).max(1).to_string());
+        // With one job the components would still be at it when all else is done, with a core idle.
+        cargo.env("CARGO_BUILD_JOBS", (cores / 2).max(2).to_string());
+        // Two progress bars would write over each other.
         cargo.env("CARGO_TERM_PROGRESS_WHEN", "never");
         cargo
     };

@@ -91,8 +91,10 @@ pub async fn list(mut request: Request) -> Result<Response, Error> {
         .await?;
     index.tidy_later(&context.deadline);
     let now = Timestamp::now();
-    let readable = log::readable(found.items, &context.request_id);
-    let items = readable.map(|webhook| WebhookResponse::at(&webhook, now));
+    let webhooks: Vec<_> = log::readable(found.items, &context.request_id).collect();
+    let items = webhooks
+        .iter()
+        .map(|webhook| WebhookResponse::at(webhook, now));
     let body = page.of(items.collect::<Vec<_>>(), found.total);
     Ok(response::json(StatusCode::OK, &body)?)
 }

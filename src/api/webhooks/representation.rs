@@ -17,7 +17,7 @@ use crate::model::webhook::{TestStatus, Webhook};
 #[schema(
     as = Webhook, description = "A webhook of an application."
 )]
-pub struct WebhookResponse {
+pub struct WebhookResponse<'a> {
     /// ID of the webhook.
     #[schema(inline)]
     id: WebhookId,
@@ -25,13 +25,13 @@ pub struct WebhookResponse {
     #[schema(
         format = Uri, max_length = 2048, examples("https://merchant.example.com/webhooks/kadosei")
     )]
-    url: String,
+    url: &'a str,
     /// Whether events are delivered.
     #[schema(examples(true))]
     is_active: bool,
     /// `whsec_****` and the last four characters of the newest signing secret.
     #[schema(pattern = r"^whsec_\*{4}[A-Za-z0-9+/]{4}$", examples("whsec_****a3f2"))]
-    key_fingerprint: String,
+    key_fingerprint: &'a str,
     /// The secret that deliveries are signed with. It is shown in this response and never again.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(
@@ -46,7 +46,7 @@ pub struct WebhookResponse {
         value_type = Vec<SubscribedEvent>, min_items = 1,
         examples(json!(["session.completed", "session.expired"]))
     )]
-    subscribed_events: SubscribedEvents,
+    subscribed_events: &'a SubscribedEvents,
     /// When the last test delivery was sent; `null` before the first.
     #[schema(inline, required, examples("2026-04-20T12:34:56.000Z"))]
     last_test_at: Option<Timestamp>,
@@ -63,7 +63,7 @@ pub struct WebhookResponse {
     /// create does not show them: there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(inline, nullable = false, max_items = 5)]
-    previous_secrets: Option<Vec<PreviousSecret>>,
+    previous_secrets: Option<Vec<PreviousSecret<'a>>>,
     /// When the service made it inactive; `null` while it is active, and when its merchant made it
     /// inactive. A create does not show it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,10 +80,10 @@ pub struct WebhookResponse {
 /// A secret that signs on after a rotation.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct PreviousSecret {
+pub struct PreviousSecret<'a> {
     /// `whsec_****` and the last four characters of the secret.
     #[schema(pattern = r"^whsec_\*{4}[A-Za-z0-9+/]{4}$", examples("whsec_****a3f2"))]
-    fingerprint: String,
+    fingerprint: &'a str,
     /// From when on it does not sign any more.
     #[schema(inline, examples("2026-04-02T09:30:00.000Z"))]
     expires_at: Timestamp,
@@ -101,16 +101,16 @@ struct Version<'a> {
     updated_at: Timestamp,
 }
 
-impl From<&Webhook> for WebhookResponse {
-    fn from(webhook: &Webhook) -> Self {
+impl<'a> From<&'a Webhook> for WebhookResponse<'a> {
+    fn from(webhook: &'a Webhook) -> Self {
         let settings = webhook.settings();
         Self {
             id: webhook.created.id,
-            url: settings.url.to_owned(),
+            url: settings.url,
             is_active: webhook.is_active(),
-            key_fingerprint: webhook.newest_secret().fingerprint.clone(),
+            key_fingerprint: &webhook.newest_secret().fingerprint,
             signing_secret: None,
-            subscribed_events: settings.subscribed_events.clone(),
+            subscribed_events: settings.subscribed_events,
             last_test_at: webhook.last_test.map(|test| test.at),
             last_test_status: webhook.last_test.map(|test| test.status),
             created_at: webhook.created.created_at,
@@ -122,12 +122,12 @@ impl From<&Webhook> for WebhookResponse {
     }
 }
 
-impl WebhookResponse {
+impl<'a> WebhookResponse<'a> {
     /// The webhook as all but its create show it.
-    pub fn at(webhook: &Webhook, now: Timestamp) -> Self {
+    pub fn at(webhook: &'a Webhook, now: Timestamp) -> Self {
         let previous = webhook.previous_secrets(now).into_iter();
         let previous = previous.map(|(secret, expires_at)| PreviousSecret {
-            fingerprint: secret.fingerprint.clone(),
+            fingerprint: &secret.fingerprint,
             expires_at,
         });
         let disabled = webhook.disabled();
@@ -147,10 +147,10 @@ impl WebhookResponse {
     pub fn tag(&self) -> Result<EntityTag, Fault> {
         EntityTag::of(&Version {
             id: self.id,
-            url: &self.url,
+            url: self.url,
             is_active: self.is_active,
-            subscribed_events: &self.subscribed_events,
-            key_fingerprint: &self.key_fingerprint,
+            subscribed_events: self.subscribed_events,
+            key_fingerprint: self.key_fingerprint,
             updated_at: self.updated_at,
         })
     }

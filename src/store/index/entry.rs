@@ -1,7 +1,7 @@
 //! The entries of an index, also as earlier releases wrote them.
 
 use serde::de::{DeserializeOwned, IgnoredAny};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::model::ids::{ApplicationId, WebhookId};
 use crate::model::time::Timestamp;
@@ -43,31 +43,45 @@ impl<Id> Entry<Id> {
     }
 }
 
-/// The document of an index. What is no entry in it is ignored: no id of ours looks so.
+/// The document of an index.
 pub struct Entries<Id>(pub Vec<Entry<Id>>);
 
-impl<'de, Id: Deserialize<'de>> Deserialize<'de> for Entries<Id> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written<Id> {
-            #[serde(rename_all = "camelCase")]
-            Dated {
-                id: Id,
-                created_at: Option<Timestamp>,
-            },
-            Undated(Id),
-            Other(IgnoredAny),
+impl<Id: Member> Entries<Id> {
+    /// Reads the document. What is no entry in it is ignored: no id of ours looks so.
+    ///
+    /// # Errors
+    ///
+    /// When it is no JSON, or no list.
+    pub fn read(document: &[u8]) -> serde_json::Result<Self> {
+        // What tells one kind from another copies each entry first.
+        if let Ok(dated) = serde_json::from_slice::<Vec<Dated<Id>>>(document) {
+            let entries = dated.into_iter();
+            let entries = entries.map(|Dated { id, created_at }| Entry::Dated { id, created_at });
+            return Ok(Self(entries.collect()));
         }
-
-        let written = Vec::<Written<Id>>::deserialize(deserializer)?;
+        let written: Vec<Written<Id>> = serde_json::from_slice(document)?;
         let entries = written.into_iter().filter_map(|entry| match entry {
-            Written::Dated { id, created_at } => Some(Entry::Dated { id, created_at }),
+            Written::Dated(Dated { id, created_at }) => Some(Entry::Dated { id, created_at }),
             Written::Undated(id) => Some(Entry::Undated(id)),
             Written::Other(_) => None,
         });
         Ok(Self(entries.collect()))
     }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Dated<Id> {
+    id: Id,
+    created_at: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written<Id> {
+    Dated(Dated<Id>),
+    Undated(Id),
+    Other(IgnoredAny),
 }
 
 /// What an index can hold.

@@ -105,7 +105,7 @@ impl<Id: Member> Index<Id> {
     }
 
     pub(super) async fn stored(&self) -> Result<Vec<Entry<Id>>, Fault> {
-        let stored: Option<Entries<Id>> = self.store.get_document(&self.key).await?;
+        let stored = self.store.read(&self.key, Entries::read).await?;
         Ok(stored.map_or_else(Vec::new, |entries| entries.0))
     }
 
