@@ -8,6 +8,7 @@ use http::{Method, StatusCode};
 use serde::Serialize;
 
 use crate::fault::Fault;
+use crate::json;
 use crate::model::ids::{ApplicationId, WebhookId};
 use crate::model::time::Timestamp;
 
@@ -44,6 +45,8 @@ struct Line<'a> {
 
 /// A request that was answered.
 pub struct Answered<'a> {
+    /// When it was answered.
+    pub time: Timestamp,
     /// Its id.
     pub request_id: &'a str,
     /// Its valid `traceparent`.
@@ -102,7 +105,7 @@ pub fn request(answered: &Answered<'_>) {
         status: Some(answered.status.as_u16()),
         duration_ms: Some(duration / 1000.0),
         error: answered.detail,
-        ..Line::now()
+        ..Line::at(answered.time)
     });
 }
 
@@ -162,8 +165,12 @@ pub fn operational(event: &str, application: &ApplicationId, webhook: WebhookId)
 impl Line<'_> {
     /// The line of an error that happened now.
     fn now() -> Self {
+        Self::at(Timestamp::now())
+    }
+
+    fn at(time: Timestamp) -> Self {
         Self {
-            time: Timestamp::now(),
+            time,
             level: "error",
             request_id: None,
             traceparent: None,
@@ -182,7 +189,7 @@ impl Line<'_> {
 }
 
 fn print(line: &Line<'_>) {
-    if let Ok(mut text) = serde_json::to_string(line) {
+    if let Ok(mut text) = json::write(line) {
         text.push('\n');
         write(text.as_bytes());
     }

@@ -35,6 +35,7 @@ use crate::log;
 use crate::model::caller::{Caller, Owner};
 use crate::model::portal::SessionId;
 use crate::model::random;
+use crate::model::time::Timestamp;
 use crate::operator;
 use crate::store::{keys, spin};
 
@@ -47,6 +48,7 @@ where
     B::Error: Into<BodyError>,
 {
     let started = Instant::now();
+    let arrived = Timestamp::now();
     let request = request.map(|body| Body::new(body.map_err(Into::into)));
     let request_id = uuid::Builder::from_random_bytes(random::unique());
     let request_id = request_id.into_uuid().to_string();
@@ -60,6 +62,7 @@ where
         routes,
         found: found.as_ref(),
         request_id: &request_id,
+        arrived,
     };
     let mut response = match cors().await {
         None => app.answer(request).await,
@@ -96,7 +99,9 @@ where
     }
     let no_store = HeaderValue::from_static("no-store");
     headers.entry(CACHE_CONTROL).or_insert(no_store);
+    let duration = started.elapsed();
     log::request(&log::Answered {
+        time: arrived.plus(duration),
         request_id: &request_id,
         traceparent: traceparent.as_deref(),
         merchant: merchant.as_deref(),
@@ -105,7 +110,7 @@ where
         method: &method,
         route: found.as_ref().map(|found| found.route.template()),
         status,
-        duration: started.elapsed(),
+        duration,
         detail: detail.as_ref().map(|detail| detail.0.as_str()),
     });
     response
@@ -168,6 +173,7 @@ struct App<'a> {
     routes: &'static Routes,
     found: Option<&'a Match>,
     request_id: &'a str,
+    arrived: Timestamp,
 }
 
 impl App<'_> {
@@ -239,7 +245,7 @@ impl App<'_> {
         who: &mut Option<LogCaller>,
     ) -> Result<(Caller, &'static Config), Error> {
         let config = Config::load().await?;
-        let caller = authenticate(request.headers(), config, self.request_id).await?;
+        let caller = authenticate(request.headers(), config, self.request_id, self.arrived).await?;
         *who = Some(LogCaller::of(&caller));
         if let Some(session) = caller.session() {
             operation.check_portal(session)?;
@@ -263,6 +269,7 @@ impl App<'_> {
             config,
             store: spin::store(),
             request_id: self.request_id.to_owned(),
+            arrived: self.arrived,
             origin: origin(&head),
             path: path.clone(),
             query,

@@ -96,6 +96,7 @@ async fn send(store: &Store, method: &str, path: &str, body: Value, key: Option<
         config: &CONFIG,
         store: store.clone(),
         request_id: String::new(),
+        arrived: Timestamp::now(),
         origin: None,
         path: found.path,
         query: Query::parse(Some(query), operation.query, &mut details),

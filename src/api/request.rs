@@ -21,6 +21,7 @@ use crate::model::caller::{Asks, Caller, Owner};
 use crate::model::idempotency_key::IdempotencyKey;
 use crate::model::ids::{ApplicationId, MerchantId, WebhookId};
 use crate::model::portal::PortalSession;
+use crate::model::time::Timestamp;
 use crate::store::applications;
 use crate::store::compensation;
 use crate::store::deadline::Deadline;
@@ -39,6 +40,8 @@ pub struct Request<Who = Owner> {
     /// The id of the request: in its log line, in `x-request-id`, and in the log lines of what it
     /// leaves to be done after the response.
     pub request_id: String,
+    /// When it came.
+    pub arrived: Timestamp,
     /// Where it was sent to, such as `https://webhooks.example.com`.
     pub origin: Option<String>,
     /// The parameters in its path.
@@ -108,6 +111,7 @@ impl<Who> Request<Who> {
             store: self.store,
             deadline: Deadline::with_timeout(self.config.store_timeout),
             request_id: self.request_id,
+            arrived: self.arrived,
             headers: self.headers,
         };
         Ok((context, checked))
@@ -126,6 +130,8 @@ pub struct Context<Who = Owner> {
     pub deadline: Deadline,
     /// As in [`Request`].
     pub request_id: String,
+    /// As in [`Request`].
+    pub arrived: Timestamp,
     /// The request's headers, for its conditions.
     pub headers: HeaderMap,
 }

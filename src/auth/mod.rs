@@ -31,7 +31,7 @@ pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
 /// bytes.
 const REMEMBERED_TOKENS: usize = 1024;
 
-/// Whom the token in the request's headers names.
+/// Whom the token in the request's headers names at `now`.
 ///
 /// # Errors
 ///
@@ -41,13 +41,13 @@ pub async fn authenticate(
     headers: &HeaderMap,
     config: &'static Config,
     request_id: &str,
+    now: Timestamp,
 ) -> Result<Caller, Error> {
     let token = bearer_token(headers)?;
     if token.starts_with(TOKEN_PREFIX) {
-        return portal_session(token, config, Timestamp::now());
+        return portal_session(token, config, now);
     }
     let digest = Sha256::digest(token).into();
-    let now = Timestamp::now();
     if let Some(decision) = recall(&digest) {
         // What a key decided holds no longer than the key.
         let still = match (decision.published, RemoteJwks::of(config)) {

@@ -90,11 +90,10 @@ pub async fn list(mut request: Request) -> Result<Response, Error> {
         })
         .await?;
     index.tidy_later(&context.deadline);
-    let now = Timestamp::now();
     let webhooks: Vec<_> = log::readable(found.items, &context.request_id).collect();
     let items = webhooks
         .iter()
-        .map(|webhook| WebhookResponse::at(webhook, now));
+        .map(|webhook| WebhookResponse::at(webhook, context.arrived));
     let body = page.of(items.collect::<Vec<_>>(), found.total);
     Ok(response::json(StatusCode::OK, &body)?)
 }
@@ -116,7 +115,7 @@ pub async fn read(mut request: Request) -> Result<Response, Error> {
     let ids = request.webhook();
     let (context, (application, id)) = request.begin(ids)?;
     let webhook = find(&context, &application, id).await?;
-    let body = WebhookResponse::at(&webhook, Timestamp::now());
+    let body = WebhookResponse::at(&webhook, context.arrived);
     body.tag()?.respond(&context.headers, &body)
 }
 
