@@ -166,7 +166,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Years of four digits and others, those of which chrono knows no day too.
+        /// Years of four digits, earlier ones and later ones.
         #[test]
         fn texts_are_as_chrono_spells_and_reads_them(millis in -100_000_000_000_000..300_000_000_000_000_i64) {
             let moment = DateTime::<Utc>::from_timestamp_millis(millis).unwrap();
