@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use application_webhooks::auth::authenticate;
 use application_webhooks::config::Config;
+use application_webhooks::model::time::Timestamp;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use futures::FutureExt;
 use hmac::{Hmac, Mac};
@@ -81,7 +82,7 @@ fn signed(header: &[u8], claims: &[u8], key: &[u8]) -> String {
 fn merchant_of(token: &[u8]) -> Option<String> {
     let value = HeaderValue::from_bytes(&[b"Bearer ", token].concat()).ok()?;
     let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value)]);
-    let answer = authenticate(&headers, &CONFIG, "").now_or_never();
+    let answer = authenticate(&headers, &CONFIG, "", Timestamp::now()).now_or_never();
     let answer = answer.expect("nobody to wait for");
     // A system of the platform is no merchant.
     Some(answer.ok()?.merchant()?.as_str().to_owned())
