@@ -361,6 +361,15 @@ fn is_missing(response: &Response, capability: &str) -> bool {
         && body["message"] == json!(message)
 }
 
+/// Why the service failed, which its responses do not say.
+fn logged_errors(api: &Server) -> String {
+    let output = api.output();
+    let errors = output
+        .lines()
+        .filter(|line| line.contains(r#""level":"error""#));
+    errors.collect::<Vec<_>>().join("\n")
+}
+
 #[tokio::test]
 async fn every_operation_is_refused_without_its_capability_and_only_then() {
     let api = dispatching();
@@ -381,7 +390,7 @@ async fn every_operation_is_refused_without_its_capability_and_only_then() {
                 Some(needed) if capabilities.contains(&needed) => {
                     // The fixture's recovery may not have ended yet.
                     let is_allowed = [200, 201, 202, 204, 409].contains(&response.status);
-                    assert!(is_allowed, "{shown}");
+                    assert!(is_allowed, "{shown}\n{}", logged_errors(api));
                 }
                 Some(needed) => assert!(is_missing(&response, needed), "{shown}"),
             }

@@ -53,7 +53,7 @@ impl<Id: Member> Entries<Id> {
     ///
     /// When it is no JSON, or no list.
     pub fn read(document: &[u8]) -> serde_json::Result<Self> {
-        // What tells one kind from another copies each entry first.
+        // Of an untagged enum serde copies each value before it reads it, and most indexes need none.
         if let Ok(dated) = serde_json::from_slice::<Vec<Dated<Id>>>(document) {
             let entries = dated.into_iter();
             let entries = entries.map(|Dated { id, created_at }| Entry::Dated { id, created_at });
